@@ -1,0 +1,9 @@
+//! What exists: one file a noun, with every transition it can make.
+//!
+//! Nothing here does I/O, reads a clock or is async; time comes in as a value.
+
+pub mod event;
+pub mod ids;
+pub mod run;
+pub mod schedule;
+pub mod task;

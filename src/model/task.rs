@@ -1,0 +1,188 @@
+//! A task as its file defines it, every default resolved.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::ids::TaskId;
+use super::schedule::{Schedule, Zone};
+
+/// One `tasks/*.md` file, parsed and checked.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub id: TaskId,
+    pub name: String,
+    pub description: String,
+    pub tags: Vec<String>,
+    pub owner: Option<String>,
+    pub enabled: bool,
+    pub schedule: Schedule,
+    pub zone: Zone,
+    /// Upper bound of the delay added to every instant; see [`Task::jitter_offset`].
+    pub jitter: Duration,
+    pub overlap: Overlap,
+    /// Names shared by tasks that never run together, sorted and without repeats.
+    pub locks: Vec<String>,
+    pub catch_up: CatchUp,
+    pub catch_up_window: Duration,
+    pub timeout: Duration,
+    pub kill_grace: Duration,
+    pub idle_timeout: Option<Duration>,
+    pub retries: Retries,
+    pub on_interrupt: OnInterrupt,
+    pub success_codes: Vec<i32>,
+    /// As written; relative to the config's `root`, `~` not yet expanded.
+    pub working_dir: Option<PathBuf>,
+    pub env: BTreeMap<String, String>,
+    pub env_file: Option<PathBuf>,
+    /// Names whose values come from the secrets source and are masked in output.
+    pub secrets: Vec<String>,
+    pub shell: Option<String>,
+    pub stdin: Option<String>,
+    pub kind: Kind,
+    pub pool: Option<String>,
+    pub worktree: Worktree,
+    /// Bytes of output kept (head and tail).
+    pub log_max: u64,
+    pub keep_runs: u32,
+    pub keep_for: Duration,
+    pub deliver: Deliver,
+    pub preflight: Option<Command>,
+    pub alerts: Alerts,
+    pub grants: Vec<String>,
+    /// Text after the front-matter: documentation of a command, prompt of an agent.
+    pub body: String,
+    /// The file, relative to the folder that holds the tasks folder when it lies below it.
+    pub file: PathBuf,
+    /// SHA-256 of the file's bytes, hex.
+    pub hash: String,
+}
+
+impl Task {
+    /// The task's own stable delay in `0..jitter`, a pure function of its id.
+    #[must_use]
+    pub fn jitter_offset(&self) -> Duration {
+        let span = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
+        if span == 0 {
+            return Duration::ZERO;
+        }
+        // FNV-1a: stable over releases, unlike the standard library's hasher.
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for byte in self.id.as_str().bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Duration::from_millis(hash % span)
+    }
+
+    /// The key under which at most one run may be live.
+    #[must_use]
+    pub fn flight_key(&self) -> String {
+        format!("task:{}", self.id)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Command(Command),
+    Agent(Agent),
+    /// A built-in; run as `lucid action NAME` under a keeper like any command.
+    Action(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Given to `shell -ec`.
+    Shell(String),
+    /// Program and arguments, no shell.
+    Argv(Vec<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub profile: String,
+    pub model: Option<String>,
+    pub max_turns: Option<u32>,
+    /// Decimal text, as money always is.
+    pub budget_usd: Option<String>,
+    pub tools: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    Skip,
+    /// Holds one; a further one is skipped.
+    Queue,
+    Replace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    Latest,
+    Skip,
+    All,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retries {
+    pub max: u32,
+    pub delay: Duration,
+    /// Factor between one delay and the next, in thousandths (2000 doubles).
+    pub backoff_milli: u32,
+    pub max_delay: Duration,
+    pub when: Vec<RetryWhen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryWhen {
+    Exit,
+    Spawn,
+    Timeout,
+    RateLimit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInterrupt {
+    Fail,
+    Rerun,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Worktree {
+    pub base: Option<String>,
+    pub branch: Option<String>,
+    pub claim_wait: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deliver {
+    None,
+    Telegram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerts {
+    /// Empty means off.
+    pub events: Vec<AlertEvent>,
+    /// Alert from the n-th failure in a row on.
+    pub after: u32,
+    pub severity: Severity,
+    pub repeat: Duration,
+    pub mute_until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertEvent {
+    Failure,
+    Timeout,
+    Missed,
+    Recovery,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}

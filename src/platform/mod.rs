@@ -1,0 +1,5 @@
+//! The world outside: clock, files, processes. No word of lucid's own subject is spoken here.
+
+pub mod clock;
+pub mod files;
+pub mod process;
