@@ -5,10 +5,10 @@
 //! All writes go through one thread that commits together what is queued, so no caller can meet
 //! `SQLITE_BUSY_SNAPSHOT`, and nobody may hold a transaction across an await.
 
+pub mod backup;
 mod ballast;
 mod batch;
 mod condition;
-pub mod backup;
 mod connection;
 mod error;
 mod filesystem;
@@ -20,14 +20,13 @@ mod restore;
 pub mod rotate;
 mod writer;
 
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-pub use ballast::{BALLAST_BYTES, Ballast};
 pub use backup::{BackupError, BackupInfo};
+pub use ballast::{BALLAST_BYTES, Ballast};
 pub use error::StoreError;
 pub use maintain::{Checkpoint, Depth, Integrity};
 pub use open::{OpenError, Opened};
