@@ -91,7 +91,10 @@ mod tests {
     fn finds_the_v2_tree_among_others() {
         let found = |cgroup| own_directory(cgroup, HYBRID);
         assert_eq!(found("4:memory:/x\n0::/\n"), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(found("0::/system.slice/lucid.service\n"), Some("/sys/fs/cgroup/unified/system.slice/lucid.service".into()));
+        assert_eq!(
+            found("0::/system.slice/lucid.service\n"),
+            Some("/sys/fs/cgroup/unified/system.slice/lucid.service".into())
+        );
         assert_eq!(found("4:memory:/x\n"), None);
         assert_eq!(own_directory("0::/\n", ""), None);
         let part = "41 31 0:38 /a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";

@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
-use super::sys;
 use super::spec::{PRIVATE_MAX_BYTES, Private};
+use super::sys;
 use super::watch::{Keeper, parse_holder};
 
 /// Longest wait for a keeper to take its lock and open its files.
@@ -70,11 +70,7 @@ impl Nursery {
     /// It cannot be started.
     pub fn start(exe: &Path) -> io::Result<Self> {
         let seat = Seat::start(exe)?;
-        Ok(Self {
-            exe: exe.to_owned(),
-            seat: Mutex::new(Some(seat)),
-            forks: Semaphore::new(FORKS_AT_ONCE),
-        })
+        Ok(Self { exe: exe.to_owned(), seat: Mutex::new(Some(seat)), forks: Semaphore::new(FORKS_AT_ONCE) })
     }
 
     /// The nursery's process id, while it has one.
@@ -173,10 +169,11 @@ impl Gate {
     /// whether it took "go" with it is for [`super::examine`] to say.
     pub async fn open(mut self, private: &Private) -> io::Result<Keeper> {
         let body = serde_json::to_vec(private)?;
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= PRIVATE_MAX_BYTES).ok_or_else(|| {
-            let what = format!("the run's secrets are larger than {PRIVATE_MAX_BYTES} bytes");
-            io::Error::new(io::ErrorKind::InvalidInput, what)
-        })?;
+        let length =
+            u32::try_from(body.len()).ok().filter(|_| body.len() <= PRIVATE_MAX_BYTES).ok_or_else(|| {
+                let what = format!("the run's secrets are larger than {PRIVATE_MAX_BYTES} bytes");
+                io::Error::new(io::ErrorKind::InvalidInput, what)
+            })?;
         let mut message = Vec::with_capacity(GO.len() + 4 + body.len());
         message.extend_from_slice(GO);
         message.extend_from_slice(&length.to_le_bytes());
