@@ -42,9 +42,10 @@ impl Cgroup {
         fs::write(self.path.join("cgroup.kill"), "1").is_ok()
     }
 
-    /// Removes it with what the run made below it; what still lives keeps its place.
-    pub fn remove(&self) {
+    /// Removes it with what the run made below it; what still lives keeps its place. Says whether it is gone.
+    pub fn remove(&self) -> bool {
         remove_below(&self.path);
+        !self.path.exists()
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -53,8 +53,15 @@ pub enum ForkError {
 #[derive(Debug)]
 pub struct Nursery {
     exe: PathBuf,
-    seat: Mutex<Option<Seat>>,
+    seats: Mutex<Seats>,
     forks: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    current: Option<Seat>,
+    /// Nurseries that were left and have not been seen to end.
+    former: Vec<Child>,
 }
 
 #[derive(Debug)]
@@ -76,7 +83,7 @@ impl Nursery {
     /// The nursery's process id, while it has one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|seat| seat.child.id())
+        self.seats().current.as_ref().map(|seat| seat.child.id())
     }
 
     /// Forks a keeper for the run in `dir`, whose `spec.json` is written. Returns when the keeper holds the
@@ -106,26 +113,29 @@ impl Nursery {
     }
 
     fn socket(&self) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
-        let mut slot = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = slot.as_mut()
+        let mut seats = self.seats();
+        seats.former.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if let Some(seat) = seats.current.as_mut()
             && matches!(seat.child.try_wait(), Ok(None))
         {
             return Ok(Arc::clone(&seat.socket));
         }
         let seat = Seat::start(&self.exe)?;
         let socket = Arc::clone(&seat.socket);
-        *slot = Some(seat);
+        seats.current = Some(seat);
         Ok(socket)
     }
 
     /// Leaves a nursery that does not answer; once its socket is closed it goes by itself.
     fn forget(&self, socket: &Arc<AsyncFd<OwnedFd>>) {
-        let mut slot = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.socket, socket))
-            && let Some(mut seat) = slot.take()
-        {
-            let _ = seat.child.try_wait();
+        let mut seats = self.seats();
+        if let Some(seat) = seats.current.take_if(|seat| Arc::ptr_eq(&seat.socket, socket)) {
+            seats.former.push(seat.child);
         }
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
