@@ -77,7 +77,8 @@ impl Nursery {
     /// It cannot be started.
     pub fn start(exe: &Path) -> io::Result<Self> {
         let seat = Seat::start(exe)?;
-        Ok(Self { exe: exe.to_owned(), seat: Mutex::new(Some(seat)), forks: Semaphore::new(FORKS_AT_ONCE) })
+        let seats = Mutex::new(Seats { current: Some(seat), former: Vec::new() });
+        Ok(Self { exe: exe.to_owned(), seats, forks: Semaphore::new(FORKS_AT_ONCE) })
     }
 
     /// The nursery's process id, while it has one.
