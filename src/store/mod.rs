@@ -20,6 +20,9 @@ mod restore;
 pub mod rotate;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
