@@ -5,6 +5,8 @@
 mod feed;
 mod retention;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
