@@ -45,7 +45,7 @@ impl Filter {
 }
 
 /// Writes and reads events; clones share the live channel.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Journal {
     store: Store,
     live: broadcast::Sender<Arc<Recorded>>,

@@ -86,7 +86,7 @@ async fn a_feed_has_no_gap_and_no_double_however_slow() {
     const LAST: i64 = WRITERS * EACH;
     assert!(usize::try_from(LAST).unwrap() > 2 * LIVE_MAX, "a stalled reader must fall behind");
     let (_dir, _store, journal) = fresh();
-    let start = async |reader: u64| {
+    let start = |reader: u64| {
         let mut feed = journal.subscribe(0, Filter::default());
         tokio::spawn(async move {
             let mut seen = Vec::new();
@@ -100,7 +100,7 @@ async fn a_feed_has_no_gap_and_no_double_however_slow() {
             seen
         })
     };
-    let mut readers = vec![start(0).await, start(1).await];
+    let mut readers = vec![start(0), start(1)];
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let journal = journal.clone();
@@ -114,12 +114,12 @@ async fn a_feed_has_no_gap_and_no_double_however_slow() {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    readers.push(start(0).await);
-    readers.push(start(2).await);
+    readers.push(start(0));
+    readers.push(start(2));
     for writer in writers {
         writer.await.unwrap();
     }
-    readers.push(start(0).await);
+    readers.push(start(0));
     let expected: Vec<i64> = (1..=LAST).collect();
     for reader in readers {
         assert_eq!(reader.await.unwrap(), expected);

@@ -9,6 +9,7 @@ use super::super::open::OpenError;
 use super::*;
 
 const PAGE_BYTES: u64 = 4_096;
+const PAGE: usize = 4_096;
 
 fn scribble(path: &Path, at: u64, bytes: usize) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
@@ -60,7 +61,7 @@ fn every_page_in_turn() {
     let mut restores = 0;
     for page in 1..pages {
         fs::write(database(dir.path()), &whole).unwrap();
-        scribble(&database(dir.path()), page * PAGE_BYTES, PAGE_BYTES as usize);
+        scribble(&database(dir.path()), page * PAGE_BYTES, PAGE);
         let (store, aside, _) = restored(dir.path());
         assert_is_the_backup(&store, 2_000);
         assert!(aside.is_some());
@@ -133,7 +134,7 @@ fn a_damaged_backup_is_passed_over_for_an_older_one() {
     let dir = with_backup(300);
     let newer = dir.path().join("backups/lucid-20260703T120000Z.db");
     fs::copy(dir.path().join("backups/lucid-20260703T030000Z.db"), &newer).unwrap();
-    scribble(&newer, 3 * PAGE_BYTES, PAGE_BYTES as usize);
+    scribble(&newer, 3 * PAGE_BYTES, PAGE);
     fs::write(dir.path().join("backups/lucid-20260703T130000Z.db"), b"").unwrap();
     scribble(&database(dir.path()), 0, 100);
     let opened = open(dir.path());
