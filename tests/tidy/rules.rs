@@ -97,7 +97,8 @@ fn is_whole(text: &str, at: usize, found: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let before = text[..at].chars().next_back().is_some_and(word);
     let after = text[at + found.len()..].chars().next().is_some_and(word);
-    !(before && found.starts_with(word)) && !(after && found.ends_with(char::is_alphanumeric))
+    let cut_off = before && found.starts_with(word) || after && found.ends_with(word);
+    !cut_off
 }
 
 /// SQL only in `store` and in files named `table.rs`.
