@@ -188,7 +188,8 @@ fn limits_that_contradict_each_other_are_refused() {
 
 #[test]
 fn the_environment_is_held_to_the_same() {
-    let cases: [&[(&str, &str)]; 8] = [
+    let cases: [&[(&str, &str)]; 9] = [
+        &[("lucid_config", "x")],
         &[("LUCID_SCHEDULER__TIK", "5s")],
         &[("LUCID_LOG_LEVEL", "info")],
         &[("LUCID_LOG", "info")],
@@ -204,6 +205,7 @@ fn the_environment_is_held_to_the_same() {
         told += "\n";
     }
     insta::assert_snapshot!(told, @r"
+    environment: lucid_config: no such setting, did you mean LUCID_CONFIG?
     environment: LUCID_SCHEDULER__TIK: no such setting, did you mean LUCID_SCHEDULER__TICK?
     environment: LUCID_LOG_LEVEL: no such setting, did you mean LUCID_LOG__LEVEL?
     environment: LUCID_LOG: is a section; its settings are LUCID_LOG__LEVEL, LUCID_LOG__FORMAT
