@@ -3,6 +3,7 @@
 //! Knows runs and keepers; which task is due, and what a task file says, is decided elsewhere.
 
 pub mod command;
+mod finish;
 pub mod flight;
 pub mod history;
 pub mod outcome;
@@ -85,10 +86,7 @@ impl Runs {
 
     #[must_use]
     pub fn gates(&self) -> Gates {
-        Gates {
-            max_parallel_runs: self.max_parallel_runs,
-            draining: self.draining.load(Ordering::Acquire),
-        }
+        Gates { max_parallel_runs: self.max_parallel_runs, draining: self.draining.load(Ordering::Acquire) }
     }
 
     /// Has somebody look at who waits.

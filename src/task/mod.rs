@@ -22,6 +22,8 @@ mod scalars;
 mod scan;
 mod shapes;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 pub mod watch;
 mod yaml;
 
