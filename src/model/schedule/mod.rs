@@ -25,6 +25,8 @@ mod size;
 mod zone;
 
 #[cfg(test)]
+mod grammar;
+#[cfg(test)]
 mod laws;
 
 pub use count::WALK_MAX as COUNT_WALK_MAX;

@@ -73,6 +73,7 @@ fn item(text: &str) -> Result<Rule, Finding> {
             "remove it, or the other items",
         )),
         word if word.starts_with('@') => alias(whole, word, rest),
+        _ if first.text.contains('=') => Err(assignment(whole, *first)),
         _ if is_cron(whole, &words) => Pattern::parse(text).map(Rule::Cron),
         _ => Err(unreadable(whole)),
     }
@@ -80,7 +81,7 @@ fn item(text: &str) -> Result<Rule, Finding> {
 
 /// Meant as a cron expression, right or wrong.
 fn is_cron(whole: Token<'_>, words: &[Token<'_>]) -> bool {
-    let has_star = words.iter().any(|word| word.text.contains(['*', '?']) && !word.text.contains('='));
+    let has_star = words.iter().any(|word| word.text.contains(['*', '?']));
     let starts_like_a_field = whole.text.starts_with(|c: char| c.is_ascii_digit());
     has_star || (words.len() > 2 && starts_like_a_field && super::duration::reword(whole.text).is_none())
 }
@@ -144,14 +145,17 @@ fn unreadable(whole: Token<'_>) -> Finding {
             return whole.finding(code::NOT_A_SCHEDULE, message, format!("write `{longer}`"));
         }
     }
-    let help = match text.split_once('=') {
-        Some(("TZ" | "CRON_TZ", zone)) => {
-            let zone = zone.split_whitespace().next().unwrap_or_default();
-            format!("write `timezone: {zone}` beside `schedule:`")
-        }
+    whole.finding(code::NOT_A_SCHEDULE, format!("`{text}` is no schedule"), HELP)
+}
+
+/// `CRON_TZ=Europe/Berlin 0 9 * * *`, as some crontabs have it.
+fn assignment(whole: Token<'_>, first: Token<'_>) -> Finding {
+    let help = match first.text.split_once('=') {
+        Some(("TZ" | "CRON_TZ", zone)) => format!("write `timezone: {zone}` beside `schedule:`"),
         Some(_) | None => HELP.to_owned(),
     };
-    whole.finding(code::NOT_A_SCHEDULE, format!("`{text}` is no schedule"), help)
+    let token = Token { text: first.text, ..whole };
+    token.finding(code::NOT_A_SCHEDULE, format!("`{}` is no part of a schedule", first.text), help)
 }
 
 /// Cron's own trap: with both days set, either is enough.
