@@ -59,7 +59,7 @@ struct Item {
 #[derive(Debug)]
 enum Rule {
     /// A cron expression, or what was short for one.
-    Cron(cron::Pattern),
+    Cron(Box<cron::Pattern>),
     /// Every so many seconds of elapsed time, counted from the anchor.
     Elapsed { secs: i64 },
     /// A time of day on every n-th day, counted from the anchor's date.

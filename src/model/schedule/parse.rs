@@ -74,9 +74,13 @@ fn item(text: &str) -> Result<Rule, Finding> {
         )),
         word if word.starts_with('@') => alias(whole, word, rest),
         _ if first.text.contains('=') => Err(assignment(whole, *first)),
-        _ if is_cron(whole, &words) => Pattern::parse(text).map(Rule::Cron),
+        _ if is_cron(whole, &words) => cron(text),
         _ => Err(unreadable(whole)),
     }
+}
+
+pub(super) fn cron(expression: &str) -> Result<Rule, Finding> {
+    Pattern::parse(expression).map(|pattern| Rule::Cron(Box::new(pattern)))
 }
 
 /// Meant as a cron expression, right or wrong.
@@ -99,7 +103,7 @@ fn alias(whole: Token<'_>, word: &str, rest: &[Token<'_>]) -> Result<Rule, Findi
         return Ok(Rule::Startup);
     }
     match ALIASES.iter().find(|(name, _)| *name == word) {
-        Some((_, expression)) => Pattern::parse(expression).map(Rule::Cron),
+        Some((_, expression)) => cron(expression),
         None => {
             let names: Vec<&str> = ALIASES.iter().map(|(name, _)| *name).collect();
             let help = format!("known are {} and @startup", names.join(" "));
