@@ -40,9 +40,11 @@ pub struct Entry {
     /// As shown to people.
     pub file: PathBuf,
     /// SHA-256 of the bytes that `definition` was read from, hex; empty without one.
-    pub hash: Box<str>,
+    pub hash: String,
     /// Since when the file is worse than `definition`, milliseconds since the epoch.
     pub stale_since: Option<i64>,
+    /// When a stale `definition` is given up, milliseconds since the epoch.
+    pub expires_ms: Option<i64>,
     pub diagnostics: Vec<Diagnostic>,
     /// What the definition says, unless the text of a broken file says `enabled: false`.
     pub enabled: bool,
@@ -80,6 +82,11 @@ impl Snapshot {
         self.entries.get(id)
     }
 
+    /// Every task by its id.
+    pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
+        self.entries.iter()
+    }
+
     /// Everything that is to be said, in the order of the files.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
@@ -90,8 +97,11 @@ impl Snapshot {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     pub added: Vec<TaskId>,
-    /// A new good version, or another `enabled`.
+    /// A new good version.
     pub changed: Vec<TaskId>,
+    /// Switched on or off, by a good file or by the text of a broken one.
+    pub enabled: Vec<TaskId>,
+    pub disabled: Vec<TaskId>,
     pub removed: Vec<TaskId>,
     /// Stopped being readable, or came unreadable.
     pub broken: Vec<TaskId>,
@@ -274,7 +284,9 @@ impl Registry {
         let mut seen = Seen { stamp: fresh.stamp, racy, id: None, loose: Vec::new() };
         match (fresh.id, fresh.parsed) {
             (Some(id), Some(Parsed::Task { task, says_disabled, diagnostics })) => {
-                let next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
+                let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
+                let since = next.stale_since.filter(|_| next.definition.is_some());
+                next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
                 note(&id, before, &next, change);
                 seen.id = Some(id.clone());
                 entries.insert(id, Arc::new(next));
@@ -313,13 +325,22 @@ impl Registry {
 
     /// Gives up last good versions that are older than allowed.
     fn expire(&self, entries: &mut BTreeMap<TaskId, Arc<Entry>>, now_ms: i64, change: &mut Change) {
-        let max_ms = i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX);
         for (id, entry) in entries.iter_mut() {
-            let Some(since) = entry.stale_since else { continue };
-            if entry.definition.is_some() && now_ms.saturating_sub(since) >= max_ms {
-                *entry = Arc::new(Entry { definition: None, enabled: false, ..(**entry).clone() });
+            if entry.expires_ms.is_some_and(|at| at <= now_ms) {
+                let given_up = Entry {
+                    definition: None,
+                    hash: String::new(),
+                    enabled: false,
+                    expires_ms: None,
+                    ..(**entry).clone()
+                };
+                *entry = Arc::new(given_up);
                 change.expired.push(id.clone());
             }
         }
+    }
+
+    fn stale_max_ms(&self) -> i64 {
+        i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX)
     }
 }
