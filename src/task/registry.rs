@@ -16,6 +16,7 @@ use super::fresh::{Fresh, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
 use crate::model::ids::TaskId;
+use crate::model::schedule::Schedule;
 use crate::model::task::Task;
 
 /// How long the last good version of a broken file goes on, unless the config says otherwise.
@@ -31,6 +32,10 @@ const RACY_MS: i64 = 2000;
 /// From this many files on they are read on several threads.
 const PARALLEL_MIN_FILES: usize = 256;
 const THREADS_MAX: usize = 4;
+/// Files that are read before the first of them is taken over; bounds what waits in memory.
+const READ_AHEAD_FILES: usize = 1024;
+/// Schedules that are shared; there are rarely more than the minutes of a day.
+const SCHEDULES_MAX: usize = 4096;
 
 /// One task of the folder, good or not.
 #[derive(Debug, Clone)]
@@ -144,6 +149,8 @@ pub struct Registry {
     rules: Rules,
     stale_max: Duration,
     seen: HashMap<PathBuf, Seen>,
+    /// By their text: thousands of tasks share few schedules, and one takes a kilobyte.
+    schedules: HashMap<String, Schedule>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -152,7 +159,7 @@ impl Registry {
     #[must_use]
     pub fn new(root: PathBuf, rules: Rules) -> Self {
         let shown_root = root.file_name().map_or_else(|| root.clone(), PathBuf::from);
-        Self { root, shown_root, rules, stale_max: STALE_MAX, seen: HashMap::new(), snapshot: Arc::default() }
+        Self { root, shown_root, rules, stale_max: STALE_MAX, seen: HashMap::new(), schedules: HashMap::new(), snapshot: Arc::default() }
     }
 
     /// Another time for which the last good version of a broken file goes on.
@@ -197,10 +204,11 @@ impl Registry {
             }
         };
         let changed: Vec<&Candidate> = listed.iter().filter(|found| self.is_news(found)).collect();
-        let fresh = self.read_all(&changed);
         let mut entries = self.snapshot.entries.clone();
-        for (candidate, fresh) in changed.iter().zip(fresh) {
-            self.take(&mut entries, &candidate.path, fresh, now_ms, &mut change);
+        for part in changed.chunks(READ_AHEAD_FILES) {
+            for (candidate, fresh) in part.iter().zip(self.read_all(part)) {
+                self.take(&mut entries, &candidate.path, fresh, now_ms, &mut change);
+            }
         }
         self.forget(&mut entries, &listed, &mut change);
         self.expire(&mut entries, now_ms, &mut change);
@@ -283,7 +291,10 @@ impl Registry {
         }
         let mut seen = Seen { stamp: fresh.stamp, racy, id: None, loose: Vec::new() };
         match (fresh.id, fresh.parsed) {
-            (Some(id), Some(Parsed::Task { task, says_disabled, diagnostics })) => {
+            (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
+                if let Some(task) = &mut task {
+                    task.schedule = self.shared(&task.schedule);
+                }
                 let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
                 let since = next.stale_since.filter(|_| next.definition.is_some());
                 next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
@@ -302,6 +313,15 @@ impl Registry {
             (None, Some(Parsed::Task { diagnostics, .. })) => seen.loose = diagnostics,
         }
         self.seen.insert(path.to_owned(), seen);
+    }
+
+    /// The same schedule, from the one place in memory where its text has been read before.
+    fn shared(&mut self, schedule: &Schedule) -> Schedule {
+        let text = schedule.texts().collect::<Vec<_>>().join("\n");
+        if self.schedules.len() >= SCHEDULES_MAX && !self.schedules.contains_key(&text) {
+            self.schedules.clear();
+        }
+        self.schedules.entry(text).or_insert_with(|| schedule.clone()).clone()
     }
 
     /// Drops what is no longer in the folder.
