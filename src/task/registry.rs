@@ -159,7 +159,15 @@ impl Registry {
     #[must_use]
     pub fn new(root: PathBuf, rules: Rules) -> Self {
         let shown_root = root.file_name().map_or_else(|| root.clone(), PathBuf::from);
-        Self { root, shown_root, rules, stale_max: STALE_MAX, seen: HashMap::new(), schedules: HashMap::new(), snapshot: Arc::default() }
+        Self {
+            root,
+            shown_root,
+            rules,
+            stale_max: STALE_MAX,
+            seen: HashMap::new(),
+            schedules: HashMap::new(),
+            snapshot: Arc::default(),
+        }
     }
 
     /// Another time for which the last good version of a broken file goes on.
@@ -204,6 +212,9 @@ impl Registry {
             }
         };
         let changed: Vec<&Candidate> = listed.iter().filter(|found| self.is_news(found)).collect();
+        if changed.is_empty() && listed.len() == self.seen.len() && !self.expiry_is_due(now_ms) {
+            return change;
+        }
         let mut entries = self.snapshot.entries.clone();
         for part in changed.chunks(READ_AHEAD_FILES) {
             for (candidate, fresh) in part.iter().zip(self.read_all(part)) {
@@ -217,10 +228,7 @@ impl Registry {
             .filter_map(|found| self.seen.get(&found.path))
             .flat_map(|seen| seen.loose.iter().cloned())
             .collect();
-        let files = entries.len();
-        if !changed.is_empty() || !change.is_empty() || loose != self.snapshot.loose {
-            self.snapshot = Arc::new(Snapshot { entries, loose, files });
-        }
+        self.snapshot = Arc::new(Snapshot { files: entries.len(), entries, loose });
         change
     }
 
@@ -358,6 +366,10 @@ impl Registry {
                 change.expired.push(id.clone());
             }
         }
+    }
+
+    fn expiry_is_due(&self, now_ms: i64) -> bool {
+        self.snapshot.entries.values().any(|entry| entry.expires_ms.is_some_and(|at| at <= now_ms))
     }
 
     fn stale_max_ms(&self) -> i64 {

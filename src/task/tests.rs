@@ -262,6 +262,38 @@ fn a_file_over_the_limit_says_its_size() {
     assert!(found[0].message.contains("300000 bytes"), "{}", found[0].message);
 }
 
+/// The largest files that are read, made to cost as much as they can.
+#[test]
+fn the_worst_files_are_read_in_time() {
+    let fill = |unit: &str| unit.repeat(250_000 / unit.len());
+    let numbered = |form: fn(usize) -> String| (0..12_000).map(form).collect::<String>();
+    for (name, front) in [
+        ("many schedules", format!("schedule:\n{}", fill("  - @daily\n"))),
+        ("many refused commands", fill("command: a: b\n")),
+        ("many unknown keys", numbered(|n| format!("timoutx{n}: 1\n"))),
+        ("one long line", format!("name: {}", fill("x"))),
+        ("one long key", format!("{}: 1", fill("x"))),
+        ("one long schedule", format!("schedule: {}", fill("*/5,"))),
+        ("brackets", fill("[")),
+        ("braces", fill("{a: ")),
+        ("quotes", fill("'\"")),
+        ("anchors", numbered(|n| format!("x-{n}: &a{n} *a{n}\n"))),
+        ("question marks", fill("? ")),
+        ("dashes", fill("- ")),
+        ("comments", fill("# x\n")),
+        ("colons", fill(": ")),
+        ("tabs", fill("\t")),
+        ("env", format!("env:\n{}", numbered(|n| format!("  A-{n}: 1\n")))),
+    ] {
+        let bytes = format!("---\ncommand: ./x\n{front}\n---\n");
+        let start = Instant::now();
+        let (_, found, _) = parsed(bytes.as_bytes());
+        assert!(found.len() <= super::parse::FOUND_MAX);
+        assert!(start.elapsed() < Duration::from_secs(8), "{name} took {:?}", start.elapsed());
+        println!("{name}: {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn long_documentation_is_not_kept_but_a_prompt_is() {
     let body = "word ".repeat(1000);
