@@ -35,3 +35,5 @@ pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod registry_tests;
