@@ -89,14 +89,17 @@ impl Snapshot {
         self.entries.get(id)
     }
 
-            if entry.expires_ms.is_some_and(|at| at <= now_ms) {
-                *entry = Arc::new(Entry { expired: true, expires_ms: None, ..(**entry).clone() });
+    /// Every task, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
         self.entries.iter()
     }
 
-            if entry.expires_ms.is_some_and(|at| at <= now_ms) {
-                *entry = Arc::new(Entry { expired: true, expires_ms: None, ..(**entry).clone() });
+    /// The definition of `id` that counts, switched on or not.
+    #[must_use]
+    pub fn definition(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.entries.get(id)?.definition.clone()
+    }
+
     /// Everything that is to be said, in the order of the files.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
@@ -309,7 +312,7 @@ impl Registry {
                     task.schedule = self.shared(&task.schedule);
                 }
                 let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
-                let since = next.stale_since.filter(|_| next.definition.is_some());
+                let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
                 next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
                 note(&id, before, &next, change);
                 seen.id = Some(id.clone());
