@@ -1,3 +1,12 @@
 //! JSON over HTTP on the control socket: the wire types, one file a resource, and the listeners.
 
+pub mod bind;
+pub mod connections;
+pub mod cursor;
+pub mod error;
+pub mod extract;
+pub mod limits;
+pub mod listener;
+pub mod peer;
+pub mod routes;
 pub mod wire;
