@@ -181,15 +181,15 @@ impl Table {
         }
         let oldest = self
             .open
-            .values()
-            .filter(|entry| !entry.finish.is_cancelled())
-            .filter_map(|entry| match entry.doing {
-                Doing::Idle { since } => Some((since, entry)),
-                Doing::New { since } if since.elapsed() >= NEW_SPARED_FOR => Some((since, entry)),
+            .iter()
+            .filter(|(_, entry)| !entry.finish.is_cancelled())
+            .filter_map(|(id, entry)| match entry.doing {
+                Doing::Idle { since } => Some((since, id, entry)),
+                Doing::New { since } if since.elapsed() >= NEW_SPARED_FOR => Some((since, id, entry)),
                 Doing::New { .. } | Doing::Request | Doing::Stream | Doing::Reserve => None,
             })
-            .min_by_key(|(since, _)| *since);
-        if let Some((_, entry)) = oldest {
+            .min_by_key(|(since, id, _)| (*since, **id));
+        if let Some((_, _, entry)) = oldest {
             entry.finish.cancel();
         }
         oldest.is_some()

@@ -248,3 +248,6 @@ impl AsyncWrite for WatchedSocket {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! JSON over HTTP on the control socket: the wire types, one file a resource, and the listeners.
 
+pub mod auth;
 pub mod bind;
 pub mod connections;
 pub mod cursor;
@@ -9,4 +10,5 @@ pub mod limits;
 pub mod listener;
 pub mod peer;
 pub mod routes;
+pub mod sse;
 pub mod wire;

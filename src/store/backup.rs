@@ -104,7 +104,12 @@ pub fn verify(path: &Path, now_ms: i64) -> Result<BackupInfo, BackupError> {
 ///
 /// # Errors
 /// When the folder cannot be read or a file cannot be deleted.
-pub fn rotate(dest_dir: &Path, now_ms: i64, daily: usize, weekly: usize) -> Result<Vec<PathBuf>, BackupError> {
+pub fn rotate(
+    dest_dir: &Path,
+    now_ms: i64,
+    daily: usize,
+    weekly: usize,
+) -> Result<Vec<PathBuf>, BackupError> {
     let names: Vec<String> = list(dest_dir)?.into_iter().map(|name| name.file_name()).collect();
     let mut gone = Vec::new();
     for name in rotate::to_delete(&names, now_ms, daily, weekly) {
@@ -186,15 +191,16 @@ fn count(conn: &Connection, table: &str) -> rusqlite::Result<i64> {
 }
 
 fn prove(path: &Path) -> Result<(), BackupError> {
-    let because = match inspect(path, Role::Sealed, Depth::Full).map_err(sqlite_error("checking the backup"))? {
-        Condition::Sound { .. } => return Ok(()),
-        Condition::Empty => "it has no tables".to_owned(),
-        Condition::Foreign { application_id } => {
-            format!("it belongs to another program (application id {application_id:#x})")
-        }
-        Condition::Newer { version } => format!("a newer lucid made it (schema {version})"),
-        Condition::Broken { because } => because,
-    };
+    let because =
+        match inspect(path, Role::Sealed, Depth::Full).map_err(sqlite_error("checking the backup"))? {
+            Condition::Sound { .. } => return Ok(()),
+            Condition::Empty => "it has no tables".to_owned(),
+            Condition::Foreign { application_id } => {
+                format!("it belongs to another program (application id {application_id:#x})")
+            }
+            Condition::Newer { version } => format!("a newer lucid made it (schema {version})"),
+            Condition::Broken { because } => because,
+        };
     Err(BackupError::Damaged { path: path.to_owned(), because })
 }
 

@@ -10,12 +10,20 @@ use super::migrate;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
-    Sound { version: i32 },
+    Sound {
+        version: i32,
+    },
     /// A file without any table.
     Empty,
-    Foreign { application_id: i32 },
-    Newer { version: i32 },
-    Broken { because: String },
+    Foreign {
+        application_id: i32,
+    },
+    Newer {
+        version: i32,
+    },
+    Broken {
+        because: String,
+    },
 }
 
 /// Looks at the file `path`; what SQLite calls damage is an answer, any other failure is not.
@@ -54,9 +62,8 @@ fn check(conn: &Connection, found: Condition, depth: Depth) -> rusqlite::Result<
             Integrity::Damaged { first } => Condition::Broken { because: first },
         }),
         // A database that is not ours to open is not ours to judge.
-        Condition::Empty
-        | Condition::Foreign { .. }
-        | Condition::Newer { .. }
-        | Condition::Broken { .. } => Ok(found),
+        Condition::Empty | Condition::Foreign { .. } | Condition::Newer { .. } | Condition::Broken { .. } => {
+            Ok(found)
+        }
     }
 }

@@ -52,9 +52,10 @@ impl StoreError {
             Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
                 Self::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
             }
-            Self::Sqlite(other) => {
-                Self::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(other.to_string())))
-            }
+            Self::Sqlite(other) => Self::Sqlite(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(1),
+                Some(other.to_string()),
+            )),
         }
     }
 }

@@ -35,7 +35,8 @@ mod tests {
     #[test]
     fn a_migration_that_fails_leaves_the_version_before_it() {
         let mut conn = Connection::open_in_memory().unwrap();
-        let broken = ["CREATE TABLE a (x INTEGER) STRICT;", "CREATE TABLE b (y INTEGER) STRICT; SELECT nonsense;"];
+        let broken =
+            ["CREATE TABLE a (x INTEGER) STRICT;", "CREATE TABLE b (y INTEGER) STRICT; SELECT nonsense;"];
         assert!(apply(&mut conn, &broken).is_err());
         assert_eq!(version(&conn).unwrap(), 1);
         assert!(conn.is_autocommit());

@@ -20,14 +20,13 @@ mod restore;
 pub mod rotate;
 mod writer;
 
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-pub use ballast::{BALLAST_BYTES, Ballast};
 pub use backup::{BackupError, BackupInfo};
+pub use ballast::{BALLAST_BYTES, Ballast};
 pub use error::StoreError;
 pub use maintain::{Checkpoint, Depth, Integrity};
 pub use open::{OpenError, Opened};

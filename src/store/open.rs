@@ -10,8 +10,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::broadcast;
 
-use super::ballast::{self, Ballast};
 use super::backup::BackupError;
+use super::ballast::{self, Ballast};
 use super::condition::{Condition, inspect};
 use super::connection::{self, LIBRARY_MIN, Role, beside};
 use super::filesystem::{self, Kind};
@@ -19,7 +19,9 @@ use super::maintain::Depth;
 use super::reader::Readers;
 use super::rotate::BackupName;
 use super::writer::Writer;
-use super::{BACKUP_DIR, DATABASE_FILE, Inner, NOTICES_MAX, Notice, RUNS_DIR, Store, backup, migrate, restore};
+use super::{
+    BACKUP_DIR, DATABASE_FILE, Inner, NOTICES_MAX, Notice, RUNS_DIR, Store, backup, migrate, restore,
+};
 
 /// The open store and what happened on the way; the caller records and alerts.
 pub struct Opened {
@@ -61,7 +63,9 @@ pub enum OpenError {
          `sqlite3 {path} .recover`, or start empty on purpose: move the database, backups/ and runs/ away"
     )]
     NoBackup { path: PathBuf, because: String },
-    #[error("the migration of {path} failed and was rolled back ({source}); install the lucid from before again")]
+    #[error(
+        "the migration of {path} failed and was rolled back ({source}); install the lucid from before again"
+    )]
     Migration { path: PathBuf, source: rusqlite::Error },
     #[error("the backup: {source}; make room and look at the permissions of backups/")]
     Backup { source: BackupError },
@@ -120,7 +124,8 @@ fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<Option<Notice>, OpenEr
             return restore::restore(dir, now_ms, &format!("it is gone, but {trace}")).map(Some);
         }
     }
-    connection::private_file(path).map_err(|source| OpenError::NotWritable { dir: dir.to_owned(), source })?;
+    connection::private_file(path)
+        .map_err(|source| OpenError::NotWritable { dir: dir.to_owned(), source })?;
     // The reader's role: looking must not fold the log of a broken file into it.
     let found = inspect(path, Role::Reader, Depth::Quick).map_err(sqlite_error("checking the database"))?;
     match found {

@@ -54,10 +54,9 @@ fn try_copy(candidate: &Path, copy: &Path) -> Result<bool, OpenError> {
         .map_err(|source| OpenError::Sqlite { doing: "checking a backup", source })?;
     Ok(match found {
         Condition::Sound { .. } => true,
-        Condition::Empty
-        | Condition::Foreign { .. }
-        | Condition::Newer { .. }
-        | Condition::Broken { .. } => false,
+        Condition::Empty | Condition::Foreign { .. } | Condition::Newer { .. } | Condition::Broken { .. } => {
+            false
+        }
     })
 }
 
@@ -100,7 +99,9 @@ pub(super) fn highest_run(dir: &Path) -> i64 {
 
 /// The highest run number that the database ever gave, 0 when it gave none.
 pub(super) fn highest_known_run(conn: &Connection) -> rusqlite::Result<i64> {
-    conn.query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'", [], |row| row.get(0))
+    conn.query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'", [], |row| {
+        row.get(0)
+    })
 }
 
 /// Lets every numbering (runs, events, …) go on [`RESTORE_ID_MARGIN`] above what is known of it.

@@ -113,9 +113,8 @@ impl Writer {
         let (queue, inbox) = sync_channel(QUEUE_MAX);
         let counters = Arc::new(Counters::default());
         let desk = batch::Desk { conn, dir, notices, counters: Arc::clone(&counters) };
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || serve(desk, &inbox))?;
+        let thread =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || serve(desk, &inbox))?;
         Ok(Self { queue, counters, thread: Mutex::new(Some(thread)) })
     }
 
