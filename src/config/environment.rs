@@ -52,6 +52,11 @@ pub(super) fn name_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_uppercase())
 }
 
+/// The key that an upper-case variable would set, had it a `-` nowhere.
+pub(super) fn key_of(variable: &str) -> String {
+    variable.strip_prefix(PREFIX).unwrap_or(variable).to_lowercase().replace("__", ".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
