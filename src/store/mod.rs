@@ -5,10 +5,10 @@
 //! All writes go through one thread that commits together what is queued, so no caller can meet
 //! `SQLITE_BUSY_SNAPSHOT`, and nobody may hold a transaction across an await.
 
+pub mod backup;
 mod ballast;
 mod batch;
 mod condition;
-pub mod backup;
 mod connection;
 mod error;
 mod filesystem;
