@@ -4,14 +4,14 @@
 //! cancelling one of its two tokens: `finish` lets the answer under way end, `kill` does not.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{NEW_SPARED_FOR, REQUEST_CONNECTIONS_MAX, RESERVE_CONNECTIONS_MAX, STREAMS_MAX};
+use super::limits::NEW_SPARED_FOR;
 
 /// How many of each kind may be open.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +19,6 @@ pub struct Caps {
     pub requests: usize,
     pub reserve: usize,
     pub streams: usize,
-}
-
-impl Default for Caps {
-    fn default() -> Self {
-        Self { requests: REQUEST_CONNECTIONS_MAX, reserve: RESERVE_CONNECTIONS_MAX, streams: STREAMS_MAX }
-    }
 }
 
 /// All connections of one listener.
@@ -46,7 +40,7 @@ struct Entry {
     doing: Doing,
     finish: CancellationToken,
     kill: CancellationToken,
-    stall: Arc<Stall>,
+    pulse: Arc<Pulse>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,20 +109,11 @@ impl Connections {
         self.lock().counts()
     }
 
-    /// Closes every socket that has taken no byte for `limit` although there were some for it.
-    /// Returns how many those were.
-    pub fn kill_stalled(&self, limit: Duration) -> usize {
+    /// Closes every socket that has used up `patience`. Returns how many those were.
+    pub fn kill_hung(&self, patience: Patience) -> usize {
         let table = self.lock();
-        let now = table.millis_since_birth();
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let mut killed = 0;
-        for entry in table.open.values() {
-            if entry.stall.since_ms().is_some_and(|since| now.saturating_sub(since) >= limit_ms) {
-                entry.kill.cancel();
-                killed += 1;
-            }
-        }
-        killed
+        let hung = table.open.values().filter(|entry| entry.pulse.is_hung(patience));
+        hung.inspect(|entry| entry.kill.cancel()).count()
     }
 
     pub fn finish_all(&self) {
@@ -146,12 +131,12 @@ impl Connections {
     fn enter(&self, table: &mut Table, doing: Doing) -> Connection {
         let id = table.next_id;
         table.next_id += 1;
-        let stall = Arc::new(Stall::new(table.born));
+        let pulse = Arc::new(Pulse::new(table.born));
         let finish = CancellationToken::new();
         let kill = CancellationToken::new();
-        let entry = Entry { doing, finish: finish.clone(), kill: kill.clone(), stall: stall.clone() };
+        let entry = Entry { doing, finish: finish.clone(), kill: kill.clone(), pulse: pulse.clone() };
         table.open.insert(id, entry);
-        Connection(Arc::new(Seat { id, connections: self.clone(), finish, kill, stall }))
+        Connection(Arc::new(Seat { id, connections: self.clone(), finish, kill, pulse }))
     }
 
     // A panic while counting leaves the counts usable: every change is one assignment.
@@ -194,10 +179,6 @@ impl Table {
         }
         oldest.is_some()
     }
-
-    fn millis_since_birth(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 /// One connection's place; it is given back when the last clone is dropped.
@@ -210,7 +191,7 @@ struct Seat {
     connections: Connections,
     finish: CancellationToken,
     kill: CancellationToken,
-    stall: Arc<Stall>,
+    pulse: Arc<Pulse>,
 }
 
 impl Connection {
@@ -218,6 +199,7 @@ impl Connection {
     #[must_use]
     pub fn request(&self) -> RequestGuard {
         self.0.set(Doing::Request);
+        self.0.pulse.in_request(true);
         RequestGuard(self.clone())
     }
 
@@ -248,8 +230,8 @@ impl Connection {
     }
 
     #[must_use]
-    pub fn stall(&self) -> &Arc<Stall> {
-        &self.0.stall
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.0.pulse
     }
 }
 
@@ -276,6 +258,7 @@ pub struct RequestGuard(Connection);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
+        self.0.0.pulse.in_request(false);
         let mut table = self.0.0.connections.lock();
         if let Some(entry) = table.open.get_mut(&self.0.0.id)
             && entry.doing == Doing::Request
@@ -295,32 +278,80 @@ impl Drop for StreamGuard {
     }
 }
 
-/// Since when a socket takes nothing. Written by the socket's task, read by the watchdog.
+/// When bytes last moved. Written by the socket's task, read by the watchdog.
 #[derive(Debug)]
-pub struct Stall {
+pub struct Pulse {
     born: Instant,
-    /// Milliseconds since `born` plus one; 0 while bytes flow.
-    since: AtomicU64,
+    /// Since when the socket takes nothing that is to be written.
+    blocked: Since,
+    /// Since when a request's head is coming in.
+    head: Since,
+    in_request: AtomicBool,
 }
 
-impl Stall {
+impl Pulse {
     fn new(born: Instant) -> Self {
-        Self { born, since: AtomicU64::new(0) }
+        Self { born, blocked: Since::default(), head: Since::default(), in_request: AtomicBool::new(false) }
     }
 
     /// The socket would not take a byte.
     pub fn blocked(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
-        // Only the first refusal counts: later ones are the same wait.
-        let _ = self.since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        self.blocked.begin(self.now_ms());
     }
 
+    /// It took some, or failed.
     pub fn flowed(&self) {
-        self.since.store(0, Ordering::Relaxed);
+        self.blocked.end();
     }
 
-    fn since_ms(&self) -> Option<u64> {
-        self.since.load(Ordering::Relaxed).checked_sub(1)
+    /// Bytes have come in.
+    pub fn heard(&self) {
+        if !self.in_request.load(Ordering::Relaxed) {
+            self.head.begin(self.now_ms());
+        }
+    }
+
+    fn in_request(&self, in_request: bool) {
+        self.head.end();
+        self.in_request.store(in_request, Ordering::Relaxed);
+    }
+
+    fn is_hung(&self, patience: Patience) -> bool {
+        let now = self.now_ms();
+        self.blocked.is_older(now, patience.write) || self.head.is_older(now, patience.head)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How long a socket may take over what it is expected to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Over taking a byte that is to be written.
+    pub write: Duration,
+    /// Over a request's head, from its first byte to its last.
+    pub head: Duration,
+}
+
+/// An instant or none, as milliseconds plus one; 0 is none.
+#[derive(Debug, Default)]
+struct Since(AtomicU64);
+
+impl Since {
+    /// Only the first counts: later ones belong to the same wait.
+    fn begin(&self, now_ms: u64) {
+        let _ = self.0.compare_exchange(0, now_ms.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn is_older(&self, now_ms: u64, limit: Duration) -> bool {
+        let since = self.0.load(Ordering::Relaxed).checked_sub(1);
+        since.is_some_and(|since| u128::from(now_ms.saturating_sub(since)) >= limit.as_millis())
     }
 }
 
@@ -384,17 +415,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_socket_that_takes_nothing_is_stalled() {
+    async fn only_a_socket_that_takes_nothing_is_hung() {
+        const PATIENCE: Patience = Patience { write: Duration::from_secs(20), head: Duration::from_secs(10) };
         let connections = Connections::new(CAPS);
         let (deaf, slow) = (served(&connections), served(&connections));
-        deaf.stall().blocked();
-        slow.stall().blocked();
+        deaf.pulse().blocked();
+        slow.pulse().blocked();
         tokio::time::advance(Duration::from_secs(15)).await;
-        deaf.stall().blocked();
-        slow.stall().flowed();
-        slow.stall().blocked();
+        deaf.pulse().blocked();
+        slow.pulse().flowed();
+        slow.pulse().blocked();
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(connections.kill_stalled(Duration::from_secs(20)), 1);
+        assert_eq!(connections.kill_hung(PATIENCE), 1);
         assert!(deaf.kill_token().is_cancelled() && !slow.kill_token().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_the_first_byte_and_a_body_is_no_head() {
+        const PATIENCE: Patience = Patience { write: Duration::from_secs(20), head: Duration::from_secs(10) };
+        let connections = Connections::new(CAPS);
+        let (loris, upload) = (served(&connections), served(&connections));
+        loris.pulse().heard();
+        upload.pulse().heard();
+        let request = upload.request();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        loris.pulse().heard();
+        upload.pulse().heard();
+        assert_eq!(connections.kill_hung(PATIENCE), 0);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        drop(request);
+        assert_eq!(connections.kill_hung(PATIENCE), 1);
+        assert!(loris.kill_token().is_cancelled());
     }
 }

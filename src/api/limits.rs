@@ -1,4 +1,4 @@
-//! Every bound of the listeners and the router, with its unit, in one place.
+//! Every bound of the listeners and the router that is no setting, with its unit, in one place.
 
 use std::time::Duration;
 
@@ -8,23 +8,16 @@ pub const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub const BODY_READ_WITHIN: Duration = Duration::from_secs(10);
 /// Request line and headers; more is 431.
 pub const HEADER_MAX_BYTES: usize = 16 * 1024;
-/// From the first moment a request is expected to the end of its headers. It is also how long a
-/// kept-alive connection may idle.
-pub const HEADER_READ_WITHIN: Duration = Duration::from_secs(10);
-/// Connections that serve requests.
-pub const REQUEST_CONNECTIONS_MAX: usize = 256;
 /// A connection that has not yet sent anything is not evicted this soon after it came.
 pub const NEW_SPARED_FOR: Duration = Duration::from_secs(2);
 /// Connections beyond those, which get `/healthz` or 503 and are closed.
 pub const RESERVE_CONNECTIONS_MAX: usize = 32;
 /// How long one of the reserve may take over its request.
 pub const RESERVE_READ_WITHIN: Duration = Duration::from_secs(2);
-/// Open event streams, apart from the request connections.
-pub const STREAMS_MAX: usize = 4096;
 /// A socket that takes no byte for this long, while there are bytes for it, is closed.
 pub const WRITE_STALLED_AFTER: Duration = Duration::from_secs(20);
-/// How often the stalled ones are looked for: with the above, within 30 s.
-pub const STALL_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How often the hung ones are looked for.
+pub const HUNG_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How long connections may take to finish when the daemon stops.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// What a caller is told to wait when there is no place.

@@ -26,11 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::connections::{Admission, Connection, Connections, Stall};
+use super::connections::{Admission, Connection, Connections, Patience, Pulse};
 use super::error::ApiError;
 use super::limits::{
-    ACCEPT_RETRY_AFTER, HEADER_MAX_BYTES, HEADER_READ_WITHIN, OVERLOAD_RETRY_AFTER_S, RESERVE_READ_WITHIN,
-    SHUTDOWN_GRACE, STALL_CHECK_EVERY, WRITE_STALLED_AFTER,
+    ACCEPT_RETRY_AFTER, HEADER_MAX_BYTES, HUNG_CHECK_EVERY, OVERLOAD_RETRY_AFTER_S, RESERVE_READ_WITHIN,
+    SHUTDOWN_GRACE, WRITE_STALLED_AFTER,
 };
 use super::peer::{Gatekeeper, Level, Peer};
 
@@ -58,13 +58,30 @@ pub struct Listener {
     pub door: Door,
     pub gatekeeper: Gatekeeper,
     pub connections: Connections,
+    pub times: Times,
+}
+
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Over a request's head, from its first byte to its last.
+    pub head: Duration,
+    /// Until the first byte of the next request.
+    pub idle: Duration,
 }
 
 /// Serves `router` until `stop`, then lets answers under way finish within [`SHUTDOWN_GRACE`].
 pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
     let connections = listener.connections.clone();
     let tasks = TaskTracker::new();
-    let watchdog = tokio::spawn(close_the_stalled(connections.clone()));
+    let patience = Patience { write: WRITE_STALLED_AFTER, head: listener.times.head };
+    let watchdog = tokio::spawn(close_the_hung(connections.clone(), patience));
+    let host = Host {
+        door: listener.door,
+        gatekeeper: listener.gatekeeper,
+        idle: listener.times.idle,
+        router,
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -73,12 +90,10 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
         match accepted {
             Ok((socket, _)) => match connections.admit() {
                 Admission::Served(connection) => {
-                    let (keeper, router) = (listener.gatekeeper.clone(), router.clone());
-                    tasks.spawn(converse(socket, connection, Place::Regular, listener.door, keeper, router));
+                    tasks.spawn(host.clone().converse(socket, connection, Place::Regular));
                 }
                 Admission::Reserve(connection) => {
-                    let (keeper, router) = (listener.gatekeeper.clone(), router.clone());
-                    tasks.spawn(converse(socket, connection, Place::Reserve, listener.door, keeper, router));
+                    tasks.spawn(host.clone().converse(socket, connection, Place::Reserve));
                 }
                 Admission::Refused => drop(socket),
             },
@@ -98,13 +113,13 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
 }
 
 /// A task of its own: what runs inside a connection is never polled while its reader does not read.
-async fn close_the_stalled(connections: Connections) {
-    let mut ticks = tokio::time::interval(STALL_CHECK_EVERY);
+async fn close_the_hung(connections: Connections, patience: Patience) {
+    let mut ticks = tokio::time::interval(HUNG_CHECK_EVERY);
     loop {
         ticks.tick().await;
-        let closed = connections.kill_stalled(WRITE_STALLED_AFTER);
+        let closed = connections.kill_hung(patience);
         if closed > 0 {
-            tracing::warn!(closed, "closed connections whose readers do not read");
+            tracing::warn!(closed, "closed connections whose clients neither read nor finish a request");
         }
     }
 }
@@ -116,14 +131,18 @@ enum Place {
     Reserve,
 }
 
-async fn converse(
-    socket: UnixStream,
-    connection: Connection,
-    place: Place,
+/// What every connection of a listener needs.
+#[derive(Clone)]
+struct Host {
     door: Door,
     gatekeeper: Gatekeeper,
+    idle: Duration,
     router: Router,
-) {
+}
+
+impl Host {
+    async fn converse(self, socket: UnixStream, connection: Connection, place: Place) {
+        let Self { door, gatekeeper, idle, router } = self;
     let peer = match gatekeeper.judge(&socket).await {
         Ok(peer) => peer,
         Err(cause) => {
@@ -133,14 +152,15 @@ async fn converse(
     };
     // A stranger on the control socket gets one answer, not a place.
     let stays = place == Place::Regular && (door == Door::Worker || peer.level != Level::None);
-    let read_within = if stays { HEADER_READ_WITHIN } else { RESERVE_READ_WITHIN };
+    let read_within = if stays { idle } else { RESERVE_READ_WITHIN };
     let origin = Origin { door, peer, connection: connection.clone() };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         answer(request.map(Body::new), origin.clone(), place, router.clone())
     });
-    let io = TokioIo::new(WatchedSocket { socket, stall: connection.stall().clone() });
+    let io = TokioIo::new(WatchedSocket { socket, pulse: connection.pulse().clone() });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Counts from the end of the answer before: it is what limits an idle connection.
         .header_read_timeout(read_within)
         .max_buf_size(HEADER_MAX_BYTES)
         .keep_alive(stays)
@@ -148,19 +168,17 @@ async fn converse(
         .half_close(true)
         .serve_connection(io, service);
     let mut conversation = pin!(conversation);
-    let finish = async {
-        connection.finish_token().cancelled().await;
-    };
     tokio::select! {
         result = conversation.as_mut() => return log_end(result),
         () = connection.kill_token().cancelled() => return,
-        () = finish => {}
+        () = connection.finish_token().cancelled() => {}
     }
     conversation.as_mut().graceful_shutdown();
     tokio::select! {
         result = conversation.as_mut() => log_end(result),
         () = connection.kill_token().cancelled() => {}
-        () = tokio::time::sleep(SHUTDOWN_GRACE + Duration::from_secs(1)) => {}
+        () = tokio::time::sleep(SHUTDOWN_GRACE) => {}
+    }
     }
 }
 
@@ -191,17 +209,17 @@ async fn answer(
     response
 }
 
-/// A socket that remembers since when it takes no bytes.
+/// A socket that remembers when its bytes moved.
 struct WatchedSocket {
     socket: UnixStream,
-    stall: Arc<Stall>,
+    pulse: Arc<Pulse>,
 }
 
 impl WatchedSocket {
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Pending => self.stall.blocked(),
-            Poll::Ready(_) => self.stall.flowed(),
+            Poll::Pending => self.pulse.blocked(),
+            Poll::Ready(_) => self.pulse.flowed(),
         }
         written
     }
@@ -213,7 +231,12 @@ impl AsyncRead for WatchedSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.pulse.heard();
+        }
+        read
     }
 }
 

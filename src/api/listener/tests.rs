@@ -17,6 +17,8 @@ use crate::api::wire::Problem;
 use crate::api::{error, extract};
 
 const SOON: Duration = Duration::from_secs(5);
+const MANY: Caps = Caps { requests: 256, reserve: 32, streams: 4096 };
+const TIMES: Times = Times { head: Duration::from_secs(2), idle: Duration::from_secs(4) };
 
 /// A listener in a folder of its own, on the runtime of the test.
 struct World {
@@ -37,6 +39,7 @@ impl World {
             door: Door::Control,
             gatekeeper: Gatekeeper::new(None).unwrap(),
             connections: connections.clone(),
+            times: TIMES,
         };
         let serving = tokio::spawn(serve(listener, router(stop.clone()), stop.clone()));
         Self { dir, connections, stop, serving }
@@ -106,7 +109,7 @@ fn status(answer: &str) -> &str {
 
 #[tokio::test]
 async fn idle_connections_make_room_for_new_ones() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let mut idle = Vec::new();
     for _ in 0..300 {
         let mut socket = world.connect().await;
@@ -114,7 +117,7 @@ async fn idle_connections_make_room_for_new_ones() {
         assert_eq!(status(&until(&mut socket, "ok").await), "200");
         idle.push(socket);
     }
-    assert!(world.connections.counts().requests <= Caps::default().requests);
+    assert!(world.connections.counts().requests <= MANY.requests);
     let mut first = idle.remove(0);
     assert_eq!(rest(&mut first).await, "", "the one that idled longest is closed");
     let last = idle.last_mut().unwrap();
@@ -153,7 +156,7 @@ async fn slow_and_endless_headers_are_ended() {
     let mut loris = world.connect().await;
     let mut closed = false;
     let mut buffer = [0; 1024];
-    while started.elapsed() < HEADER_READ_WITHIN + SOON && !closed {
+    while started.elapsed() < TIMES.head + SOON && !closed {
         closed = loris.write_all(b"x").await.is_err()
             || matches!(
                 tokio::time::timeout(Duration::from_millis(200), loris.read(&mut buffer)).await,
@@ -161,12 +164,16 @@ async fn slow_and_endless_headers_are_ended() {
             );
     }
     assert!(closed, "one letter at a time is no request");
-    assert!(started.elapsed() >= HEADER_READ_WITHIN - Duration::from_secs(1));
+    assert!(started.elapsed() >= TIMES.head && started.elapsed() < TIMES.idle);
+
+    let mut silent = world.connect().await;
+    assert_eq!(rest(&mut silent).await, "", "an idle connection is closed without a word");
+    assert!(started.elapsed() >= TIMES.idle);
 }
 
 #[tokio::test]
 async fn a_gigabyte_is_refused_before_it_is_read() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let answer = world.ask("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n").await;
     assert_eq!(status(&answer), "413");
     let body = answer.split("\r\n\r\n").nth(1).unwrap();
@@ -176,7 +183,7 @@ async fn a_gigabyte_is_refused_before_it_is_read() {
 
 #[tokio::test]
 async fn a_half_closed_client_gets_its_answer() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let mut socket = world.connect().await;
     socket.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     socket.shutdown().await.unwrap();
@@ -185,7 +192,7 @@ async fn a_half_closed_client_gets_its_answer() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let mut all = String::new();
     for n in 0..50 {
         all.push_str(&format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n{n:04}"));
@@ -199,7 +206,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn noise_harms_nobody() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let mut seed = 0x9e37_79b9_u32;
     for _ in 0..200 {
         let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -220,7 +227,7 @@ async fn noise_harms_nobody() {
 
 #[tokio::test]
 async fn a_panicking_handler_is_a_500_and_the_daemon_lives() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let answer = world.get("/panic").await;
     assert_eq!(status(&answer), "500");
     assert!(answer.contains("application/problem+json") && !answer.contains("as a handler might"));
@@ -248,7 +255,7 @@ async fn who_does_not_read_is_closed_and_others_are_not() {
         let n = reader.read(&mut buffer).await.unwrap();
         assert!(n > 0);
         if started.elapsed() > patience + Duration::from_millis(500) && killed == 0 {
-            killed = connections.kill_stalled(patience);
+            killed = connections.kill_hung(Patience { write: patience, head: SOON });
         }
     }
     assert_eq!(killed, 2);
@@ -276,7 +283,7 @@ async fn streams_have_a_cap_of_their_own() {
 
 #[tokio::test]
 async fn a_stop_ends_streams_and_lets_answers_finish() {
-    let world = World::start(Caps::default());
+    let world = World::start(MANY);
     let mut stream = world.connect().await;
     stream.write_all(b"GET /flood HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     until(&mut stream, "event: n").await;
