@@ -42,9 +42,10 @@ impl Cgroup {
         fs::write(self.path.join("cgroup.kill"), "1").is_ok()
     }
 
-    /// Removes it with what the run made below it; what still lives keeps its place.
-    pub fn remove(&self) {
+    /// Removes it with what the run made below it; what still lives keeps its place. Says whether it is gone.
+    pub fn remove(&self) -> bool {
         remove_below(&self.path);
+        !self.path.exists()
     }
 }
 
@@ -91,7 +92,10 @@ mod tests {
     fn finds_the_v2_tree_among_others() {
         let found = |cgroup| own_directory(cgroup, HYBRID);
         assert_eq!(found("4:memory:/x\n0::/\n"), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(found("0::/system.slice/lucid.service\n"), Some("/sys/fs/cgroup/unified/system.slice/lucid.service".into()));
+        assert_eq!(
+            found("0::/system.slice/lucid.service\n"),
+            Some("/sys/fs/cgroup/unified/system.slice/lucid.service".into())
+        );
         assert_eq!(found("4:memory:/x\n"), None);
         assert_eq!(own_directory("0::/\n", ""), None);
         let part = "41 31 0:38 /a /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";

@@ -98,7 +98,10 @@ impl Prepared {
             c_string(program).map(|p| vec![p])
         } else {
             // An empty entry would mean the working directory; no task wants that.
-            path.split(':').filter(|d| !d.is_empty()).map(|dir| c_string(&format!("{dir}/{program}"))).collect()
+            path.split(':')
+                .filter(|d| !d.is_empty())
+                .map(|dir| c_string(&format!("{dir}/{program}")))
+                .collect()
         };
         let argv: Result<Vec<CString>, Failure> = what.argv.iter().map(|a| c_string(a)).collect();
         let env: Result<Vec<CString>, Failure> =
@@ -164,14 +167,18 @@ fn explain(what: &Start<'_>, step: Step, error: &io::Error) -> Failure {
     let program = what.argv.first().map_or("", String::as_str);
     match step {
         Step::Setup => not_started(format!("cannot prepare the process: {error}")),
-        Step::Cwd => not_started(format!("cannot enter the working directory {}: {error}", what.cwd.display())),
+        Step::Cwd => {
+            not_started(format!("cannot enter the working directory {}: {error}", what.cwd.display()))
+        }
         Step::Exec => match error.raw_os_error() {
             Some(libc::ENOENT) if program.contains('/') && what.cwd.join(program).exists() => {
                 let error = format!("{program}: its interpreter (the #! line) or loader does not exist");
                 Failure { code: CODE_NOT_FOUND, error }
             }
             Some(libc::ENOENT) => Failure { code: CODE_NOT_FOUND, error: format!("{program}: not found") },
-            Some(libc::ENOEXEC) => not_started(format!("{program}: no program, and no #! line says what runs it")),
+            Some(libc::ENOEXEC) => {
+                not_started(format!("{program}: no program, and no #! line says what runs it"))
+            }
             Some(libc::E2BIG) => not_started(format!("{program}: arguments and environment are too long")),
             Some(_) | None => not_started(format!("{program}: {error}")),
         },

@@ -85,7 +85,10 @@ pub fn close_stdin(dir: &Path) -> io::Result<()> {
 /// woken is no error: it looks by itself.
 pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
     if line.contains('\n') || line == STDIN_END {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "input for a live command is one line of text"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "input for a live command is one line of text",
+        ));
     }
     let path = dir.join(name::STDIN);
     let mut file =

@@ -26,10 +26,19 @@ pub enum Ending {
     /// Nobody wants it to end.
     NotBegun,
     /// SIGTERM goes out at `at`.
-    Planned { at: Duration, grace: Duration },
+    Planned {
+        at: Duration,
+        grace: Duration,
+    },
     /// SIGTERM is out, SIGKILL follows at `kill_at`.
-    Grace { kill_at: Duration },
-    Killing { since: Duration, next_at: Duration, reported: bool },
+    Grace {
+        kill_at: Duration,
+    },
+    Killing {
+        since: Duration,
+        next_at: Duration,
+        reported: bool,
+    },
 }
 
 impl Ending {

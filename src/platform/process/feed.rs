@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn a_text_goes_through_in_pieces() {
         let text = "0123456789".repeat(50_000);
-        let (mut feed, end) = Feed::open(&Stdin::Text(text.clone()), std::path::Path::new("/")).unwrap().unwrap();
+        let (mut feed, end) =
+            Feed::open(&Stdin::Text(text.clone()), std::path::Path::new("/")).unwrap().unwrap();
         let reader = std::thread::spawn(move || read_all(end));
         while feed.wants_room().is_some() {
             feed.advance();
@@ -239,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_command_that_closed_its_input_ends_the_feed() {
-        let (mut feed, end) = Feed::open(&Stdin::Text("x".into()), std::path::Path::new("/")).unwrap().unwrap();
+        let (mut feed, end) =
+            Feed::open(&Stdin::Text("x".into()), std::path::Path::new("/")).unwrap().unwrap();
         drop(end);
         feed.advance();
         assert!(feed.wants_room().is_none());

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::unix::pipe;
 use tokio::sync::Semaphore;
 
-use super::sys;
 use super::spec::{PRIVATE_MAX_BYTES, Private};
+use super::sys;
 use super::watch::{Keeper, parse_holder};
 
 /// Longest wait for a keeper to take its lock and open its files.
@@ -53,8 +53,15 @@ pub enum ForkError {
 #[derive(Debug)]
 pub struct Nursery {
     exe: PathBuf,
-    seat: Mutex<Option<Seat>>,
+    seats: Mutex<Seats>,
     forks: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    current: Option<Seat>,
+    /// Nurseries that were left and have not been seen to end.
+    former: Vec<Child>,
 }
 
 #[derive(Debug)]
@@ -70,17 +77,14 @@ impl Nursery {
     /// It cannot be started.
     pub fn start(exe: &Path) -> io::Result<Self> {
         let seat = Seat::start(exe)?;
-        Ok(Self {
-            exe: exe.to_owned(),
-            seat: Mutex::new(Some(seat)),
-            forks: Semaphore::new(FORKS_AT_ONCE),
-        })
+        let seats = Mutex::new(Seats { current: Some(seat), former: Vec::new() });
+        Ok(Self { exe: exe.to_owned(), seats, forks: Semaphore::new(FORKS_AT_ONCE) })
     }
 
     /// The nursery's process id, while it has one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|seat| seat.child.id())
+        self.seats().current.as_ref().map(|seat| seat.child.id())
     }
 
     /// Forks a keeper for the run in `dir`, whose `spec.json` is written. Returns when the keeper holds the
@@ -110,26 +114,29 @@ impl Nursery {
     }
 
     fn socket(&self) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
-        let mut slot = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seat) = slot.as_mut()
+        let mut seats = self.seats();
+        seats.former.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if let Some(seat) = seats.current.as_mut()
             && matches!(seat.child.try_wait(), Ok(None))
         {
             return Ok(Arc::clone(&seat.socket));
         }
         let seat = Seat::start(&self.exe)?;
         let socket = Arc::clone(&seat.socket);
-        *slot = Some(seat);
+        seats.current = Some(seat);
         Ok(socket)
     }
 
     /// Leaves a nursery that does not answer; once its socket is closed it goes by itself.
     fn forget(&self, socket: &Arc<AsyncFd<OwnedFd>>) {
-        let mut slot = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.as_ref().is_some_and(|seat| Arc::ptr_eq(&seat.socket, socket))
-            && let Some(mut seat) = slot.take()
-        {
-            let _ = seat.child.try_wait();
+        let mut seats = self.seats();
+        if let Some(seat) = seats.current.take_if(|seat| Arc::ptr_eq(&seat.socket, socket)) {
+            seats.former.push(seat.child);
         }
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,10 +180,11 @@ impl Gate {
     /// whether it took "go" with it is for [`super::examine`] to say.
     pub async fn open(mut self, private: &Private) -> io::Result<Keeper> {
         let body = serde_json::to_vec(private)?;
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= PRIVATE_MAX_BYTES).ok_or_else(|| {
-            let what = format!("the run's secrets are larger than {PRIVATE_MAX_BYTES} bytes");
-            io::Error::new(io::ErrorKind::InvalidInput, what)
-        })?;
+        let length =
+            u32::try_from(body.len()).ok().filter(|_| body.len() <= PRIVATE_MAX_BYTES).ok_or_else(|| {
+                let what = format!("the run's secrets are larger than {PRIVATE_MAX_BYTES} bytes");
+                io::Error::new(io::ErrorKind::InvalidInput, what)
+            })?;
         let mut message = Vec::with_capacity(GO.len() + 4 + body.len());
         message.extend_from_slice(GO);
         message.extend_from_slice(&length.to_le_bytes());

@@ -95,7 +95,8 @@ impl Nest {
         sys::dup_onto(null.as_fd(), libc::STDERR_FILENO)?;
 
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        let start_ticks = tree::look(me).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
+        let start_ticks =
+            tree::look(me).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
         let holder = watch::holder_text(me, start_ticks);
         let lock = take_lock(&dir.join(name::LOCK), &holder)?;
         for used in [name::STARTED, name::EXIT] {
@@ -119,12 +120,14 @@ impl Nest {
     fn run(self, dir: &Path, private: Private) -> io::Result<()> {
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
-        let cgroup = Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()));
+        let cgroup =
+            Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()));
         let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
         write_started(&dir.join(name::STARTED), &started)?;
 
-        let supervisor = Supervisor::new(dir, &self.spec, private.env, clock, self.signals, self.control, cgroup)?;
+        let supervisor =
+            Supervisor::new(dir, &self.spec, private.env, clock, self.signals, self.control, cgroup)?;
         let verdict = supervisor.run(&mut pump);
         let totals = pump.finish();
         let Verdict { end, cause, killed, escalated, core, leftovers } = verdict;

@@ -52,12 +52,19 @@ pub fn sweep_cookie(name: &str, value: &str, except: &[i32], budget: Duration) -
 /// how many processes the cookie found.
 #[must_use]
 pub fn clear(dir: &Path, budget: Duration) -> u32 {
-    if let Ok(Some(Started { cgroup: Some(path), .. })) = Started::read(dir) {
-        let cgroup = Cgroup::at(path);
+    let deadline = Instant::now() + budget;
+    let cgroup = Started::read(dir).ok().flatten().and_then(|started| started.cgroup).map(Cgroup::at);
+    if let Some(cgroup) = &cgroup {
         cgroup.kill();
-        cgroup.remove();
     }
-    Spec::read(dir).map_or(0, |spec| sweep_cookie(&spec.cookie.0, &spec.cookie.1, &[], budget))
+    let killed = Spec::read(dir).map_or(0, |spec| sweep_cookie(&spec.cookie.0, &spec.cookie.1, &[], budget));
+    if let Some(cgroup) = &cgroup {
+        // It can go when the last of its processes is gone.
+        while !cgroup.remove() && Instant::now() < deadline {
+            thread::sleep(SWEEP_PAUSE);
+        }
+    }
+    killed
 }
 
 /// Kills a keeper that no longer answers, with everything below it. No `exit.json` comes of it.

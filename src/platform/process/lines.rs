@@ -160,7 +160,10 @@ mod tests {
         let big = vec![b'x'; 3 * LINE_MAX_BYTES];
         let text = lines_of(u64::MAX, &[&big, b"\nnext\n"]);
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!((first["lucid"].as_str(), first["bytes"].as_u64()), (Some("line_cut"), Some(3 * 1024 * 1024)));
+        assert_eq!(
+            (first["lucid"].as_str(), first["bytes"].as_u64()),
+            (Some("line_cut"), Some(3 * 1024 * 1024))
+        );
         assert_eq!(text.lines().nth(1), Some("next"));
         assert!(text.len() < 2 * QUOTE_MAX_BYTES);
     }

@@ -77,7 +77,8 @@ impl Log {
     /// Appends. What the disk does not take is dropped, counted, and marked once it takes more.
     pub fn write(&mut self, bytes: &[u8]) {
         if self.unmarked > 0 {
-            let mark = format!("\n[lucid: {} bytes lost here, the log could not be written]\n", self.unmarked);
+            let mark =
+                format!("\n[lucid: {} bytes lost here, the log could not be written]\n", self.unmarked);
             if self.put(mark.as_bytes()) < mark.len() {
                 self.unmarked += bytes.len() as u64;
                 self.lost += bytes.len() as u64;
@@ -99,11 +100,8 @@ impl Log {
         let Some(ring) = &self.ring else {
             return Totals { bytes: self.head, cut: 0, lost: self.lost };
         };
-        let totals = Totals {
-            bytes: self.head + ring.total(),
-            cut: ring.total() - ring.kept(),
-            lost: self.lost,
-        };
+        let totals =
+            Totals { bytes: self.head + ring.total(), cut: ring.total() - ring.kept(), lost: self.lost };
         if fold(&mut self.file, self.head, ring, totals.cut).is_err() {
             let _ = self.file.set_len(self.head);
             self.ring = None;
@@ -197,9 +195,8 @@ impl Ring {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(e) => return Err(e),
         }
-        let number = |at: usize| {
-            header.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
-        };
+        let number =
+            |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
         if &header[..8] != RING_MAGIC {
             return Ok(None);
         }
@@ -294,7 +291,10 @@ mod tests {
 
     #[test]
     fn what_fits_is_kept_whole() {
-        assert_eq!(log_of(10, &[b"01234", b"56789"]), ("0123456789".into(), Totals { bytes: 10, cut: 0, lost: 0 }));
+        assert_eq!(
+            log_of(10, &[b"01234", b"56789"]),
+            ("0123456789".into(), Totals { bytes: 10, cut: 0, lost: 0 })
+        );
         assert_eq!(log_of(10, &[b"0123456789"]).0, "0123456789");
         assert_eq!(log_of(10, &[]).0, "");
     }

@@ -81,12 +81,20 @@ impl Reader {
             match &layout.tail {
                 Tail::None => 0,
                 Tail::Ring(ring) => ring.read_at(&mut bytes, from - layout.head)?,
-                Tail::Folded(place) => read_up_to(&layout.log, &mut bytes, place + (from - layout.tail_from))?,
+                Tail::Folded(place) => {
+                    read_up_to(&layout.log, &mut bytes, place + (from - layout.tail_from))?
+                }
             }
         };
         bytes.truncate(read);
         let next = from + read as u64;
-        Ok(Chunk { offset: from, cut_bytes: from - offset, next, complete: layout.over && next >= layout.end, bytes })
+        Ok(Chunk {
+            offset: from,
+            cut_bytes: from - offset,
+            next,
+            complete: layout.over && next >= layout.end,
+            bytes,
+        })
     }
 
     /// The last `lines` lines, at most [`CHUNK_MAX_BYTES`], and where to read on.
@@ -112,7 +120,13 @@ impl Reader {
         let body = chunk.bytes.strip_suffix(b"\n").unwrap_or(&chunk.bytes);
         let begin = match lines {
             0 => chunk.bytes.len(),
-            n => body.iter().enumerate().rev().filter(|(_, b)| **b == b'\n').nth(n - 1).map_or(0, |(at, _)| at + 1),
+            n => body
+                .iter()
+                .enumerate()
+                .rev()
+                .filter(|(_, b)| **b == b'\n')
+                .nth(n - 1)
+                .map_or(0, |(at, _)| at + 1),
         };
         chunk.bytes.drain(..begin);
         chunk.offset += begin as u64;
@@ -135,7 +149,14 @@ impl Reader {
         if let Some(ring) = ring {
             let (head, total) = (ring.head(), ring.total());
             let tail_from = head + total - ring.kept();
-            return Ok(Some(Layout { log, head, tail_from, end: head + total, tail: Tail::Ring(ring), over }));
+            return Ok(Some(Layout {
+                log,
+                head,
+                tail_from,
+                end: head + total,
+                tail: Tail::Ring(ring),
+                over,
+            }));
         }
         let cut = exit.as_ref().map_or(0, |exit| exit.log_cut_bytes);
         let Some(exit) = exit.filter(|_| cut > 0) else {
@@ -145,7 +166,14 @@ impl Reader {
         };
         let head = self.head_max.min(len);
         let place = head + cut_marker(cut).len() as u64;
-        Ok(Some(Layout { log, head, tail_from: head + cut, end: exit.log_bytes, tail: Tail::Folded(place), over }))
+        Ok(Some(Layout {
+            log,
+            head,
+            tail_from: head + cut,
+            end: exit.log_bytes,
+            tail: Tail::Folded(place),
+            over,
+        }))
     }
 }
 

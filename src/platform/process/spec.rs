@@ -254,7 +254,10 @@ mod tests {
 
     #[test]
     fn private_values_do_not_show_in_debug_output() {
-        let private = Private { env: vec![("T".into(), "hunter2hunter2".into())], masks: vec!["hunter2hunter2".into()] };
+        let private = Private {
+            env: vec![("T".into(), "hunter2hunter2".into())],
+            masks: vec!["hunter2hunter2".into()],
+        };
         assert!(!format!("{private:?}").contains("hunter"));
     }
 }

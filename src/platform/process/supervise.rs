@@ -164,7 +164,10 @@ impl<'a> Supervisor<'a> {
 
     fn start_command(&mut self, pump: &mut Pump) {
         let started = Feed::open(&self.spec.stdin, self.dir)
-            .map_err(|e| Failure { code: child::CODE_NOT_STARTED, error: format!("cannot prepare its input: {e}") })
+            .map_err(|e| Failure {
+                code: child::CODE_NOT_STARTED,
+                error: format!("cannot prepare its input: {e}"),
+            })
             .and_then(|feed| {
                 let (feed, input) = feed.unzip();
                 let pid = self.start(&self.spec.argv, pump, input)?;
@@ -274,7 +277,8 @@ impl<'a> Supervisor<'a> {
         if self.ending.has_begun() {
             return None;
         }
-        let idle = self.spec.idle_timeout_ms.map(|ms| self.last_output.saturating_add(Duration::from_millis(ms)));
+        let idle =
+            self.spec.idle_timeout_ms.map(|ms| self.last_output.saturating_add(Duration::from_millis(ms)));
         match idle.filter(|at| *at < self.deadline) {
             Some(at) => Some((at, Cause::Idle)),
             None => Some((self.deadline, Cause::Timeout)),
@@ -326,7 +330,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn report_failure(&self) {
-        let pids: Vec<i32> = tree::below(std::process::id().cast_signed(), &[]).iter().map(|p| p.pid).collect();
+        let pids: Vec<i32> =
+            tree::below(std::process::id().cast_signed(), &[]).iter().map(|p| p.pid).collect();
         let report = serde_json::json!({"at_ms": self.clock.wall_ms(), "pids": pids});
         let _ = files::replace(&self.dir.join(name::KILL_FAILED), report.to_string().as_bytes(), FILE_MODE);
     }
@@ -334,7 +339,8 @@ impl<'a> Supervisor<'a> {
     /// Absolute, on the clock that counts suspend: a machine that slept over a deadline wakes up to it.
     fn set_timer(&self) {
         let limit = self.limit().map(|(at, _)| at);
-        let live = self.feed.as_ref().filter(|feed| feed.is_live()).map(|_| self.clock.boot() + LIVE_STDIN_PAUSE);
+        let live =
+            self.feed.as_ref().filter(|feed| feed.is_live()).map(|_| self.clock.boot() + LIVE_STDIN_PAUSE);
         let at = [limit, self.ending.next_at(), live].into_iter().flatten().min();
         // Zero would switch it off. A time beyond the clock's range never comes, which is what off means.
         let value = at.map_or(Timespec { tv_sec: 0, tv_nsec: 0 }, |at| Timespec {
