@@ -28,3 +28,6 @@ pub use edit::{Edit, set_enabled};
 pub use parse::{Defaults, Known, Parsed, Rules, parse};
 pub use registry::{Change, Entry, Registry, Snapshot};
 pub use watch::Watch;
+
+#[cfg(test)]
+mod tests;
