@@ -5,6 +5,8 @@
 mod feed;
 mod retention;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ impl Filter {
 }
 
 /// Writes and reads events; clones share the live channel.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Journal {
     store: Store,
     live: broadcast::Sender<Arc<Recorded>>,

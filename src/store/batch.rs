@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 use tokio::sync::broadcast;
 
-use super::writer::{Counters, Tx};
+use super::writer::{Counters, Hook, Tx};
 use super::{Notice, StoreError, ballast, filesystem, maintain};
 
 /// What became of one attempt of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attempt {
     Done,
     /// The job returned an error of its own, or panicked.
@@ -24,6 +25,8 @@ pub(super) enum Attempt {
 /// A piece of work together with the way back to its caller.
 pub(super) trait Job: Send {
     fn attempt(&mut self, tx: &Tx<'_>) -> Attempt;
+    /// What the last attempt came to.
+    fn last(&self) -> Attempt;
     /// Hands over what the last attempt returned, or `fault` if the store could not keep it.
     fn answer(self: Box<Self>, fault: Option<StoreError>);
 }
@@ -54,9 +57,12 @@ where
     fn attempt(&mut self, tx: &Tx<'_>) -> Attempt {
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
             .unwrap_or_else(|_| Err(StoreError::Panicked.into()));
-        let attempt = if result.is_ok() { Attempt::Done } else { Attempt::Refused };
         self.result = Some(result);
-        attempt
+        self.last()
+    }
+
+    fn last(&self) -> Attempt {
+        if matches!(self.result, Some(Ok(_))) { Attempt::Done } else { Attempt::Refused }
     }
 
     fn answer(self: Box<Self>, fault: Option<StoreError>) {
@@ -79,6 +85,15 @@ enum Failure {
     RolledBack,
 }
 
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Database(error) => error,
+            Failure::RolledBack => Self::RolledBack,
+        }
+    }
+}
+
 /// The writer's belongings.
 pub(super) struct Desk {
     pub conn: Connection,
@@ -89,74 +104,80 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Commits `jobs` together and answers each.
-    pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        let Err(failure) = self.keep(&mut jobs) else {
-            return answer_all(jobs, None);
+    pub(super) fn commit(&self, mut jobs: Vec<Box<dyn Job>>) {
+        let first = self.transact(&mut jobs);
+        let roomier = self.starved(&first, &jobs) && self.make_room();
+        let undone = match first {
+            Ok(()) => {
+                let (kept, refused): (Vec<_>, Vec<_>) =
+                    jobs.into_iter().partition(|job| job.last() == Attempt::Done);
+                answer_all(kept, None);
+                if !roomier {
+                    return answer_all(refused, None);
+                }
+                refused
+            }
+            Err(Failure::Database(StoreError::Busy)) => {
+                // Each replay would wait for the same lock again.
+                self.counters.busy.fetch_add(1, Ordering::Relaxed);
+                return answer_all(jobs, Some(&StoreError::Busy));
+            }
+            Err(failure) if jobs.len() == 1 && !roomier => {
+                return answer_all(jobs, Some(&failure.into()));
+            }
+            Err(_) => jobs,
         };
-        if let Failure::Database(StoreError::Busy) = failure {
-            // Each replay would wait for the same lock again.
-            self.counters.busy.fetch_add(1, Ordering::Relaxed);
-            return answer_all(jobs, Some(&StoreError::Busy));
-        }
-        if jobs.len() > 1 {
-            self.counters.replays.fetch_add(1, Ordering::Relaxed);
-        }
-        for job in jobs {
+        self.counters.replays.fetch_add(1, Ordering::Relaxed);
+        for job in undone {
             let mut alone = vec![job];
-            let fault = self.keep(&mut alone).err().map(|failure| match failure {
-                Failure::Database(error) => error,
-                Failure::RolledBack => StoreError::Panicked,
-            });
+            let fault = self.transact(&mut alone).err().map(StoreError::from);
             answer_all(alone, fault.as_ref());
         }
     }
 
-    /// [`Desk::transact`], and once more after making room when the disk is full.
-    fn keep(&self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        let first = self.transact(jobs);
-        if !self.starved(first.as_ref()) {
-            return first.map(|_refused| ());
-        }
-        let ballast_spent = ballast::spend(&self.dir);
-        // Nobody listening is no failure: the next full disk says it again.
-        drop(self.notices.send(Notice::DiskFull { ballast_spent }));
-        if ballast_spent { self.transact(jobs).map(|_refused| ()) } else { first.map(|_refused| ()) }
-    }
-
     /// Whether the disk is what failed. A job's own error is opaque here, so one that refused is
     /// believed to be starved when hardly any room is left.
-    fn starved(&self, outcome: Result<&usize, &Failure>) -> bool {
+    fn starved(&self, outcome: &Result<(), Failure>, jobs: &[Box<dyn Job>]) -> bool {
         match outcome {
-            Ok(0) => false,
-            Ok(_) | Err(Failure::RolledBack) => filesystem::is_full(&self.dir),
+            Ok(()) => jobs.iter().any(|job| job.last() == Attempt::Refused) && filesystem::is_full(&self.dir),
             Err(Failure::Database(StoreError::DiskFull)) => true,
-            Err(Failure::Database(StoreError::Sqlite(_))) => filesystem::is_full(&self.dir),
+            Err(Failure::Database(StoreError::Sqlite(_)) | Failure::RolledBack) => {
+                filesystem::is_full(&self.dir)
+            }
             Err(Failure::Database(_)) => false,
         }
     }
 
-    /// One transaction around all of `jobs`; the number of those that refused.
-    fn transact(&self, jobs: &mut [Box<dyn Job>]) -> Result<usize, Failure> {
-        let database = |error: rusqlite::Error| Failure::Database(error.into());
-        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(database)?;
+    /// Gives the ballast up, if it is still there, and tells that the disk is full either way.
+    fn make_room(&self) -> bool {
+        let ballast_spent = ballast::spend(&self.dir);
+        // Nobody listening is no failure: the next full disk says it again.
+        drop(self.notices.send(Notice::DiskFull { ballast_spent }));
+        ballast_spent
+    }
+
+    /// One transaction around all of `jobs`. When it commits, those that refused left nothing in it.
+    fn transact(&self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        self.run("BEGIN IMMEDIATE")?;
         let mut hooks = Vec::new();
-        let mut refused = 0;
+        let mut kept = 0;
         for job in jobs.iter_mut() {
-            let step = self.step(job.as_mut());
-            match step {
-                Ok(Some(mut of_job)) => hooks.append(&mut of_job),
-                Ok(None) => refused += 1,
+            match self.step(job.as_mut()) {
+                Ok(Some(mut of_job)) => {
+                    hooks.append(&mut of_job);
+                    kept += 1;
+                }
+                Ok(None) => {}
                 Err(failure) => {
                     self.roll_back();
                     return Err(failure);
                 }
             }
         }
-        if let Err(error) = self.conn.execute_batch("COMMIT") {
+        if let Err(failure) = self.run("COMMIT") {
             self.roll_back();
-            return Err(database(error));
+            return Err(failure);
         }
-        let kept = (jobs.len() - refused) as u64;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.writes.fetch_add(kept, Ordering::Relaxed);
         self.counters.largest_batch.fetch_max(kept, Ordering::Relaxed);
@@ -164,27 +185,30 @@ impl Desk {
             // The commit stands whatever a hook does.
             drop(catch_unwind(AssertUnwindSafe(hook)));
         }
-        Ok(refused)
+        Ok(())
     }
 
     /// One job in its savepoint: its hooks, or none when it refused.
-    fn step(&self, job: &mut dyn Job) -> Result<Option<Vec<super::writer::Hook>>, Failure> {
-        let database = |error: rusqlite::Error| Failure::Database(error.into());
-        let run = |sql: &str| self.conn.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(database);
-        run("SAVEPOINT job")?;
+    fn step(&self, job: &mut dyn Job) -> Result<Option<Vec<Hook>>, Failure> {
+        self.run("SAVEPOINT job")?;
         let tx = Tx::new(&self.conn);
         match job.attempt(&tx) {
             Attempt::Done => {
-                run("RELEASE job")?;
+                self.run("RELEASE job")?;
                 Ok(Some(tx.into_hooks()))
             }
             Attempt::Refused if self.conn.is_autocommit() => Err(Failure::RolledBack),
             Attempt::Refused => {
-                run("ROLLBACK TO job")?;
-                run("RELEASE job")?;
+                self.run("ROLLBACK TO job")?;
+                self.run("RELEASE job")?;
                 Ok(None)
             }
         }
+    }
+
+    fn run(&self, sql: &'static str) -> Result<(), Failure> {
+        let done = self.conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(|_rows| ()).map_err(|error| Failure::Database(error.into()))
     }
 
     fn roll_back(&self) {

@@ -38,7 +38,7 @@ pub(super) fn inspect(path: &Path, role: Role, depth: Depth) -> rusqlite::Result
     }
 }
 
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 

@@ -84,7 +84,8 @@ pub(super) fn lay(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes sure that `path` is a file only we may read, whatever the umask; SQLite gives the log the
-/// same mode.
+/// same mode. Not for a database that this process has open: closing any descriptor of a file drops
+/// the locks that SQLite holds on it.
 pub(super) fn private_file(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(FILE_MODE))

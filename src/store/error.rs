@@ -22,6 +22,12 @@ pub enum StoreError {
     /// The work itself panicked; its changes are rolled back.
     #[error("the work on the database panicked")]
     Panicked,
+    /// SQLite gave the transaction up under this work, which did not say why.
+    #[error("the transaction was rolled back")]
+    RolledBack,
+    /// The file is broken; only a new start, which restores a backup, can mend it.
+    #[error("the database is damaged ({0})")]
+    Damaged(String),
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),
 }
@@ -31,6 +37,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             Some(_) | None => Self::Sqlite(error),
         }
     }
@@ -49,6 +56,8 @@ impl StoreError {
             Self::ReadTooLong { limit_ms } => Self::ReadTooLong { limit_ms: *limit_ms },
             Self::Closed => Self::Closed,
             Self::Panicked => Self::Panicked,
+            Self::RolledBack => Self::RolledBack,
+            Self::Damaged(why) => Self::Damaged(why.clone()),
             Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
                 Self::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
             }

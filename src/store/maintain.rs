@@ -101,11 +101,9 @@ impl Store {
             let conn = connection::open(&path, Role::Reader)?;
             integrity(&conn, depth)
         });
-        match checked.await.map_err(|_| StoreError::Panicked)? {
-            Err(error) if super::condition::is_damage(&error) => {
-                Ok(Integrity::Damaged { first: error.to_string() })
-            }
-            other => Ok(other?),
+        match checked.await.map_err(|_| StoreError::Panicked)?.map_err(StoreError::from) {
+            Err(StoreError::Damaged(first)) => Ok(Integrity::Damaged { first }),
+            other => other,
         }
     }
 

@@ -20,6 +20,10 @@ mod restore;
 pub mod rotate;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,6 +82,12 @@ struct Inner {
     writer: Writer,
     readers: Arc<Readers>,
     notices: broadcast::Sender<Notice>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
 }
 
 impl Store {

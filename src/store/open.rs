@@ -24,6 +24,7 @@ use super::{
 };
 
 /// The open store and what happened on the way; the caller records and alerts.
+#[derive(Debug)]
 pub struct Opened {
     pub store: Store,
     pub notices: Vec<Notice>,
@@ -84,7 +85,7 @@ pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     let path = dir.join(DATABASE_FILE);
     notices.extend(settle(dir, &path, now_ms)?);
     let mut conn = writer(&path)?;
-    notices.extend(migrate(&mut conn, dir, now_ms)?);
+    notices.extend(migrate(&mut conn, dir, now_ms, &migrate::MIGRATIONS)?);
     notices.extend(catch_up_numbers(&conn, dir)?);
     // After the database, which needs the room more.
     match ballast::lay(dir) {
@@ -119,10 +120,10 @@ fn prepare_dir(dir: &Path, notices: &mut Vec<Notice>) -> Result<(), OpenError> {
 
 /// Leaves a file at `path` that is ours, sound and not too new, or new and empty by right.
 fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<Option<Notice>, OpenError> {
-    if !path.exists() {
-        if let Some(trace) = trace_of_former_life(dir, path) {
-            return restore::restore(dir, now_ms, &format!("it is gone, but {trace}")).map(Some);
-        }
+    if !path.exists()
+        && let Some(trace) = trace_of_former_life(dir, path)
+    {
+        return restore::restore(dir, now_ms, &format!("it is gone, but {trace}")).map(Some);
     }
     connection::private_file(path)
         .map_err(|source| OpenError::NotWritable { dir: dir.to_owned(), source })?;
@@ -132,7 +133,8 @@ fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<Option<Notice>, OpenEr
         Condition::Sound { .. } => Ok(None),
         Condition::Empty => match trace_of_former_life(dir, path) {
             Some(trace) => restore::restore(dir, now_ms, &format!("it is empty, but {trace}")).map(Some),
-            None => Ok(None),
+            // The new file's name has to be as durable as what will be acknowledged from it.
+            None => backup::sync(dir).map(|()| None).map_err(|source| OpenError::Backup { source }),
         },
         Condition::Foreign { application_id } => {
             Err(OpenError::Foreign { path: path.to_owned(), application_id })
@@ -163,11 +165,17 @@ fn writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
-fn migrate(conn: &mut Connection, dir: &Path, now_ms: i64) -> Result<Option<Notice>, OpenError> {
+/// Brings the schema up to the last of `migrations`, after a backup when there is something to lose.
+pub(super) fn migrate(
+    conn: &mut Connection,
+    dir: &Path,
+    now_ms: i64,
+    migrations: &[&str],
+) -> Result<Option<Notice>, OpenError> {
     let path = dir.join(DATABASE_FILE);
     let from = migrate::version(conn).map_err(sqlite_error("reading the schema's version"))?;
-    let to = migrate::NEWEST;
-    if from == to {
+    let to = migrate::newest_of(migrations);
+    if from >= to {
         return Ok(None);
     }
     let backup = if from == 0 {
@@ -177,7 +185,7 @@ fn migrate(conn: &mut Connection, dir: &Path, now_ms: i64) -> Result<Option<Noti
         let made = backup::make(&path, &dir.join(BACKUP_DIR), name, now_ms);
         Some(made.map_err(|source| OpenError::Backup { source })?.path)
     };
-    migrate::apply(conn, &migrate::MIGRATIONS).map_err(|source| OpenError::Migration { path, source })?;
+    migrate::apply(conn, migrations).map_err(|source| OpenError::Migration { path, source })?;
     Ok((from != 0).then_some(Notice::Migrated { from, to, backup }))
 }
 

@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn the_rules_one_by_one() {
         let now = at("2026-07-31T12:00:00Z");
-        let table: [(&str, &[&str], usize, usize, &[&str]); 8] = [
+        /// Name, backups, days and weeks to keep, backups to delete.
+        type Case = (&'static str, &'static [&'static str], usize, usize, &'static [&'static str]);
+        let table: [Case; 8] = [
             ("nothing", &[], 7, 4, &[]),
             ("one stays", &["20260731T030000Z"], 7, 4, &[]),
             ("newest of a day", &["20260731T030000Z", "20260731T040000Z"], 7, 4, &["20260731T030000Z"]),
