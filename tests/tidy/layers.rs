@@ -47,10 +47,11 @@ fn names(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Every use of another module has its place in the table.
+/// Every use of another module has its place in the table. Tests may build what they need.
 pub fn imports(source: &Source, table: &Table) -> Vec<Finding> {
     let module = source.module();
     let Some(from) = module.first() else { return Vec::new() };
+    let code = source.program();
     let tops: BTreeSet<&str> = table.modules().into_iter().collect();
     let mut findings = Vec::new();
     let mut check = |offset: usize, path: &str| {
@@ -58,20 +59,20 @@ pub fn imports(source: &Source, table: &Table) -> Vec<Finding> {
         if tops.contains(top) && !table.allows(from, path) {
             findings.push(Finding::new(
                 source,
-                line_of(&source.code, offset),
+                line_of(&code, offset),
                 format!("`{from}` may not use `{path}`"),
             ));
         }
     };
     let root = if *from == "main" { "lucid::" } else { "crate::" };
-    for (offset, _) in source.code.match_indices(root) {
-        for path in paths(&source.code[offset + root.len()..]) {
+    for (offset, _) in code.match_indices(root) {
+        for path in paths(&code[offset + root.len()..]) {
             check(offset, &path);
         }
     }
     let up = "super::".repeat(module.len());
-    for (offset, _) in source.code.match_indices(&up) {
-        let rest = source.code[offset..].trim_start_matches("super::");
+    for (offset, _) in code.match_indices(&up) {
+        let rest = code[offset..].trim_start_matches("super::");
         for path in paths(rest) {
             check(offset, &path);
         }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-/// One file below `src/`.
+/// One file below `src/` or `tests/`.
 pub struct Source {
-    /// Relative to `src/`, with `/`.
+    pub folder: String,
+    /// Relative to the folder, with `/`.
     pub path: String,
     pub text: String,
     /// The text with comments and the insides of strings blanked, byte for byte in place.
@@ -20,13 +21,23 @@ impl Source {
             Lexer { text: text.as_bytes(), at: 0, code: text.as_bytes().to_vec(), strings: Vec::new() };
         lexer.run();
         let code = String::from_utf8(lexer.code).expect("whole characters are blanked");
-        Self { path: path.to_owned(), text: text.to_owned(), code, strings: lexer.strings }
+        Self {
+            folder: "src".to_owned(),
+            path: path.to_owned(),
+            text: text.to_owned(),
+            code,
+            strings: lexer.strings,
+        }
     }
 
     /// All Rust files below a folder, sorted by path.
     pub fn all(root: &Path) -> Vec<Self> {
         let mut found = Vec::new();
         collect(root, root, &mut found);
+        let folder = root.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        for source in &mut found {
+            source.folder.clone_from(&folder);
+        }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         found
     }

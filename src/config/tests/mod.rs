@@ -270,9 +270,27 @@ fn every_key_has_its_variable() {
 fn without_a_machine_zone_it_is_utc() {
     let world = World::new();
     let mut sources = world.sources(&[]);
-    sources.machine_zone = None;
-    let config = without_file(&sources).unwrap();
-    assert_eq!(config.zone.name(), "UTC");
+    for unknown in [None, Some("Etc/Unknown"), Some("Nowhere/Land")] {
+        sources.machine_zone = unknown.map(str::to_owned);
+        let config = without_file(&sources).unwrap();
+        assert_eq!(config.zone.name(), "UTC", "{unknown:?}");
+        assert_eq!(value_of(&config, "timezone"), "UTC");
+    }
+}
+
+#[test]
+fn defaults_do_without_a_file() {
+    let world = World::new();
+    let config = without_file(&world.sources(&[("LUCID_TASKS_DIR", "mine")])).unwrap();
     assert_eq!(config.file, None);
     assert_eq!(config.root, world.path("here"));
+    assert_eq!(config.tasks_dir, world.path("here/mine"));
+}
+
+#[test]
+fn the_process_is_a_source() {
+    let sources = Sources::from_process(Some("x.yaml".into())).unwrap();
+    assert_eq!(sources.config, Some("x.yaml".into()));
+    assert_eq!(sources.cwd, std::env::current_dir().unwrap());
+    assert!(sources.env.iter().any(|(name, _)| name == "PATH"));
 }

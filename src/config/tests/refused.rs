@@ -25,58 +25,24 @@ fn a_fine_file_is_fine() {
     assert!(!config.scheduler.housekeeping);
 }
 
+/// Each text, and below it what is told about it.
+fn complaints(texts: &[&str]) -> String {
+    let told =
+        |text: &&str| format!("{}\n    {}\n", text.trim_end(), complaint(text, &[]).replace('\n', "\n    "));
+    texts.iter().map(told).collect()
+}
+
 #[test]
-fn what_is_wrong_is_said_so_that_it_can_be_mended() {
+fn an_unknown_key_is_told_with_the_one_that_was_meant() {
     let cases = [
-        // Keys.
         "tasks-dir: t\n",
         "scheduler:\n  tik: 5s\n",
         "tick: 5s\n",
         "scheduler: {color: red}\n",
         "pools:\n  main: {repo: x}\n",
         "scheduler: {tick: 5s}\nlog: {level: info}\nscheduler: {rescan: 1m}\n",
-        // Shapes.
-        "scheduler: 5\n",
-        "log: [text]\n",
-        "root: {a: b}\n",
-        "root:\n",
-        "tasks_dir: [a, b]\n",
-        "- a\n",
-        "just words\n",
-        "log: {level: info\n",
-        "log:\n\tlevel: info\n",
-        "1: x\n",
-        // Values.
-        "scheduler: {tick: 1:30}\n",
-        "scheduler: {tick: 0}\n",
-        "scheduler: {max_parallel_runs: many}\n",
-        "scheduler: {max_parallel_runs: 0}\n",
-        "scheduler: {max_parallel_runs: 1e9}\n",
-        "scheduler: {housekeeping: maybe}\n",
-        "defaults: {timeout: 0s}\n",
-        "defaults: {log_max: 10 apples}\n",
-        "defaults: {log_max: 1}\n",
-        "defaults: {shell: ''}\n",
-        "control: {mode: '0666'}\n",
-        "control: {mode: '0060'}\n",
-        "control: {mode: rw}\n",
-        "control: {socket: ''}\n",
-        "timezone: Europe/Berln\n",
-        "root: ~other/x\n",
-        "limits: {cgroup: on}\n",
-        "log: {level: loud}\n",
-        // Contradictions.
-        "scheduler: {tick: 10s, misfire_after: 5s}\n",
-        "scheduler: {misfire_after: 1s}\n",
-        "scheduler: {catch_up_spacing: 1h}\n",
-        "limits: {header_timeout: 2m}\n",
-        "retention: {outputs_max: 1MB}\n",
     ];
-    let mut told = String::new();
-    for text in cases {
-        told += &format!("{}\n    {}\n", text.trim_end(), complaint(text, &[]).replace('\n', "\n    "));
-    }
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(complaints(&cases), @r"
     tasks-dir: t
         lucid.yaml:1:1: unknown key `tasks-dir`, did you mean `tasks_dir`?
     scheduler:
@@ -93,6 +59,24 @@ fn what_is_wrong_is_said_so_that_it_can_be_mended() {
     log: {level: info}
     scheduler: {rescan: 1m}
         lucid.yaml:3:1: `scheduler` is set again; line 1 has it already
+    ");
+}
+
+#[test]
+fn a_text_of_another_shape_is_refused() {
+    let cases = [
+        "scheduler: 5\n",
+        "log: [text]\n",
+        "root: {a: b}\n",
+        "root:\n",
+        "tasks_dir: [a, b]\n",
+        "- a\n",
+        "just words\n",
+        "log: {level: info\n",
+        "log:\n\tlevel: info\n",
+        "1: x\n",
+    ];
+    insta::assert_snapshot!(complaints(&cases), @r"
     scheduler: 5
         lucid.yaml:1:12: `scheduler` is a section and takes no value itself; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
     log: [text]
@@ -114,6 +98,32 @@ fn what_is_wrong_is_said_so_that_it_can_be_mended() {
         lucid.yaml:2:2: not YAML: tabs disallowed within this context (block indentation)
     1: x
         lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, secrets, backup, retention, limits, log
+    ");
+}
+
+#[test]
+fn a_value_is_held_to_its_type_and_bounds() {
+    let cases = [
+        "scheduler: {tick: 1:30}\n",
+        "scheduler: {tick: 0}\n",
+        "scheduler: {max_parallel_runs: many}\n",
+        "scheduler: {max_parallel_runs: 0}\n",
+        "scheduler: {max_parallel_runs: 1e9}\n",
+        "scheduler: {housekeeping: maybe}\n",
+        "defaults: {timeout: 0s}\n",
+        "defaults: {log_max: 10 apples}\n",
+        "defaults: {log_max: 1}\n",
+        "defaults: {shell: ''}\n",
+        "control: {mode: '0666'}\n",
+        "control: {mode: '0060'}\n",
+        "control: {mode: rw}\n",
+        "control: {socket: ''}\n",
+        "timezone: Europe/Berln\n",
+        "root: ~other/x\n",
+        "limits: {cgroup: on}\n",
+        "log: {level: loud}\n",
+    ];
+    insta::assert_snapshot!(complaints(&cases), @r"
     scheduler: {tick: 1:30}
         lucid.yaml:1:19: scheduler.tick: `1:30` is a time of day, not a duration; write `1h30m` or `1m30s`
     scheduler: {tick: 0}
@@ -150,6 +160,19 @@ fn what_is_wrong_is_said_so_that_it_can_be_mended() {
         lucid.yaml:1:18: limits.cgroup: `on` is none of auto, off
     log: {level: loud}
         lucid.yaml:1:14: log.level: `loud` is none of error, warn, info, debug, trace
+    ");
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    let cases = [
+        "scheduler: {tick: 10s, misfire_after: 5s}\n",
+        "scheduler: {misfire_after: 1s}\n",
+        "scheduler: {catch_up_spacing: 1h}\n",
+        "limits: {header_timeout: 2m}\n",
+        "retention: {outputs_max: 1MB}\n",
+    ];
+    insta::assert_snapshot!(complaints(&cases), @r"
     scheduler: {tick: 10s, misfire_after: 5s}
         lucid.yaml:1:19: scheduler.misfire_after (5s) is less than scheduler.tick (10s): punctual runs would count as missed
     scheduler: {misfire_after: 1s}
@@ -165,7 +188,8 @@ fn what_is_wrong_is_said_so_that_it_can_be_mended() {
 
 #[test]
 fn the_environment_is_held_to_the_same() {
-    let cases: [&[(&str, &str)]; 8] = [
+    let cases: [&[(&str, &str)]; 9] = [
+        &[("lucid_config", "x")],
         &[("LUCID_SCHEDULER__TIK", "5s")],
         &[("LUCID_LOG_LEVEL", "info")],
         &[("LUCID_LOG", "info")],
@@ -181,6 +205,7 @@ fn the_environment_is_held_to_the_same() {
         told += "\n";
     }
     insta::assert_snapshot!(told, @r"
+    environment: lucid_config: no such setting, did you mean LUCID_CONFIG?
     environment: LUCID_SCHEDULER__TIK: no such setting, did you mean LUCID_SCHEDULER__TICK?
     environment: LUCID_LOG_LEVEL: no such setting, did you mean LUCID_LOG__LEVEL?
     environment: LUCID_LOG: is a section; its settings are LUCID_LOG__LEVEL, LUCID_LOG__FORMAT
