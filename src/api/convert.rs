@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::wire;
+use crate::daemon::TaskView;
 use crate::model::event::Recorded;
 use crate::model::run::{Run, RunState};
 use crate::model::schedule::Preview;
@@ -119,6 +120,74 @@ pub fn checked<'a>(found: impl IntoIterator<Item = &'a diagnose::Diagnostic>, fi
 #[must_use]
 pub fn fire(preview: Preview) -> wire::Fire {
     wire::Fire { at: preview.at, local: preview.local, note: preview.note }
+}
+
+/// A task as lists show it.
+#[must_use]
+pub fn task(view: &TaskView, now_ms: i64) -> wire::Task {
+    let entry = &view.entry;
+    let task = view.definition();
+    // What a run is doing now tells more than how the one before it ended.
+    let last = view.live.as_ref().filter(|run| run.waiting.is_none()).or_else(|| view.last_ended());
+    wire::Task {
+        id: view.id.to_string(),
+        name: task.map_or_else(|| view.id.to_string(), |task| task.name.clone()),
+        description: task.map(|task| task.description.clone()).unwrap_or_default(),
+        tags: task.map(|task| task.tags.clone()).unwrap_or_default(),
+        enabled: entry.enabled,
+        state: task_state(view),
+        kind: task.map(|task| kind(&task.kind).to_owned()).unwrap_or_default(),
+        schedule: task.map(|task| schedule_text(task)).unwrap_or_default(),
+        schedule_human: task.map(|task| task.schedule.describe(&task.zone)).unwrap_or_default(),
+        timezone: task.map(|task| task.zone.name().to_owned()).unwrap_or_default(),
+        next_at: view.next_at,
+        last_run: last.map(|last| run(last, now_ms)),
+        recent: view.recent.iter().rev().map(Run::state).collect(),
+        timeout_ms: task.map_or(0, |task| millis(task.timeout)),
+        paused: view.pause.as_ref().map(|pause| wire::Paused {
+            since: instant(pause.at_ms),
+            until: pause.until_ms.map(instant),
+            reason: pause.reason.clone(),
+            actor: pause.actor.clone(),
+        }),
+        definition: wire::Definition {
+            file: path(&entry.file),
+            hash: entry.hash.to_string(),
+            stale: entry.definition.is_some() && entry.stale_since.is_some(),
+        },
+        problems: entry.diagnostics.iter().map(diagnostic).collect(),
+    }
+}
+
+/// As in the file; the items of a list in a row.
+fn schedule_text(task: &Task) -> String {
+    if task.schedule.is_manual() {
+        return "manual".to_owned();
+    }
+    task.schedule.texts().collect::<Vec<_>>().join("; ")
+}
+
+/// The first that fits; see [`wire::TaskState`].
+fn task_state(view: &TaskView) -> wire::TaskState {
+    let Some(task) = view.definition() else { return wire::TaskState::Broken };
+    let last = view.last_ended();
+    if view.live.as_ref().is_some_and(|run| run.waiting.is_none()) {
+        wire::TaskState::Running
+    } else if !view.entry.enabled {
+        wire::TaskState::Off
+    } else if view.pause.is_some() {
+        wire::TaskState::Paused
+    } else if last.is_some_and(|run| run.state().is_failure()) {
+        wire::TaskState::Failing
+    } else if view.spent {
+        wire::TaskState::Done
+    } else if task.schedule.is_manual() {
+        wire::TaskState::Manual
+    } else if last.is_none() {
+        wire::TaskState::New
+    } else {
+        wire::TaskState::Ok
+    }
 }
 
 /// `command`, `agent` or `action`.

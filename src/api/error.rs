@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::wire::{FieldError, PROBLEM_JSON, Problem, SchemaVersion};
+use crate::daemon::{Refused, RefusedKind};
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +115,21 @@ impl ApiError {
             errors: self.errors.clone(),
             retry_after_s: self.retry_after_s,
         }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let status = match refused.kind {
+            RefusedKind::NotFound => StatusCode::NOT_FOUND,
+            RefusedKind::Conflict | RefusedKind::Disabled | RefusedKind::Paused | RefusedKind::Draining => {
+                StatusCode::CONFLICT
+            }
+            RefusedKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            RefusedKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let error = Self::new(status, refused.code, refused.message);
+        if refused.help.is_empty() { error } else { error.help(refused.help) }
     }
 }
 

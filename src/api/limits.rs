@@ -58,3 +58,7 @@ pub const LOG_POLL_EVERY: Duration = Duration::from_millis(250);
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of an `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// How often those past that are deleted.
+pub const FORGET_ANSWERS_EVERY: Duration = Duration::from_secs(60 * 60);
+/// After a read of the journal that failed, while counting for the metrics.
+pub const COUNT_RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 32] = [
+const TABLE: [(Method, &str, Right); 35] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -41,6 +41,9 @@ const TABLE: [(Method, &str, Right); 32] = [
     (Method::GET, "/api/v1/logs", Right::Read),
     (Method::POST, "/api/v1/check", Right::Read),
     (Method::POST, "/api/v1/reload", Right::Reload),
+    (Method::POST, "/api/v1/drain", Right::Drain),
+    (Method::POST, "/api/v1/undrain", Right::Drain),
+    (Method::POST, "/api/v1/stop", Right::Stop),
     (Method::POST, "/api/v1/backup", Right::Backup),
     (Method::GET, "/api/v1/config", Right::ReadConfig),
 ];
