@@ -92,7 +92,7 @@ fn every_setting_is_read_outside_config() {
     let programs: Vec<String> = Source::all(&root().join("src"))
         .iter()
         .filter(|source| !source.path.starts_with("config/"))
-        .map(|source| source.program().split_whitespace().collect())
+        .map(|source| chains(&source.program()))
         .collect();
     let unread: BTreeSet<&str> = config
         .effective()
@@ -103,30 +103,49 @@ fn every_setting_is_read_outside_config() {
     assert_eq!(unread, BTreeSet::new(), "settings that nothing reads");
 }
 
-/// Whether code without white space reads a setting: `config.scheduler.tick`, or `.tick` where
-/// `Scheduler` is named.
+/// The code with each chain of fields on one line.
+fn chains(code: &str) -> String {
+    let lines: Vec<&str> = code.split('\n').map(str::trim).collect();
+    lines.join("\n").replace("\n.", ".")
+}
+
+/// Whether code reads a setting: `config.scheduler.tick`, or `.tick` where the section is at hand.
 fn reads(program: &str, key: &str) -> bool {
     let (section, field) = match key {
         "timezone" => ("config", "zone"),
         _ => key.split_once('.').unwrap_or(("config", key)),
     };
-    let read = |text: &str| {
-        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '(');
-        program.match_indices(text).any(|(at, _)| ends(&program[at + text.len()..]))
+    let names = |text: &str| {
+        let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '(');
+        program.match_indices(text).any(|(at, _)| !goes_on(&program[at + text.len()..]))
     };
     let (first, rest) = section.split_at(1);
-    let kind = first.to_uppercase() + rest;
-    read(&format!("{section}.{field}")) || (program.contains(&kind) && read(&format!(".{field}")))
+    let at_hand = names(&format!(".{section}")) || names(&(first.to_uppercase() + rest));
+    names(&format!("{section}.{field}")) || (at_hand && names(&format!(".{field}")))
 }
 
 #[test]
 fn reading_is_told_from_naming() {
-    assert!(reads("letx=config.scheduler.tick;", "scheduler.tick"));
-    assert!(reads("fnf(s:&Scheduler){s.tick}", "scheduler.tick"));
-    assert!(reads("config.zone.clone()", "timezone"));
-    assert!(!reads("lettick=1;clock.tick()", "scheduler.tick"));
-    assert!(!reads("config.scheduler.ticks", "scheduler.tick"));
-    assert!(!reads("config.state_dirs", "state_dir"));
+    let good = [
+        ("let x = config.scheduler.tick;", "scheduler.tick"),
+        ("config\n    .backup\n    .keep_daily as usize", "backup.keep_daily"),
+        ("fn f(s: &Scheduler) { s.tick }", "scheduler.tick"),
+        ("let limits = &app.config.retention; limits.outputs", "retention.outputs"),
+        ("config.zone.clone()", "timezone"),
+    ];
+    for (code, key) in good {
+        assert!(reads(&chains(code), key), "{code}");
+    }
+    let bad = [
+        ("let tick = 1; clock.tick()", "scheduler.tick"),
+        ("config.scheduler.ticks", "scheduler.tick"),
+        ("config.scheduler; clock.tick()", "scheduler.tick"),
+        ("config.state_dirs", "state_dir"),
+        ("let mode = file.mode;", "control.mode"),
+    ];
+    for (code, key) in bad {
+        assert!(!reads(&chains(code), key), "{code}");
+    }
 }
 
 #[test]

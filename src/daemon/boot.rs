@@ -18,6 +18,7 @@ use crate::model::event::{Event, EventKind};
 use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
+use crate::platform::process::spec::Cgroups;
 use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
@@ -241,8 +242,8 @@ fn site(config: &Config, surroundings: &Surroundings) -> Result<Site, BootError>
         worker_socket: config.state_dir.join(super::WORKER_SOCKET),
         default_shell: config.defaults.shell.clone(),
         cgroups: match config.limits.cgroup {
-            CgroupUse::Auto => true,
-            CgroupUse::Off => false,
+            CgroupUse::Auto => Cgroups::Auto,
+            CgroupUse::Off => Cgroups::Off,
         },
     })
 }

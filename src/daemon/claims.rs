@@ -176,7 +176,7 @@ fn replace(app: &App, holder: Run) {
 
 /// Starts runs that have been given their place; one whose task is gone ends `blocked`.
 pub fn start_promoted(app: &App, runs: Vec<Run>) {
-    let snapshot = app.registry.snapshot();
+    let snapshot = app.snapshot();
     for run in runs {
         match snapshot.definition(&run.task) {
             Some(task) => launch(app, run, task),
@@ -201,7 +201,7 @@ pub fn send_retries(app: &App) {
 }
 
 async fn retry(app: &App) -> Result<(), RunError> {
-    let snapshot = app.registry.snapshot();
+    let snapshot = app.snapshot();
     let worker = app.clone();
     let now_ms = app.clock.wall_ms();
     let (claims, next) = app

@@ -53,8 +53,9 @@ impl App {
             let snapshot = Arc::clone(&snapshot);
             self.store
                 .write(move |tx| -> Result<_, RunError> {
-                    let now_ms = now_ms;
-                    write(tx, &snapshot, now_ms)?;
+                    for event in write(tx, &snapshot, now_ms)? {
+                        journal.record(tx, now_ms, event.actor(&actor))?;
+                    }
                     for event in events(&told, &actor) {
                         journal.record(tx, now_ms, event)?;
                     }
@@ -73,7 +74,7 @@ impl App {
                 Some(Synced {
                     anchor_ms: anchors.get(&key).copied().unwrap_or(row.covered_ms),
                     covered_ms: row.covered_ms,
-                    expired_ms: entry.expires_ms,
+                    expired: entry.expired,
                     enabled: entry.enabled,
                     task,
                 })
@@ -89,11 +90,13 @@ impl App {
 /// The text whose first sighting anchors the schedule.
 #[must_use]
 pub fn anchor_text(task: &crate::model::task::Task) -> String {
-    task.schedule.text()
+    task.schedule.texts().collect::<Vec<_>>().join("; ")
 }
 
-/// Rows for every task of the snapshot that differs from what the database holds.
-fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<()> {
+/// Rows for every task of the snapshot that differs from what the database holds. Gives what was
+/// switched on or off.
+fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
+    let mut switched = Vec::new();
     let rows: HashMap<TaskId, table::TaskRow> =
         table::all(tx)?.into_iter().map(|row| (row.id.clone(), row)).collect();
     for (id, entry) in snapshot.iter() {
@@ -108,6 +111,10 @@ fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<()> 
             continue;
         }
         table::see(tx, &seen, now_ms)?;
+        if let Some(row) = rows.get(id).filter(|row| row.enabled != seen.enabled) {
+            let kind = if row.enabled { EventKind::TaskDisabled } else { EventKind::TaskEnabled };
+            switched.push(Event::new(kind).task(id));
+        }
         if let Some(task) = &entry.definition {
             table::anchor(tx, id, &anchor_text(task), now_ms)?;
         }
@@ -117,7 +124,7 @@ fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<()> 
             table::forget(tx, id)?;
         }
     }
-    Ok(())
+    Ok(switched)
 }
 
 fn seen(id: &TaskId, entry: &Entry) -> Seen {
@@ -129,7 +136,7 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
             schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
         },
         // A file that never parsed has no instants.
-        None => Seen { id: id.clone(), enabled: false, hash: entry.hash.clone(), schedule: String::new() },
+        None => Seen { id: id.clone(), enabled: false, hash: entry.hash.to_string(), schedule: String::new() },
     }
 }
 
@@ -140,8 +147,6 @@ fn events(change: &Change, actor: &str) -> Vec<Event> {
         (&change.removed, EventKind::TaskRemoved),
         (&change.broken, EventKind::TaskBroken),
         (&change.mended, EventKind::TaskMended),
-        (&change.enabled, EventKind::TaskEnabled),
-        (&change.disabled, EventKind::TaskDisabled),
     ];
     let mut events = Vec::new();
     for (ids, kind) in kinds {

@@ -54,7 +54,7 @@ pub struct Synced {
     pub task: Arc<Task>,
     pub anchor_ms: i64,
     pub covered_ms: i64,
-    pub expired_ms: Option<i64>,
+    pub expired: bool,
     pub enabled: bool,
 }
 
@@ -98,6 +98,7 @@ impl Tick {
     pub async fn run(mut self) {
         let stop = self.app.shutdown.token.clone();
         loop {
+            let pause = self.pause();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -106,7 +107,7 @@ impl Tick {
                     None => return,
                 },
                 () = self.app.wake.notified() => {}
-                () = tokio::time::sleep(self.pause()) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
@@ -270,7 +271,7 @@ fn plan(synced: &Synced, now_ms: i64, policy: Policy) -> Option<Due> {
         task: Arc::clone(&synced.task),
         plan,
         covered_ms: synced.covered_ms,
-        expired: synced.expired_ms.is_some_and(|at| at <= now_ms),
+        expired: synced.expired,
     })
 }
 

@@ -59,7 +59,7 @@ impl App {
         scheduled_ms: Option<i64>,
         manual: ManualRun,
     ) -> Result<Run, Refused> {
-        let snapshot = self.registry.snapshot();
+        let snapshot = self.snapshot();
         let entry = snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
         let task = entry.definition.clone().ok_or_else(|| Refused::broken(id))?;
         if !entry.enabled && !manual.force {
@@ -73,7 +73,7 @@ impl App {
             actor: manual.actor,
             extra_env: manual.env,
             forced: manual.force,
-            expired: false,
+            expired: entry.expired,
             now_ms: self.clock.wall_ms(),
         };
         let (journal, gates) = (self.journal.clone(), self.runs.gates());
@@ -184,7 +184,7 @@ impl App {
     /// [`Refused`] when there is no such task.
     pub async fn resume(&self, id: Option<&TaskId>, actor: &str) -> Result<bool, Refused> {
         if let Some(id) = id
-            && self.registry.snapshot().get(id).is_none()
+            && self.snapshot().get(id).is_none()
         {
             return Err(Refused::no_task(id));
         }
@@ -218,9 +218,9 @@ impl App {
         actor: &str,
     ) -> Result<Option<Edit>, Refused> {
         let path = {
-            let snapshot = self.registry.snapshot();
-            let entry = snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
-            self.registry.path_of(entry)
+            let snapshot = self.snapshot();
+            snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
+            self.config.tasks_dir.join(format!("{id}.md"))
         };
         let edit = tokio::task::spawn_blocking(move || crate::task::set_enabled(&path, enabled))
             .await

@@ -26,7 +26,7 @@ pub const RECENT_RUNS: u32 = 14;
 #[derive(Debug, Clone)]
 pub struct TaskView {
     pub id: TaskId,
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// In force now; the pause of the whole schedule included.
     pub pause: Option<Pause>,
     /// When it will next run by itself.
@@ -132,7 +132,7 @@ impl App {
             })
             .await?;
         let now_ms = self.clock.wall_ms();
-        let snapshot = self.registry.snapshot();
+        let snapshot = self.snapshot();
         Ok(snapshot
             .iter()
             .map(|(id, entry)| {
@@ -147,7 +147,7 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn task(&self, id: &TaskId) -> Result<Option<TaskView>, StoreError> {
-        let snapshot: Arc<Snapshot> = self.registry.snapshot();
+        let snapshot: Arc<Snapshot> = self.snapshot();
         let Some(entry) = snapshot.get(id) else { return Ok(None) };
         let wanted = id.clone();
         let (rows, recent, live) = self
@@ -188,7 +188,7 @@ impl App {
                 failing.push(view);
             }
         }
-        let snapshot = self.registry.snapshot();
+        let snapshot = self.snapshot();
         let now_ms = self.clock.wall_ms();
         let paused_all = rows.paused_all.clone().filter(|pause| pause.holds_at(now_ms));
         let is_paused = |id: &TaskId| {
@@ -209,7 +209,8 @@ impl App {
     }
 
     fn last_backup(&self) -> Option<Timestamp> {
-        store::backup::newest(&self.config.backup.dir)
+        let newest = store::backup::list(&self.config.backup.dir).ok()?.into_iter().map(|b| b.at_ms).max()?;
+        Timestamp::from_millisecond(newest).ok()
     }
 
     /// A piece of a run's output from the raw byte `offset` on.
@@ -221,11 +222,11 @@ impl App {
         on_disk(move || output::Reader::open(&dir)?.read_from(offset, max)).await
     }
 
-    /// Where the last `lines` lines of a run's output begin.
+    /// The last `lines` lines of a run's output, and where to read on.
     ///
     /// # Errors
     /// The run's folder cannot be read.
-    pub async fn tail_log(&self, id: RunId, lines: usize) -> std::io::Result<u64> {
+    pub async fn tail_log(&self, id: RunId, lines: usize) -> std::io::Result<Chunk> {
         let dir = self.run_dir(id);
         on_disk(move || output::Reader::open(&dir)?.tail(lines)).await
     }
@@ -255,7 +256,7 @@ fn by_task(runs: Vec<Run>) -> HashMap<TaskId, Vec<Run>> {
 
 fn view(
     id: &TaskId,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     rows: &Rows,
     recent: Vec<Run>,
     live: Option<&Vec<Run>>,
@@ -269,7 +270,7 @@ fn view(
         (Some(_) | None, _) => (None, false),
     };
     let live = live.and_then(|runs| runs.iter().find(|run| run.waiting.is_none()).or(runs.first()).cloned());
-    TaskView { id: id.clone(), entry: entry.clone(), pause, next_at, spent, live, recent }
+    TaskView { id: id.clone(), entry: Arc::clone(entry), pause, next_at, spent, live, recent }
 }
 
 /// The next instant that will run: after what is covered, after now, after the pause.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::run::Run;
 use crate::model::task::{Command, Kind, Task};
-use crate::platform::process::spec::{Private, Spec, Stdin, Stdout};
+use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
 
 /// Variables of the daemon's own environment that a run may see.
 pub const INHERITED: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL"];
@@ -34,6 +34,7 @@ pub struct Site {
     /// The socket that takes run tokens.
     pub worker_socket: PathBuf,
     pub default_shell: String,
+    pub cgroups: Cgroups,
 }
 
 /// Why a run cannot even be tried; it ends `blocked` with this text.
@@ -91,6 +92,7 @@ pub fn build(site: &Site, task: &Task, run: &Run, token: &str) -> Result<(Spec, 
         log_max: task.log_max,
         stdin: task.stdin.clone().map_or(Stdin::Null, Stdin::Text),
         stdout: Stdout::Log,
+        cgroups: site.cgroups,
     };
     Ok((spec, private(site, task, token)?))
 }

@@ -6,8 +6,8 @@ pub mod command;
 pub mod flight;
 pub mod history;
 pub mod outcome;
-pub mod output;
 pub mod recover;
+pub mod retention;
 pub mod stop;
 pub mod supervise;
 pub mod table;
@@ -48,6 +48,8 @@ pub enum Notice {
     Ended(Box<Run>),
     /// An event that a person must hear of.
     KillFailed(RunId),
+    /// A place, a lock or a row may be free: look who can go.
+    Look,
 }
 
 /// Starts runs, watches them, and writes down what became of them. Cheap to clone.
@@ -87,6 +89,11 @@ impl Runs {
             max_parallel_runs: self.max_parallel_runs,
             draining: self.draining.load(Ordering::Acquire),
         }
+    }
+
+    /// Has somebody look at who waits.
+    pub fn look(&self) {
+        self.tell(Notice::Look);
     }
 
     /// The folder of one run.

@@ -28,7 +28,7 @@ impl Runs {
     where
         F: Fn(&TaskId) -> Option<Arc<Task>>,
     {
-        let live = self.store.read(|conn| table::live(conn)).await?;
+        let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
         let mut recovered = Recovered::default();
         for run in live {
             match run.state() {
@@ -60,7 +60,16 @@ impl Runs {
 
     async fn recover_one(&self, run: Run, task: Option<Arc<Task>>, recovered: &mut Recovered) {
         let boot_id = run.boot_id.clone().unwrap_or_default();
-        match process::examine(&self.run_dir(run.id), &boot_id) {
+        let found = match process::examine(&self.run_dir(run.id), &boot_id) {
+            Ok(found) => found,
+            Err(e) => {
+                warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again beside the rest");
+                let runs = self.clone();
+                tokio::spawn(async move { runs.settle(run.id, task).await });
+                return;
+            }
+        };
+        match found {
             Found::Exited(exit) => {
                 recovered.finished += 1;
                 self.finish_from(run, task.as_ref(), &exit).await;

@@ -82,7 +82,7 @@ impl Runs {
         match &stopped {
             Stopped::Stopping(run) => self.tell_keeper(run.id, reason, grace),
             // Its place and locks are free: somebody may be waiting for them.
-            Stopped::Over(_) => self.tell(crate::run::Notice::Promoted(Vec::new())),
+            Stopped::Over(_) => self.look(),
             Stopped::Already(_) | Stopped::Unknown => {}
         }
         Ok(stopped)

@@ -28,6 +28,8 @@ const RERUN_MAX: u32 = 3;
 const RERUN_DELAY: Duration = Duration::from_secs(5);
 /// How often the end of a run is offered to a database that does not take it, and how far apart.
 const FINISH_PAUSE: Duration = Duration::from_millis(500);
+/// Wait before the folder of an ended run that could not be read is read again.
+const EXAMINE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Runs {
     /// Starts `run`, which holds its key and its place, and sees it through.
@@ -46,6 +48,11 @@ impl Runs {
         self.watch(run, task, keeper).await;
     }
 
+    /// Ends a claimed run that cannot be tried.
+    pub async fn block(&self, run: Run, why: &str) {
+        self.finish(run, None, blocked(why), None).await;
+    }
+
     async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<(Run, Keeper)>, RunError> {
         let token = match random_token() {
             Ok(token) => token,
@@ -61,14 +68,8 @@ impl Runs {
         };
         let (spec, private) = match built {
             Ok(Ok(built)) => built,
-            Ok(Err(blocked)) => {
-                let outcome = Outcome {
-                    state: RunState::Blocked,
-                    reason: Some(blocked.to_string()),
-                    exit_code: None,
-                    signal: None,
-                };
-                self.finish(run, Some(task), outcome, None).await;
+            Ok(Err(why)) => {
+                self.finish(run, Some(task), blocked(&why.to_string()), None).await;
                 return Ok(None);
             }
             Err(e) => {
@@ -100,9 +101,9 @@ impl Runs {
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
         let from = run.state();
         run.step(Step::Start)?;
-        run.keeper_pid = Some(gate.pid());
-        run.keeper_start = i64::try_from(gate.start_ticks()).ok();
-        run.boot_id = Some(process::boot_id());
+        run.keeper_pid = Some(gate.pid);
+        run.keeper_start = i64::try_from(gate.start_ticks).ok();
+        run.boot_id = process::boot_id().ok();
         run.started_ms = Some(self.clock.wall_ms());
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let token_hash = Sha256::digest(token.as_bytes()).to_vec();
@@ -124,7 +125,7 @@ impl Runs {
     }
 
     async fn open_gate(&self, run: Run, gate: Gate, private: &Private) -> Option<(Run, Keeper)> {
-        match gate.open(private) {
+        match gate.open(private).await {
             Ok(keeper) => Some((run, keeper)),
             Err(e) => {
                 warn!(run = run.id.0, error = %e, "the keeper was gone before it could start its command");
@@ -160,7 +161,11 @@ impl Runs {
 
     /// The keeper should have ended by now: say so once, and kill what it keeps.
     async fn overdue(&self, run: &mut Run, keeper: &Keeper) {
-        process::kill_tree(keeper);
+        let (dir, pid, start) = (keeper.dir().to_owned(), keeper.pid, keeper.start_ticks);
+        let killed = tokio::task::spawn_blocking(move || process::kill_tree(&dir, pid, start, SWEEP_BUDGET));
+        if let Err(e) = killed.await {
+            error!(run = run.id.0, error = %e, "the last resort failed");
+        }
         if run.state() == RunState::KillFailed {
             return;
         }
@@ -176,8 +181,8 @@ impl Runs {
     }
 
     /// The keeper has ended: reads what it left and writes the end.
-    async fn settle(&self, id: crate::model::ids::RunId, task: Option<Arc<Task>>) {
-        let run = match self.store.read(move |conn| table::get(conn, id)).await {
+    pub(super) async fn settle(&self, id: crate::model::ids::RunId, task: Option<Arc<Task>>) {
+        let run = match self.store.read(move |conn| -> Result<_, RunError> { Ok(table::get(conn, id)?) }).await {
             Ok(Some(run)) if run.state().is_live() => run,
             Ok(Some(_) | None) => return,
             Err(e) => {
@@ -185,7 +190,14 @@ impl Runs {
                 return;
             }
         };
-        match process::examine(&self.run_dir(id), run.boot_id.as_deref().unwrap_or_default()) {
+        let found = loop {
+            match process::examine(&self.run_dir(id), run.boot_id.as_deref().unwrap_or_default()) {
+                Ok(found) => break found,
+                Err(e) => error!(run = id.0, error = %e, "cannot read what a keeper left; trying again"),
+            }
+            tokio::time::sleep(EXAMINE_PAUSE).await;
+        };
+        match found {
             Found::Exited(exit) => self.finish_from(run, task.as_ref(), &exit).await,
             Found::NotStarted => self.never_started(run).await,
             Found::Alive(_) | Found::Vanished => {
@@ -198,11 +210,8 @@ impl Runs {
 
     /// Ends whatever still carries the run's cookie.
     pub(super) async fn sweep(&self, run: &Run) {
-        let value = run.id.0.to_string();
-        let swept = tokio::task::spawn_blocking(move || {
-            process::sweep_cookie(command::COOKIE, &value, SWEEP_BUDGET)
-        })
-        .await;
+        let dir = self.run_dir(run.id);
+        let swept = tokio::task::spawn_blocking(move || process::clear(&dir, SWEEP_BUDGET)).await;
         match swept {
             Ok(0) => {}
             Ok(count) => warn!(run = run.id.0, count, "killed what a run without a keeper had left"),
@@ -291,7 +300,7 @@ impl Runs {
     /// The gate never opened: the row is free to start once more.
     pub(super) async fn never_started(&self, run: Run) {
         match self.step(run.id, Step::NeverStarted, EventKind::RunNotStarted, None).await {
-            Ok(_) => self.tell(Notice::Promoted(Vec::new())),
+            Ok(_) => self.look(),
             Err(e) => error!(run = run.id.0, error = %e, "could not record that a run never started"),
         }
     }
@@ -382,6 +391,10 @@ impl End {
         };
         Ok(Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))))
     }
+}
+
+fn blocked(why: &str) -> Outcome {
+    Outcome { state: RunState::Blocked, reason: Some(why.to_owned()), exit_code: None, signal: None }
 }
 
 fn not_spawned(why: &str) -> Outcome {
