@@ -59,8 +59,9 @@ fn task_id(text: &str) -> Result<TaskId, ApiError> {
 
 fn kinds(text: &str) -> Result<Vec<EventKind>, ApiError> {
     let read = |name: &str| {
-        EventKind::parse(name.trim())
-            .ok_or_else(|| ApiError::invalid("invalid_query", format!("`{}` is no kind of event", name.trim())))
+        EventKind::parse(name.trim()).ok_or_else(|| {
+            ApiError::invalid("invalid_query", format!("`{}` is no kind of event", name.trim()))
+        })
     };
     text.split(',').map(read).collect()
 }
@@ -173,7 +174,10 @@ fn id(seq: i64) -> u64 {
 /// The daemon's own last log lines, oldest first.
 #[utoipa::path(get, path = "/api/v1/logs", tag = "activity", params(LogsQuery),
     responses((status = 200, body = LogLines)))]
-pub async fn logs(State(api): State<Api>, Query(query): Query<LogsQuery>) -> Result<Answer<LogLines>, ApiError> {
+pub async fn logs(
+    State(api): State<Api>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Answer<LogLines>, ApiError> {
     let tail = cursor::page_size(query.tail, LOG_LINES_DEFAULT, LOG_LINES_MAX, "tail")?;
     let level = Level::from_str(query.level.as_deref().unwrap_or("info"))
         .map_err(|_| ApiError::invalid("invalid_query", "levels are error, warn, info, debug, trace"))?;
@@ -187,7 +191,10 @@ pub async fn logs(State(api): State<Api>, Query(query): Query<LogsQuery>) -> Res
         message: line.message,
         fields: line.fields,
     };
-    Ok(Answer(LogLines { schema_version: SchemaVersion::default(), lines: lines.into_iter().map(line).collect() }))
+    Ok(Answer(LogLines {
+        schema_version: SchemaVersion::default(),
+        lines: lines.into_iter().map(line).collect(),
+    }))
 }
 
 #[cfg(test)]

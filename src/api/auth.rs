@@ -162,7 +162,9 @@ pub async fn authorize(State(judge): State<TokenJudge>, mut request: Request, ne
         Some(path) => routes::right(request.method(), path.as_str()),
         None => Some(Right::Read),
     };
-    let caller = match identify(&request, &judge).await {
+    let origin = request.extensions().get::<Origin>().cloned();
+    let headers = request.headers().clone();
+    let caller = match identify(&headers, origin.as_ref(), &judge).await {
         Ok(caller) => caller,
         Err(refused) if right == Some(Right::Alive) && !has_token(request.headers()) => {
             tracing::trace!(?refused, "an unknown caller asks whether the daemon lives");
@@ -206,11 +208,15 @@ fn has_token(headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION)
 }
 
-async fn identify(request: &Request, judge: &TokenJudge) -> Result<Caller, ApiError> {
-    if has_token(request.headers()) {
-        return by_token(request.headers(), judge).await;
+async fn identify(
+    headers: &HeaderMap,
+    origin: Option<&Origin>,
+    judge: &TokenJudge,
+) -> Result<Caller, ApiError> {
+    if has_token(headers) {
+        return by_token(headers, judge).await;
     }
-    match request.extensions().get::<Origin>() {
+    match origin {
         Some(origin) => match origin.door {
             Door::Control => Ok(Caller::Peer(origin.peer.clone())),
             Door::Worker => {

@@ -26,7 +26,10 @@ const UNNAMED: &str = "tasks/task.md";
 pub async fn check(State(api): State<Api>, Json(wish): Json<CheckFile>) -> Result<Answer<Checked>, ApiError> {
     let Some(text) = wish.text else {
         if wish.path.is_some() {
-            return Err(ApiError::invalid("invalid_body", "`path` only names a `text`; no file is read by it"));
+            return Err(ApiError::invalid(
+                "invalid_body",
+                "`path` only names a `text`; no file is read by it",
+            ));
         }
         let snapshot = api.app.snapshot();
         return Ok(Answer(convert::checked(snapshot.diagnostics(), snapshot.files)));
@@ -63,7 +66,13 @@ pub async fn preview(
     let n = cursor::page_size(wish.n, FIRES_DEFAULT, FIRES_MAX, "n")?;
     let zone = match &wish.timezone {
         Some(name) => Zone::parse(name).map_err(|cause| {
-            place(ApiError::invalid("invalid_timezone", cause.to_string()), "/timezone", None, &cause.to_string(), "")
+            place(
+                ApiError::invalid("invalid_timezone", cause.to_string()),
+                "/timezone",
+                None,
+                &cause.to_string(),
+                "",
+            )
         })?,
         None => api.app.config.zone.clone(),
     };

@@ -76,12 +76,8 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
     let tasks = TaskTracker::new();
     let patience = Patience { write: WRITE_STALLED_AFTER, head: listener.times.head };
     let watchdog = tokio::spawn(close_the_hung(connections.clone(), patience));
-    let host = Host {
-        door: listener.door,
-        gatekeeper: listener.gatekeeper,
-        idle: listener.times.idle,
-        router,
-    };
+    let host =
+        Host { door: listener.door, gatekeeper: listener.gatekeeper, idle: listener.times.idle, router };
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -143,42 +139,42 @@ struct Host {
 impl Host {
     async fn converse(self, socket: UnixStream, connection: Connection, place: Place) {
         let Self { door, gatekeeper, idle, router } = self;
-    let peer = match gatekeeper.judge(&socket).await {
-        Ok(peer) => peer,
-        Err(cause) => {
-            tracing::debug!(%cause, "a peer without credentials");
-            return;
+        let peer = match gatekeeper.judge(&socket).await {
+            Ok(peer) => peer,
+            Err(cause) => {
+                tracing::debug!(%cause, "a peer without credentials");
+                return;
+            }
+        };
+        // A stranger on the control socket gets one answer, not a place.
+        let stays = place == Place::Regular && (door == Door::Worker || peer.level != Level::None);
+        let read_within = if stays { idle } else { RESERVE_READ_WITHIN };
+        let origin = Origin { door, peer, connection: connection.clone() };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            answer(request.map(Body::new), origin.clone(), place, router.clone())
+        });
+        let io = TokioIo::new(WatchedSocket { socket, pulse: connection.pulse().clone() });
+        let conversation = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Counts from the end of the answer before: it is what limits an idle connection.
+            .header_read_timeout(read_within)
+            .max_buf_size(HEADER_MAX_BYTES)
+            .keep_alive(stays)
+            // `printf 'GET …' | nc -U` closes its side and still wants the answer.
+            .half_close(true)
+            .serve_connection(io, service);
+        let mut conversation = pin!(conversation);
+        tokio::select! {
+            result = conversation.as_mut() => return log_end(result),
+            () = connection.kill_token().cancelled() => return,
+            () = connection.finish_token().cancelled() => {}
         }
-    };
-    // A stranger on the control socket gets one answer, not a place.
-    let stays = place == Place::Regular && (door == Door::Worker || peer.level != Level::None);
-    let read_within = if stays { idle } else { RESERVE_READ_WITHIN };
-    let origin = Origin { door, peer, connection: connection.clone() };
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        answer(request.map(Body::new), origin.clone(), place, router.clone())
-    });
-    let io = TokioIo::new(WatchedSocket { socket, pulse: connection.pulse().clone() });
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // Counts from the end of the answer before: it is what limits an idle connection.
-        .header_read_timeout(read_within)
-        .max_buf_size(HEADER_MAX_BYTES)
-        .keep_alive(stays)
-        // `printf 'GET …' | nc -U` closes its side and still wants the answer.
-        .half_close(true)
-        .serve_connection(io, service);
-    let mut conversation = pin!(conversation);
-    tokio::select! {
-        result = conversation.as_mut() => return log_end(result),
-        () = connection.kill_token().cancelled() => return,
-        () = connection.finish_token().cancelled() => {}
-    }
-    conversation.as_mut().graceful_shutdown();
-    tokio::select! {
-        result = conversation.as_mut() => log_end(result),
-        () = connection.kill_token().cancelled() => {}
-        () = tokio::time::sleep(SHUTDOWN_GRACE) => {}
-    }
+        conversation.as_mut().graceful_shutdown();
+        tokio::select! {
+            result = conversation.as_mut() => log_end(result),
+            () = connection.kill_token().cancelled() => {}
+            () = tokio::time::sleep(SHUTDOWN_GRACE) => {}
+        }
     }
 }
 

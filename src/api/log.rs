@@ -39,19 +39,24 @@ pub async fn log(
     Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
     let run = runs::find(&api, id).await?;
-    let from = match (query.tail, query.offset) {
+    let (body, end) = match (query.tail, query.offset) {
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid("invalid_query", "`tail` and `offset` exclude each other"));
         }
         (Some(lines), None) => {
             let lines = cursor::page_size(Some(lines), 0, LOG_TAIL_MAX_LINES, "tail")?;
-            none_is_zero(api.app.tail_log(id, lines as usize).await)?
+            none_is_empty(
+                api.app.tail_log(id, lines as usize).await.map(|last| (last.bytes.into(), last.next)),
+            )?
         }
-        (None, offset) => offset.unwrap_or(0),
+        (None, offset) => {
+            // No line at all, and where the output ends now.
+            let end = api.app.tail_log(id, 0).await.map(|nothing| (Body::empty(), nothing.next));
+            let (_, end) = none_is_empty(end)?;
+            let reader = Copy { api, id, at: offset.unwrap_or(0), end };
+            (Body::from_stream(stream::unfold(reader, Copy::next)), end)
+        }
     };
-    let end = none_is_zero(api.app.log_end(id).await)?;
-    let reader = Copy { api, id, at: from, end };
-    let body = Body::from_stream(stream::unfold(reader, Copy::next));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -62,9 +67,9 @@ pub async fn log(
 }
 
 /// A run that never started has no folder, and so no output.
-fn none_is_zero(read: io::Result<u64>) -> Result<u64, ApiError> {
+fn none_is_empty(read: io::Result<(Body, u64)>) -> Result<(Body, u64), ApiError> {
     match read {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok((Body::empty(), 0)),
         read => read.map_err(|cause| ApiError::internal(&anyhow::Error::from(cause))),
     }
 }
@@ -181,7 +186,8 @@ impl Follow {
             return Ok(true);
         }
         let next = self.offset + bytes.len() as u64;
-        let event = LogEvent { offset: self.offset, next, text: String::from_utf8_lossy(&bytes).into_owned() };
+        let event =
+            LogEvent { offset: self.offset, next, text: String::from_utf8_lossy(&bytes).into_owned() };
         to.event(Some(next), "log", &event).await?;
         self.offset = next;
         Ok(false)

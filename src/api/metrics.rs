@@ -19,13 +19,17 @@ use crate::model::run::RunState;
 
 /// Ended rows of the ledger by task and state, counted since this daemon started.
 #[derive(Debug, Clone, Default)]
-pub struct Tallies(Arc<Mutex<BTreeMap<(TaskId, RunState), u64>>>);
+pub struct Tallies(Arc<Mutex<BTreeMap<(TaskId, &'static str), u64>>>);
 
 impl Tallies {
     /// Counts what the journal tells, until the daemon goes.
     pub async fn follow(self, app: App) {
-        let kinds =
-            vec![EventKind::RunFinished, EventKind::RunSkipped, EventKind::RunMissed, EventKind::RunKillFailed];
+        let kinds = vec![
+            EventKind::RunFinished,
+            EventKind::RunSkipped,
+            EventKind::RunMissed,
+            EventKind::RunKillFailed,
+        ];
         let filter = Filter { kinds: Some(kinds), ..Filter::default() };
         let mut from = app.journal.latest_seq().await.unwrap_or(0);
         loop {
@@ -62,7 +66,7 @@ impl Tallies {
         };
         if let (Some(task), Some(state)) = (event.task.clone(), state) {
             let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *counts.entry((task, state)).or_default() += 1;
+            *counts.entry((task, state.name())).or_default() += 1;
         }
     }
 }
@@ -87,7 +91,12 @@ fn of_the_daemon(api: &Api, status: &StatusView, text: &mut Text) {
     text.sample("lucid_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     gauge(text, "lucid_start_time_seconds", "Start of this daemon", seconds(app.started.as_millisecond()));
     let age_ms = app.clock.wall_ms() - app.ticked_ms.load(Ordering::Acquire);
-    gauge(text, "lucid_scheduler_tick_age_seconds", "Time since the scheduler last ticked", seconds(age_ms.max(0)));
+    gauge(
+        text,
+        "lucid_scheduler_tick_age_seconds",
+        "Time since the scheduler last ticked",
+        seconds(age_ms.max(0)),
+    );
     gauge(text, "lucid_runs_in_progress", "Live runs", status.live.len() as f64);
     gauge(text, "lucid_tasks", "Task files", status.tasks as f64);
     gauge(text, "lucid_tasks_enabled", "Tasks that are switched on", status.enabled as f64);
@@ -141,13 +150,10 @@ fn of_ended_runs(tallies: &Tallies, text: &mut Text) {
     let name = "lucid_task_runs_total";
     text.family(name, Family::Counter, "Ended, skipped and missed runs since this daemon started");
     let mut ticks: BTreeMap<&str, u64> = BTreeMap::new();
-    for ((task, state), n) in &counts {
-        text.sample(name, &[("task", task.as_str()), ("result", state.name())], *n as f64);
-        let outcome = match state {
-            RunState::Skipped => "skipped",
-            RunState::Missed => "missed",
-            _ => "run",
-        };
+    let (skipped, missed) = (RunState::Skipped.name(), RunState::Missed.name());
+    for ((task, result), n) in &counts {
+        text.sample(name, &[("task", task.as_str()), ("result", result)], *n as f64);
+        let outcome = if [skipped, missed].contains(result) { *result } else { "run" };
         *ticks.entry(outcome).or_default() += n;
     }
     let name = "lucid_ticks_total";
@@ -181,8 +187,8 @@ mod tests {
         # HELP lucid_task_runs_total Ended, skipped and missed runs since this daemon started
         # TYPE lucid_task_runs_total counter
         lucid_task_runs_total{task="t",result="ok"} 2
-        lucid_task_runs_total{task="t",result="timeout"} 1
         lucid_task_runs_total{task="t",result="skipped"} 1
+        lucid_task_runs_total{task="t",result="timeout"} 1
         # HELP lucid_ticks_total Rows of the ledger since this daemon started
         # TYPE lucid_ticks_total counter
         lucid_ticks_total{outcome="run"} 3

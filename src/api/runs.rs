@@ -23,7 +23,10 @@ use crate::run::history;
 
 /// The ledger, newest first: what ran, and what did not and why.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunFilter), responses((status = 200, body = RunPage)))]
-pub async fn list(State(api): State<Api>, Query(filter): Query<RunFilter>) -> Result<Answer<RunPage>, ApiError> {
+pub async fn list(
+    State(api): State<Api>,
+    Query(filter): Query<RunFilter>,
+) -> Result<Answer<RunPage>, ApiError> {
     let limit = cursor::page_size(filter.limit, PAGE_DEFAULT, PAGE_MAX, "limit")?;
     let task = filter.task.as_deref().map(TaskId::parse).transpose();
     let task = task.map_err(|cause| ApiError::invalid("invalid_query", cause.to_string()))?;

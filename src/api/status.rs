@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
     Check, Database, Failing, Finding, Health, HealthState, PlainHealth, Problems, Ready, ReadyCheck,
-    SchemaVersion, Scheduler, Status,
+    Scheduler, SchemaVersion, Status,
 };
 use super::{convert, wire};
 use crate::daemon::problems::{Finding as Found, Grave};
@@ -35,7 +35,9 @@ pub async fn readyz(State(api): State<Api>) -> Response {
         ReadyCheck {
             name: "scheduler_and_database".to_owned(),
             ok: looked.is_ok(),
-            detail: looked.err().unwrap_or_else(|| "the scheduler ticks, the database takes writes".to_owned()),
+            detail: looked
+                .err()
+                .unwrap_or_else(|| "the scheduler ticks, the database takes writes".to_owned()),
         },
     ];
     let ready = checks.iter().all(|check| check.ok);

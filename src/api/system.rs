@@ -10,7 +10,8 @@ use super::convert;
 use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
-    Backup, BackupDocument, ConfigValue, Drained, EffectiveConfig, Reloaded, SchemaVersion, Severity, Stopping,
+    Backup, BackupDocument, ConfigValue, Drained, EffectiveConfig, Reloaded, SchemaVersion, Severity,
+    Stopping,
 };
 use crate::model::ids::TaskId;
 use crate::model::run::Run;
@@ -61,8 +62,11 @@ pub async fn stop(
     Extension(caller): Extension<Caller>,
 ) -> Result<(StatusCode, Answer<Stopping>), ApiError> {
     let live = api.app.stop(&caller.actor()).await?;
-    let stopping =
-        Stopping { schema_version: SchemaVersion::default(), pid: std::process::id(), running: numbers(&live) };
+    let stopping = Stopping {
+        schema_version: SchemaVersion::default(),
+        pid: std::process::id(),
+        running: numbers(&live),
+    };
     Ok((StatusCode::ACCEPTED, Answer(stopping)))
 }
 

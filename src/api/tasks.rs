@@ -27,7 +27,10 @@ use crate::model::schedule;
 /// All tasks by id, good or not.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(TaskFilter),
     responses((status = 200, body = TaskPage)))]
-pub async fn list(State(api): State<Api>, Query(filter): Query<TaskFilter>) -> Result<Answer<TaskPage>, ApiError> {
+pub async fn list(
+    State(api): State<Api>,
+    Query(filter): Query<TaskFilter>,
+) -> Result<Answer<TaskPage>, ApiError> {
     let limit = cursor::page_size(filter.limit, TASK_PAGE_MAX, TASK_PAGE_MAX, "limit")?;
     let after = filter.cursor.as_deref().map(|word| cursor::decode(List::Tasks, word)).transpose()?;
     let states = filter.state.as_deref().map(task_states).transpose()?;
@@ -51,9 +54,8 @@ pub async fn list(State(api): State<Api>, Query(filter): Query<TaskFilter>) -> R
 fn task_states(text: &str) -> Result<HashSet<TaskState>, ApiError> {
     let read = |name: &str| {
         serde_json::from_value(serde_json::Value::from(name.trim())).map_err(|_| {
-            ApiError::invalid("invalid_query", format!("`{}` is no state of a task", name.trim())).help(
-                "states are running, broken, off, paused, failing, done, manual, new, ok",
-            )
+            ApiError::invalid("invalid_query", format!("`{}` is no state of a task", name.trim()))
+                .help("states are running, broken, off, paused, failing, done, manual, new, ok")
         })
     };
     text.split(',').map(read).collect()
@@ -113,8 +115,7 @@ pub async fn start(
     TaskPath(id): TaskPath,
     Json(wish): Json<StartRun>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let manual =
-        ManualRun { force: wish.force, env: wish.env.into_iter().collect(), actor: caller.actor() };
+    let manual = ManualRun { force: wish.force, env: wish.env.into_iter().collect(), actor: caller.actor() };
     let run = api.app.run_now(&id, manual).await?;
     let document = RunDocument {
         schema_version: SchemaVersion::default(),
@@ -137,7 +138,8 @@ pub async fn next(
     let task = view.definition().ok_or_else(|| ApiError::from(Refused::broken(&id)))?;
     let anchor = api.app.anchor_of(task).await.map_err(anyhow::Error::from)?;
     let now = api.app.clock.wall();
-    let until_ms = query.for_ms.map(|ms| now.as_millisecond().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let until_ms =
+        query.for_ms.map(|ms| now.as_millisecond().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
     let fires = schedule::preview(&task.schedule, &task.zone, anchor, now, n as usize);
     Ok(Answer(Fires {
         schema_version: SchemaVersion::default(),
@@ -229,5 +231,8 @@ pub async fn resume_all(
 fn changed(api: &Api) -> TasksChanged {
     let snapshot = api.app.snapshot();
     let on = snapshot.entries.iter().filter(|(_, entry)| entry.enabled);
-    TasksChanged { schema_version: SchemaVersion::default(), changed: on.map(|(id, _)| id.to_string()).collect() }
+    TasksChanged {
+        schema_version: SchemaVersion::default(),
+        changed: on.map(|(id, _)| id.to_string()).collect(),
+    }
 }

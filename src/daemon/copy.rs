@@ -21,7 +21,12 @@ impl App {
             .await
             .map_err(|e| Refused::unavailable(&e.to_string()))?
             .map_err(|e| {
-                Refused::new(RefusedKind::Unavailable, "no_backup", format!("no backup was made: {e}"), "df -h")
+                Refused::new(
+                    RefusedKind::Unavailable,
+                    "no_backup",
+                    format!("no backup was made: {e}"),
+                    "df -h",
+                )
             })?;
         let (journal, actor) = (self.journal.clone(), actor.to_owned());
         let data = json!({"path": made.path, "bytes": made.bytes, "sha256": made.sha256});
