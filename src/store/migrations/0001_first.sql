@@ -62,6 +62,10 @@ CREATE TABLE runs (
     retry_ms        INTEGER,
     log_bytes       INTEGER,
     token_hash      BLOB,
+    -- names of the locks it needs, JSON
+    locks           TEXT NOT NULL DEFAULT '[]',
+    -- 1 when it takes one of the places of `max_parallel_runs`
+    counted         INTEGER NOT NULL DEFAULT 1 CHECK (counted IN (0, 1)),
     extra_env       TEXT NOT NULL DEFAULT '[]',
     forced          INTEGER NOT NULL DEFAULT 0 CHECK (forced IN (0, 1)),
     CHECK (waiting IS NULL OR state = 'claimed')
