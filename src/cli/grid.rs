@@ -4,6 +4,7 @@ use super::look::{Look, Tone, clean, columns, fit};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
+const INDENT: &str = "  ";
 /// Columns a cut column keeps at least.
 const CUT_MIN: usize = 8;
 
@@ -77,6 +78,13 @@ impl Grid {
             line(&mut out, look, row, &widths);
         }
         out
+    }
+
+    /// As [`Grid::render`], two columns further in.
+    #[must_use]
+    pub fn render_indented(&self, look: &Look) -> String {
+        let narrower = Look { width: look.width.saturating_sub(INDENT.len()), ..look.clone() };
+        self.render(&narrower).lines().flat_map(|line| [INDENT, line, "\n"]).collect()
     }
 
     fn widths(&self, total: usize) -> Vec<usize> {
