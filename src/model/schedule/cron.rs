@@ -1,0 +1,4 @@
+//! The calendar of one cron expression.
+
+#[derive(Debug)]
+pub(super) struct Pattern {}

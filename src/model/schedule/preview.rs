@@ -1,0 +1,45 @@
+//! The next fires as `lucid next` shows them.
+
+use jiff::Timestamp;
+
+use super::{Context, Schedule, Zone};
+
+/// One coming fire, in the words of its zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    pub at: Timestamp,
+    /// RFC 3339 with the zone's offset.
+    pub local: String,
+    /// `Sun 28 Mar 2027 03:00 CEST`; seconds only where there are any.
+    pub human: String,
+    pub note: Option<String>,
+}
+
+/// The first `n` fires strictly after `from`.
+#[must_use]
+pub fn preview(
+    schedule: &Schedule,
+    zone: &Zone,
+    anchor: Timestamp,
+    from: Timestamp,
+    n: usize,
+) -> Vec<Preview> {
+    let ctx = Context { zone: zone.clone(), anchor };
+    schedule
+        .fires_between(from, Timestamp::MAX, &ctx, n)
+        .into_iter()
+        .map(|fire| Preview {
+            at: fire.at,
+            local: fire.at.to_zoned(zone.tz().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            human: human(fire.at, zone),
+            note: fire.note.map(|note| note.to_string()),
+        })
+        .collect()
+}
+
+/// `Sun 28 Mar 2027 03:00 CEST`.
+pub(super) fn human(at: Timestamp, zone: &Zone) -> String {
+    let local = at.to_zoned(zone.tz().clone());
+    let pattern = if local.second() == 0 { "%a %-d %b %Y %H:%M %Z" } else { "%a %-d %b %Y %H:%M:%S %Z" };
+    local.strftime(pattern).to_string()
+}
