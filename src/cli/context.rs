@@ -3,11 +3,13 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use super::args::{ColorChoice, Globals};
 use super::failure::{Exit, Failure, Problem};
+use super::instant::Instant;
 use super::look::{Look, Paint, WIDTH_DEFAULT, clean};
 use crate::platform::client::{Answer, Client, Request, Target};
 use crate::platform::clock::Clock;
@@ -45,6 +47,16 @@ impl Context {
     #[must_use]
     pub fn zone(&self) -> TimeZone {
         if self.globals.utc { TimeZone::UTC } else { TimeZone::system() }
+    }
+
+    /// The instant that `written` is here and now.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] beyond the end of time.
+    pub fn resolve(&self, written: Instant) -> Result<Timestamp, Failure> {
+        written
+            .resolve(&self.zone(), self.clock.wall())
+            .ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
     }
 
     /// How standard output looks now.

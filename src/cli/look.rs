@@ -107,8 +107,17 @@ impl Look {
     /// How long from now until `at`: `in 1m48s`, or `now`.
     #[must_use]
     pub fn until(&self, at: Timestamp) -> String {
-        let left = at.as_millisecond().saturating_sub(self.now.as_millisecond());
-        if left < SECOND_MS { "now".to_owned() } else { format!("in {}", span(left)) }
+        if self.left_ms(at) < SECOND_MS { "now".to_owned() } else { format!("in {}", self.left(at)) }
+    }
+
+    /// How long from now until `at`, bare.
+    #[must_use]
+    pub fn left(&self, at: Timestamp) -> String {
+        span(self.left_ms(at).max(0))
+    }
+
+    fn left_ms(&self, at: Timestamp) -> i64 {
+        at.as_millisecond().saturating_sub(self.now.as_millisecond())
     }
 }
 
@@ -139,21 +148,6 @@ pub fn span(ms: i64) -> String {
         let hours = ms % DAY_MS / HOUR_MS;
         if hours == 0 { format!("{}d", ms / DAY_MS) } else { format!("{}d{hours}h", ms / DAY_MS) }
     }
-}
-
-/// A size in bytes, decimal: `312 B`, `4.1 kB`, `96 MB`.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-    for (name, unit) in units {
-        if bytes >= 10 * unit {
-            return format!("{} {name}", bytes / unit);
-        }
-        if bytes >= unit {
-            return format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
-        }
-    }
-    format!("{bytes} B")
 }
 
 /// `1 task`, `2 tasks`.
@@ -230,6 +224,11 @@ pub mod tests {
     /// A name that tries to clear the screen, fake a line, reorder text and widen its column.
     pub const HOSTILE: &str = "evil\u{1b}[2J\u{1b}]0;pwn\u{7}\r\nok 日本語\u{202e}gnp\u{9b}31m";
 
+    /// Painted text with its escape sequences made readable, for snapshots.
+    pub fn visible(text: &str) -> String {
+        text.replace('\u{1b}', "^")
+    }
+
     #[test]
     fn hostile_text_is_made_harmless() {
         assert_eq!(
@@ -281,12 +280,5 @@ pub mod tests {
         assert_eq!(look(Paint::Plain).paint(Tone::Bad, "x"), "x");
         let painted = look(Paint::Ansi).paint(Tone::Bad, "x");
         assert!(painted.starts_with('\u{1b}') && painted.contains('x') && painted.ends_with("\u{1b}[0m"));
-    }
-
-    #[test]
-    fn sizes_are_decimal() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (4_100, "4.1 kB"), (96_100_000, "96 MB")] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use super::context::{Context, api, run_reference};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
-use super::look::{Look, Tone, clean, count, size, span};
+use super::look::{Look, Tone, clean, count, span};
 use super::{problems, runs};
 use crate::api::wire;
 use crate::api::wire::HealthState;
+use crate::model::schedule::format_size;
 use crate::platform::client::Request;
 
 /// # Errors
@@ -102,7 +103,7 @@ fn scheduler_text(scheduler: &wire::Scheduler, look: &Look) -> String {
 }
 
 fn database_text(database: &wire::Database, look: &Look) -> String {
-    let mut text = format!("{} · WAL {}", size(database.bytes), size(database.wal_bytes));
+    let mut text = format!("{} · WAL {}", format_size(database.bytes), format_size(database.wal_bytes));
     match database.last_backup_at {
         Some(at) => {
             let _ = write!(text, " · last backup {} ({} ago)", look.instant(at), look.since(at));
@@ -143,7 +144,7 @@ fn facts(status: &wire::Status, look: &Look) -> Grid {
 #[cfg(test)]
 mod tests {
     use super::super::look::Paint;
-    use super::super::look::tests::{HOSTILE, look};
+    use super::super::look::tests::{HOSTILE, look, visible};
     use super::super::runs::tests::run;
     use super::*;
     use crate::model::run::RunState;

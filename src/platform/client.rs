@@ -343,11 +343,10 @@ impl Answer {
         let mut body = Vec::new();
         let limit = self.limit;
         (&mut self).take(BODY_MAX).read_to_end(&mut body).map_err(|e| ClientError::from_io(e, limit))?;
-        if matches!(self.framing, Framing::Ended) || body.len() < usize::try_from(BODY_MAX).unwrap_or(usize::MAX) {
-            Ok(body)
-        } else {
-            Err(ClientError::Malformed("it is larger than 64 MiB"))
+        if body.len() as u64 == BODY_MAX {
+            return Err(ClientError::Malformed("it is larger than 64 MiB"));
         }
+        Ok(body)
     }
 
     /// The body as server-sent events.
@@ -478,6 +477,16 @@ pub struct Event {
     pub data: String,
 }
 
+/// What a stream said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Event(Event),
+    /// A comment, such as a ping: the server is there.
+    Comment,
+    /// The stream has ended.
+    End,
+}
+
 /// The events of an answer, one by one.
 #[derive(Debug)]
 pub struct Events {
@@ -486,32 +495,39 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; none when the stream has ended, in order or not: an event half received is not given.
+    /// Bounds the silence until the next byte from now on.
     ///
     /// # Errors
-    /// I/O errors, silence beyond the limit, and lines that are no text.
-    pub fn next_event(&mut self) -> io::Result<Option<Event>> {
+    /// [`ClientError::Broken`] when the socket takes no such limit.
+    pub fn wait_at_most(&self, limit: Duration) -> Result<(), ClientError> {
+        // Zero would mean for ever.
+        let limit = limit.max(Duration::from_millis(1)).min(Duration::from_secs(STREAM_SILENCE_SECS));
+        let stream = self.input.get_ref().input.get_ref();
+        stream.set_read_timeout(Some(limit)).map_err(ClientError::Broken)
+    }
+
+    /// The next thing said; an event that was only half received is not given.
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`] after too long a silence, else [`ClientError::Broken`].
+    pub fn next(&mut self) -> Result<Heard, ClientError> {
         let mut event = Event::default();
         let mut data: Option<String> = None;
         loop {
-            let mut line = String::new();
-            (&mut self.input).take(EVENT_LINE_MAX).read_line(&mut line)?;
-            let Some(line) = line.strip_suffix('\n') else {
-                return if line.is_empty() { Ok(None) } else { Err(cut_short()) };
-            };
-            let line = line.strip_suffix('\r').unwrap_or(line);
+            let Some(line) = self.line()? else { return Ok(Heard::End) };
             if line.is_empty() {
                 if let Some(data) = data.take() {
                     event.data = data;
                     event.id.clone_from(&self.last_id);
-                    return Ok(Some(event));
+                    return Ok(Heard::Event(event));
                 }
                 event = Event::default();
                 continue;
             }
-            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let (field, value) = line.split_once(':').unwrap_or((&line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
+                "" if data.is_none() && event.kind.is_empty() => return Ok(Heard::Comment),
                 "id" => self.last_id = Some(value.to_owned()),
                 "event" => value.clone_into(&mut event.kind),
                 "data" => match &mut data {
@@ -521,9 +537,22 @@ impl Events {
                     }
                     None => data = Some(value.to_owned()),
                 },
-                // Comments (the pings), `retry` and whatever comes later.
+                // `retry`, and whatever comes later.
                 _ => {}
             }
+        }
+    }
+
+    /// A line without its end; none at the end of the stream.
+    fn line(&mut self) -> Result<Option<String>, ClientError> {
+        let limit = Duration::from_secs(STREAM_SILENCE_SECS);
+        let mut line = String::new();
+        let read = (&mut self.input).take(EVENT_LINE_MAX).read_line(&mut line);
+        read.map_err(|error| ClientError::from_io(error, limit))?;
+        match line.strip_suffix('\n') {
+            Some(line) => Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned())),
+            None if line.is_empty() => Ok(None),
+            None => Err(ClientError::Broken(cut_short())),
         }
     }
 }

@@ -1,0 +1,119 @@
+//! `lucid logs`: a run's output, byte for byte; `-f` follows it to its end.
+
+use std::io::{Read as _, Write as _};
+
+use super::context::{Context, accepted, api, quoted};
+use super::failure::{Exit, Failure};
+use super::follow::{Follower, Output, detach_on_interrupt};
+use crate::api::wire;
+use crate::model::ids::{RunId, TaskId};
+use crate::platform::client::{ClientError, Request};
+
+/// Bytes that are carried at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// The header in which the daemon says how long the whole log is.
+const SIZE_HEADER: &str = "x-log-size";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run (`8132` or `#8132`), or a task for its latest run
+    #[arg(value_name = "RUN|ID", value_parser = subject)]
+    of: Subject,
+    /// Follow until the run has ended; Ctrl-C ends the following, not the run
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin with the last N lines
+    #[arg(long, value_name = "N")]
+    tail: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Run(RunId),
+    Task(TaskId),
+}
+
+/// A text that is a number is a run's: no command is needed to tell them apart.
+fn subject(text: &str) -> Result<Subject, String> {
+    match (text.parse(), TaskId::parse(text)) {
+        (Ok(run), _) => Ok(Subject::Run(run)),
+        (Err(_), Ok(task)) => Ok(Subject::Task(task)),
+        (Err(error), Err(_)) if text.starts_with('#') => Err(error.to_string()),
+        (Err(_), Err(error)) => Err(error.to_string()),
+    }
+}
+
+/// # Errors
+/// No such run, no daemon, or nobody who reads the output.
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let run = match &args.of {
+        Subject::Run(run) => run.0,
+        Subject::Task(task) => latest(context, task)?,
+    };
+    if !args.follow {
+        copy(context, run, args.tail)?;
+        return Ok(Exit::Done);
+    }
+    detach_on_interrupt(run)?;
+    let from = match args.tail {
+        Some(_) => copy(context, run, args.tail)?,
+        None => 0,
+    };
+    let ended = Follower::new(context, run, Output::From(from))?.follow(&mut std::io::stdout().lock())?;
+    context.note(&super::run::last_line(&ended, None, &context.error_look()));
+    Ok(Exit::Done)
+}
+
+/// The latest run of a task that has, or will have, output.
+fn latest(context: &Context, task: &TaskId) -> Result<i64, Failure> {
+    let path = api().segment("runs").query("task", task.as_str()).query("state", WITH_OUTPUT).query("limit", "1");
+    let page = context.fetch::<wire::RunPage>(&Request::get(path))?;
+    if let Some(run) = page.value.runs.first() {
+        return Ok(run.id);
+    }
+    // Tells a task without runs from one that does not exist.
+    context.ask(&Request::get(api().segment("tasks").segment(task.as_str())))?;
+    Err(Failure::Ended {
+        exit: Exit::NoSuchId,
+        message: format!("{} has not run yet", quoted(task.as_str())),
+        help: Some(format!("run it with `lucid run {task} --follow`")),
+    })
+}
+
+/// Not those that never started anything.
+const WITH_OUTPUT: &str = "live,ok,failed,timeout,killed,lost,blocked";
+
+/// Copies the log to standard output; gives the offset after the last byte.
+fn copy(context: &Context, run: i64, tail: Option<u32>) -> Result<u64, Failure> {
+    let mut path = api().segment("runs").segment(&run.to_string()).segment("log");
+    if let Some(lines) = tail {
+        path = path.query("tail", &lines.to_string());
+    }
+    let mut answer = accepted(context.client()?.send(&Request::get(path))?)?;
+    let whole = answer.header(SIZE_HEADER).and_then(|size| size.parse().ok());
+    let mut out = std::io::stdout().lock();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut copied = 0;
+    loop {
+        let read = answer.read(&mut piece).map_err(ClientError::Broken)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        out.write_all(bytes).map_err(Failure::Output)?;
+        copied += read as u64;
+    }
+    out.flush().map_err(Failure::Output)?;
+    Ok(whole.unwrap_or(copied))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_run_and_a_name_a_task() {
+        assert_eq!(subject("8132"), Ok(Subject::Run(RunId(8132))));
+        assert_eq!(subject("#8132"), Ok(Subject::Run(RunId(8132))));
+        assert_eq!(subject("0day"), Ok(Subject::Task(TaskId::parse("0day").unwrap())));
+        assert!(subject("#x").unwrap_err().contains("a run is a number"));
+        assert!(subject("No").unwrap_err().contains("no task id"));
+    }
+}
