@@ -1,7 +1,5 @@
 //! `lucid config`: what is set and where, read from the same three layers as the daemon reads, without it.
 
-use std::path::PathBuf;
-
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
@@ -43,17 +41,17 @@ pub fn load(context: &Context) -> Result<Config, Failure> {
     config::load(&sources(context)?).map_err(|error| refused(&error))
 }
 
-/// The socket that the configuration names; without a file, the one of a daemon started here without one.
+/// As [`load`]; without a file, the defaults from the current folder on.
 ///
 /// # Errors
 /// A configuration that is refused.
-pub fn socket(context: &Context) -> Result<PathBuf, Failure> {
+pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
     let sources = sources(context)?;
     let config = match config::load(&sources) {
         Err(ConfigErrors::NotFound { .. }) => config::without_file(&sources),
         loaded => loaded,
     };
-    config.map(|config| config.control.socket).map_err(|error| refused(&error))
+    config.map_err(|error| refused(&error))
 }
 
 fn sources(context: &Context) -> Result<Sources, Failure> {
@@ -104,7 +102,8 @@ mod tests {
     use super::*;
 
     fn settings() -> [Setting; 3] {
-        let setting = |key: &str, value: &str, source| Setting { key: key.to_owned(), value: value.to_owned(), source };
+        let setting =
+            |key: &str, value: &str, source| Setting { key: key.to_owned(), value: value.to_owned(), source };
         [
             setting("timezone", "Africa/Johannesburg", Origin::File { path: "lucid.yaml".into(), line: 3 }),
             setting("scheduler.tick", "5s", Origin::Default),

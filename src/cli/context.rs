@@ -96,10 +96,11 @@ impl Context {
     /// When the configuration is needed and cannot be read.
     pub fn socket(&self) -> Result<PathBuf, Failure> {
         let named = self.globals.socket.clone();
-        let named = named.or_else(|| std::env::var_os("LUCID_SOCKET").filter(|s| !s.is_empty()).map(PathBuf::from));
+        let named =
+            named.or_else(|| std::env::var_os("LUCID_SOCKET").filter(|s| !s.is_empty()).map(PathBuf::from));
         match named {
             Some(socket) => Ok(socket),
-            None => super::config::socket(self),
+            None => Ok(super::config::load_or_defaults(self)?.control.socket),
         }
     }
 

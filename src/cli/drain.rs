@@ -27,7 +27,11 @@ fn render(drained: &wire::Drained) -> String {
         return "what is due is started again\n".to_owned();
     }
     let runs: Vec<String> = drained.running.iter().map(|id| run_reference(*id)).collect();
-    let live = if runs.is_empty() { "nothing runs".to_owned() } else { format!("still running: {}", runs.join(" ")) };
+    let live = if runs.is_empty() {
+        "nothing runs".to_owned()
+    } else {
+        format!("still running: {}", runs.join(" "))
+    };
     format!("nothing new is started; {live}. End it with `lucid undrain`.\n")
 }
 

@@ -40,7 +40,8 @@ fn render(edited: &wire::TaskEdited, look: &Look) -> String {
     let mut out = match &edited.edit {
         None => format!("{name} was {word} already\n"),
         Some(edit) => {
-            let before = edit.before.as_ref().map(|line| look.paint(Tone::Bad, &format!("- {}", clean(line))) + "\n");
+            let before =
+                edit.before.as_ref().map(|line| look.paint(Tone::Bad, &format!("- {}", clean(line))) + "\n");
             format!(
                 "{name} is {word}\n{}:{}\n{}{}\n",
                 clean(&edit.file),

@@ -148,7 +148,9 @@ impl Failure {
 
 fn client_message(error: &ClientError) -> String {
     match error {
-        ClientError::NoListener { socket, .. } => format!("no daemon on {}", clean(&socket.to_string_lossy())),
+        ClientError::NoListener { socket, .. } => {
+            format!("no daemon on {}", clean(&socket.to_string_lossy()))
+        }
         ClientError::Denied { .. }
         | ClientError::TimedOut { .. }
         | ClientError::Broken(_)
@@ -178,7 +180,8 @@ mod tests {
 
     #[test]
     fn statuses_fold_into_the_codes_of_the_contract() {
-        let table = [(200, None), (202, None), (400, Some(1)), (401, Some(7)), (403, Some(7)), (404, Some(4))];
+        let table =
+            [(200, None), (202, None), (400, Some(1)), (401, Some(7)), (403, Some(7)), (404, Some(4))];
         let more = [(409, Some(5)), (412, Some(5)), (422, Some(1)), (500, Some(1)), (503, Some(1))];
         for (status, code) in table.into_iter().chain(more) {
             assert_eq!(Exit::of_status(status).map(Exit::code), code, "{status}");
@@ -187,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_problem_is_read_whatever_the_body() {
-        let full = br#"{"type":"/errors/x","title":"Conflict","status":409,"detail":"busy\u001b[2J","help":"wait"}"#;
+        let full =
+            br#"{"type":"/errors/x","title":"Conflict","status":409,"detail":"busy\u001b[2J","help":"wait"}"#;
         let problem = Problem::read(409, full);
         assert_eq!(problem.to_string(), "busy\\x1b[2J");
         let failure = Failure::Refused(problem);

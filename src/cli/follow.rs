@@ -148,7 +148,8 @@ impl<'a> Follower<'a> {
             "reset" => {
                 let reset: wire::ResetEvent = read(event)?;
                 if self.output != Output::Unwanted {
-                    self.context.note(&format!("lucid: some output is missing here ({})", clean(&reset.reason)));
+                    self.context
+                        .note(&format!("lucid: some output is missing here ({})", clean(&reset.reason)));
                 }
                 self.offset = reset.from;
             }

@@ -142,7 +142,11 @@ mod tests {
     #[test]
     fn rows_stay_one_line_and_within_the_width() {
         let mut grid = Grid::new(&["TASK", "LAST", "TOOK"], &[0]);
-        grid.row(vec![Cell::plain(&HOSTILE.repeat(4)), Cell::new(Tone::Good, "ok"), Cell::plain("4.2s").right()]);
+        grid.row(vec![
+            Cell::plain(&HOSTILE.repeat(4)),
+            Cell::new(Tone::Good, "ok"),
+            Cell::plain("4.2s").right(),
+        ]);
         grid.row(vec![Cell::plain("日本語"), Cell::plain("failed exit 128"), Cell::plain("1m12s").right()]);
         grid.row(vec![Cell::plain("last"), Cell::plain(""), Cell::plain("")]);
         for paint in [Paint::Plain, Paint::Ansi] {

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::schedule::parse_duration;
 
-const INSTANT_HELP: &str = "write `02:00` (today), `2026-11-26`, `2026-11-26 02:00` or `2026-11-26T02:00:00Z`";
+const INSTANT_HELP: &str =
+    "write `02:00` (today), `2026-11-26`, `2026-11-26 02:00` or `2026-11-26T02:00:00Z`";
 const SINCE_HELP: &str = "write `24h` (before now)";
 
 /// Reads a duration above zero.
@@ -40,9 +41,7 @@ pub enum Instant {
 pub fn instant(text: &str) -> Result<Instant, String> {
     // A date reads as a reading at midnight too, and a reading as a bare time: the shape decides.
     let read = match (text.contains('-'), text.contains(':')) {
-        (true, true) => {
-            text.parse().map(Instant::At).or_else(|_| text.parse().map(Instant::Civil)).ok()
-        }
+        (true, true) => text.parse().map(Instant::At).or_else(|_| text.parse().map(Instant::Civil)).ok(),
         (true, false) => text.parse().map(Instant::Day).ok(),
         (false, true) => text.parse().map(Instant::Today).ok(),
         (false, false) => None,
@@ -84,7 +83,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("PT90S", 90)] {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("PT90S", 90)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "0", "0s", "-5m", "1:30", "soon", "99999999999999999999"] {

@@ -33,7 +33,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 
 fn render(run: &wire::Run, look: &Look) -> String {
     let (tone, _) = runs::mark(run.state);
-    let what = if run.state.is_live() { look.paint(Tone::Live, "is asked to end") } else { look.paint(tone, run.state.name()) };
+    let what = if run.state.is_live() {
+        look.paint(Tone::Live, "is asked to end")
+    } else {
+        look.paint(tone, run.state.name())
+    };
     format!("{} {} {what}\n", run_reference(run.id), quoted(&run.task))
 }
 

@@ -66,7 +66,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 
 /// The latest run of a task that has, or will have, output.
 fn latest(context: &Context, task: &TaskId) -> Result<i64, Failure> {
-    let path = api().segment("runs").query("task", task.as_str()).query("state", WITH_OUTPUT).query("limit", "1");
+    let path =
+        api().segment("runs").query("task", task.as_str()).query("state", WITH_OUTPUT).query("limit", "1");
     let page = context.fetch::<wire::RunPage>(&Request::get(path))?;
     if let Some(run) = page.value.runs.first() {
         return Ok(run.id);

@@ -218,7 +218,12 @@ pub mod tests {
 
     /// Thursday 26 November 2026, 11:30 UTC.
     pub fn look(paint: Paint) -> Look {
-        Look { now: "2026-11-26T11:30:00Z".parse().unwrap(), zone: TimeZone::UTC, paint, width: WIDTH_DEFAULT }
+        Look {
+            now: "2026-11-26T11:30:00Z".parse().unwrap(),
+            zone: TimeZone::UTC,
+            paint,
+            width: WIDTH_DEFAULT,
+        }
     }
 
     /// A name that tries to clear the screen, fake a line, reorder text and widen its column.
@@ -231,10 +236,7 @@ pub mod tests {
 
     #[test]
     fn hostile_text_is_made_harmless() {
-        assert_eq!(
-            clean(HOSTILE),
-            "evil\\x1b[2J\\x1b]0;pwn\\x07\\r\\nok 日本語\\u{202e}gnp\\x9b31m"
-        );
+        assert_eq!(clean(HOSTILE), "evil\\x1b[2J\\x1b]0;pwn\\x07\\r\\nok 日本語\\u{202e}gnp\\x9b31m");
         assert!(matches!(clean("mc-db-backup ü 日本"), Cow::Borrowed(_)));
     }
 
@@ -249,7 +251,8 @@ pub mod tests {
 
     #[test]
     fn spans_have_two_units_at_most() {
-        let table = [(0, "0.0s"), (400, "0.4s"), (4_200, "4.2s"), (3_000, "3s"), (38_900, "38s"), (72_000, "1m12s")];
+        let table =
+            [(0, "0.0s"), (400, "0.4s"), (4_200, "4.2s"), (3_000, "3s"), (38_900, "38s"), (72_000, "1m12s")];
         let more = [
             (300_000, "5m"),
             (52_200_000, "14h30m"),

@@ -13,6 +13,7 @@ mod context;
 mod drain;
 mod enable;
 mod failure;
+mod files;
 mod follow;
 mod grid;
 mod instant;

@@ -98,7 +98,11 @@ mod tests {
             reason: Some(HOSTILE.to_owned()),
             actor: "cli:a".to_owned(),
         };
-        let ends = wire::Paused { until: Some("2026-11-26T12:08:00Z".parse().unwrap()), reason: None, ..open.clone() };
+        let ends = wire::Paused {
+            until: Some("2026-11-26T12:08:00Z".parse().unwrap()),
+            reason: None,
+            ..open.clone()
+        };
         let mut lines = Vec::new();
         for paused in [Some(open), Some(ends), None] {
             let mut task = task("git-sync", wire::TaskState::Paused);

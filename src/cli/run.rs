@@ -57,9 +57,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
             "use `--wait --json`",
         ));
     }
-    let wanted = wire::StartRun { env: args.env.iter().cloned().collect::<BTreeMap<_, _>>(), force: args.force };
+    let wanted =
+        wire::StartRun { env: args.env.iter().cloned().collect::<BTreeMap<_, _>>(), force: args.force };
     let path = api().segment("tasks").segment(args.task.as_str()).segment("runs");
-    let started = start(context, path.into(), &wanted).map_err(|failure| named(context, &args.task, failure))?;
+    let started =
+        start(context, path.into(), &wanted).map_err(|failure| named(context, &args.task, failure))?;
     if args.wait || args.follow {
         return to_the_end(context, &started, args);
     }
@@ -70,13 +72,20 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// As [`Context::fetch`].
-pub fn start(context: &Context, path: String, body: &impl serde::Serialize) -> Result<Document<wire::RunDocument>, Failure> {
-    let body = serde_json::to_vec(body).map_err(|error| anyhow::anyhow!("cannot write the request: {error}"))?;
+pub fn start(
+    context: &Context,
+    path: String,
+    body: &impl serde::Serialize,
+) -> Result<Document<wire::RunDocument>, Failure> {
+    let body =
+        serde_json::to_vec(body).map_err(|error| anyhow::anyhow!("cannot write the request: {error}"))?;
     let request = Request::post(path).json(body).header("Idempotency-Key", key()?);
     let mut sends = 1;
     loop {
         match context.fetch::<wire::RunDocument>(&request) {
-            Err(Failure::Client(ClientError::Broken(_) | ClientError::TimedOut { .. })) if sends < SENDS_MAX => {
+            Err(Failure::Client(ClientError::Broken(_) | ClientError::TimedOut { .. }))
+                if sends < SENDS_MAX =>
+            {
                 sends += 1;
                 std::thread::sleep(Duration::from_millis(RESEND_MS));
             }
@@ -87,7 +96,8 @@ pub fn start(context: &Context, path: String, body: &impl serde::Serialize) -> R
 
 fn key() -> Result<String, Failure> {
     let mut bytes = [0; KEY_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -120,7 +130,11 @@ fn already_running(live: &wire::Run, look: &Look) -> String {
 }
 
 /// Stays until the run has ended; the first and the last line go to standard error.
-fn to_the_end(context: &Context, started: &Document<wire::RunDocument>, args: &Args) -> Result<Exit, Failure> {
+fn to_the_end(
+    context: &Context,
+    started: &Document<wire::RunDocument>,
+    args: &Args,
+) -> Result<Exit, Failure> {
     let run = &started.value.run;
     detach_on_interrupt(run.id)?;
     let speaks = !context.globals.quiet && !context.globals.json;

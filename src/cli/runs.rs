@@ -57,7 +57,8 @@ fn fetch(context: &Context, args: &Args) -> Result<Document<wire::RunPage>, Fail
         let left = args.n.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let page = context.fetch::<Value>(&request(context, args, left.min(PAGE_MAX), cursor.as_deref())?)?;
         let mut document = page.value;
-        let got = document.get_mut("runs").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+        let got =
+            document.get_mut("runs").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
         let is_last = got.is_empty();
         rows.extend(got);
         cursor = document.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
@@ -103,7 +104,12 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
             Cell::plain(&run_reference(run.id)),
             Cell::plain(&run.task),
             Cell::new(tone, run.state.name()),
-            Cell::plain(&run.started_at.or(run.scheduled_at).or(run.ended_at).map_or(String::new(), |at| look.instant(at))),
+            Cell::plain(
+                &run.started_at
+                    .or(run.scheduled_at)
+                    .or(run.ended_at)
+                    .map_or(String::new(), |at| look.instant(at)),
+            ),
             Cell::plain(&took(run, look)).right(),
             Cell::plain(trigger(run.trigger)),
             Cell::plain(&why_so(run)),

@@ -67,7 +67,8 @@ fn parts(status: &wire::Status, look: &Look) -> String {
     part(Tone::Good, "ok", "database", &database_text(&status.database, look));
     if let Some(pool) = &status.pool {
         let (tone, mark) = if pool.quarantined > 0 { (Tone::Warn, "warn") } else { (Tone::Good, "ok") };
-        let mut text = format!("{}: {} busy, {} free", count(pool.slots as usize, "slot"), pool.leased, pool.free);
+        let mut text =
+            format!("{}: {} busy, {} free", count(pool.slots as usize, "slot"), pool.leased, pool.free);
         if pool.quarantined > 0 {
             let _ = write!(text, ", {} quarantined", pool.quarantined);
         }
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_same_in_colour() {
-        insta::assert_snapshot!(render(&status(), &look(Paint::Ansi)).escape_debug().to_string().replace("\\n", "\n"));
+        insta::assert_snapshot!(visible(&render(&status(), &look(Paint::Ansi))));
     }
 
     #[test]
@@ -203,7 +204,8 @@ mod tests {
         let mut status = status();
         status.health = HealthState::Healthy;
         status.draining = false;
-        status.scheduler = wire::Scheduler { tasks: 0, enabled: 0, paused: 0, running: 0, next_at: None, next_task: None };
+        status.scheduler =
+            wire::Scheduler { tasks: 0, enabled: 0, paused: 0, running: 0, next_at: None, next_task: None };
         status.database.last_backup_at = None;
         (status.pool, status.outbox) = (None, None);
         (status.running, status.failing, status.problems) = (Vec::new(), Vec::new(), Vec::new());

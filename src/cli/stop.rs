@@ -78,7 +78,8 @@ fn birth(process: &str) -> Option<u64> {
 }
 
 fn systemd_jobs() -> String {
-    let listed = Command::new("systemctl").args(["list-jobs", "--no-legend", "--no-pager", "--full"]).output();
+    let listed =
+        Command::new("systemctl").args(["list-jobs", "--no-legend", "--no-pager", "--full"]).output();
     listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
@@ -98,7 +99,12 @@ mod tests {
     fn a_restart_is_told_from_a_stop() {
         assert!(restarts("  123 lucid.service restart running\n"));
         assert!(restarts("1 other.service stop waiting\n2 lucid.service restart waiting\n"));
-        for jobs in ["", "12 lucid.service stop running\n", "9 xlucid.service restart running\n", "No jobs running.\n"] {
+        for jobs in [
+            "",
+            "12 lucid.service stop running\n",
+            "9 xlucid.service restart running\n",
+            "No jobs running.\n",
+        ] {
             assert!(!restarts(jobs), "{jobs}");
         }
     }

@@ -100,7 +100,9 @@ fn about(facts: &mut Facts<'_>, task: &wire::Task) {
         facts.add("next", &format!("{} ({})", look.full_instant(at), look.until(at)));
     }
     if let Some(paused) = &task.paused {
-        let end = paused.until.map_or_else(|| "until resumed".to_owned(), |at| format!("until {}", look.instant(at)));
+        let end = paused
+            .until
+            .map_or_else(|| "until resumed".to_owned(), |at| format!("until {}", look.instant(at)));
         let reason = paused.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         facts.add("paused", &format!("{end} by {}{reason}", paused.actor));
     }
@@ -213,9 +215,14 @@ mod tests {
     fn document() -> wire::TaskDocument {
         let mut task = task("git-sync", wire::TaskState::Failing);
         task.last_run = Some(run(8100, RunState::Failed));
-        task.problems = vec![diagnostic("tasks/git-sync.md", "unknown key \"timout\", did you mean \"timeout\"?")];
+        task.problems =
+            vec![diagnostic("tasks/git-sync.md", "unknown key \"timout\", did you mean \"timeout\"?")];
         task.definition.stale = true;
-        wire::TaskDocument { schema_version: wire::SchemaVersion::default(), task, settings: Some(settings()) }
+        wire::TaskDocument {
+            schema_version: wire::SchemaVersion::default(),
+            task,
+            settings: Some(settings()),
+        }
     }
 
     #[test]

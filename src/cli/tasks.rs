@@ -119,7 +119,11 @@ pub fn last(task: &wire::Task, look: &Look) -> String {
     let run = task.last_run.as_ref();
     let ended = || {
         let Some(run) = run else { return "never ran".to_owned() };
-        let word = if run.state.is_failure() { run.state.name().to_uppercase() } else { run.state.name().to_owned() };
+        let word = if run.state.is_failure() {
+            run.state.name().to_uppercase()
+        } else {
+            run.state.name().to_owned()
+        };
         let at = run.ended_at.or(run.started_at).or(run.scheduled_at);
         let at = at.map(|at| format!(" {}", look.instant(at))).unwrap_or_default();
         let why = match run.state {
@@ -137,8 +141,10 @@ pub fn last(task: &wire::Task, look: &Look) -> String {
         TaskState::Off => "off (file)".to_owned(),
         TaskState::Paused => {
             let paused = task.paused.as_ref();
-            let left = paused.and_then(|p| p.until).map(|at| format!(" {} left", look.left(at))).unwrap_or_default();
-            let reason = paused.and_then(|p| p.reason.as_ref()).map(|r| format!(" \"{r}\"")).unwrap_or_default();
+            let left =
+                paused.and_then(|p| p.until).map(|at| format!(" {} left", look.left(at))).unwrap_or_default();
+            let reason =
+                paused.and_then(|p| p.reason.as_ref()).map(|r| format!(" \"{r}\"")).unwrap_or_default();
             format!("paused{left}{reason}")
         }
         TaskState::Done => "done".to_owned(),
@@ -183,7 +189,13 @@ pub mod tests {
             timezone: "Africa/Johannesburg".to_owned(),
             next_at: Some("2026-11-26T11:45:00Z".parse().unwrap()),
             last_run: Some(run(8132, RunState::Ok)),
-            recent: vec![RunState::Ok, RunState::Failed, RunState::Timeout, RunState::Skipped, RunState::Missed],
+            recent: vec![
+                RunState::Ok,
+                RunState::Failed,
+                RunState::Timeout,
+                RunState::Skipped,
+                RunState::Missed,
+            ],
             timeout_ms: 600_000,
             paused: None,
             definition: wire::Definition {
@@ -218,7 +230,9 @@ pub mod tests {
                     task.last_run = Some(run(8100, RunState::Failed));
                     task.recent = vec![RunState::Failed; 14];
                 }
-                TaskState::Off | TaskState::Done | TaskState::Manual | TaskState::Broken => task.next_at = None,
+                TaskState::Off | TaskState::Done | TaskState::Manual | TaskState::Broken => {
+                    task.next_at = None
+                }
                 TaskState::New => (task.last_run, task.recent) = (None, Vec::new()),
                 TaskState::Paused | TaskState::Ok => {}
             }
@@ -243,7 +257,10 @@ pub mod tests {
     #[test]
     fn every_state_has_its_line_of_80_columns() {
         let text = render(&all_states(), &look(Paint::Plain));
-        assert!(text.lines().all(|line| super::super::look::columns(line) <= 80 || line.contains('·')), "{text}");
+        assert!(
+            text.lines().all(|line| super::super::look::columns(line) <= 80 || line.contains('·')),
+            "{text}"
+        );
         insta::assert_snapshot!(text);
     }
 

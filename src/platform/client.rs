@@ -1,23 +1,25 @@
 //! HTTP/1.1 over a Unix socket, blocking and small: a command asks once and ends, so it starts no runtime.
 //!
-//! One connection a request. Owns the connecting, the framing of answers (length, chunks, until close)
-//! and the reading of server-sent events; it knows nothing of what is asked or answered.
+//! One connection a request. This file owns what is sent, `answer` the framing of what comes back, `events`
+//! the reading of server-sent events; none knows what is asked or answered.
+
+mod answer;
+mod events;
+#[cfg(test)]
+pub mod played;
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use answer::Answer;
+pub use events::{Event, Events, Heard};
+
 /// Longest path that fits `sockaddr_un` with its closing NUL, in bytes.
 const SOCKET_PATH_MAX: usize = 107;
-/// Longest head of an answer, in bytes.
-const HEAD_MAX: u64 = 64 * 1024;
-/// Longest answer that is read whole, in bytes.
-const BODY_MAX: u64 = 64 * 1024 * 1024;
-/// Longest line of an event stream, in bytes.
-const EVENT_LINE_MAX: u64 = 4 * 1024 * 1024;
 /// How long an answer may take to begin, and its next byte to come, in seconds.
 const ANSWER_SECS: u64 = 60;
 /// Silence after which a stream counts as broken, in seconds; servers ping every 15 s.
@@ -290,269 +292,74 @@ fn connect_through_folder(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
 }
 
-/// How the end of a body is told.
-#[derive(Debug, Clone, Copy)]
-enum Framing {
-    /// Bytes still to come.
-    Length(u64),
-    /// Bytes still to come of the present chunk, 0 between two.
-    Chunk(u64),
-    UntilClose,
-    Ended,
-}
+#[cfg(test)]
+mod tests {
+    use super::played::{Daemon, ok_json, raw};
+    use super::*;
+    use std::io::Read as _;
 
-/// An answer whose body is still to be read; reading one that was cut short is an error.
-#[derive(Debug)]
-pub struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    framing: Framing,
-    input: BufReader<UnixStream>,
-    limit: Duration,
-}
+    #[test]
+    fn parts_of_a_path_are_encoded() {
+        let target = Target::new("/api").segment("sub/näme").query("q", "a b&c=d").query("n", "1");
+        assert_eq!(String::from(target), "/api/sub%2Fn%C3%A4me?q=a%20b%26c%3Dd&n=1");
+    }
 
-impl Answer {
-    fn read(stream: UnixStream, limit: Duration) -> Result<Self, ClientError> {
-        let mut input = BufReader::new(stream);
-        loop {
-            let (status, headers) = read_head(&mut input, limit)?;
-            if (100..200).contains(&status) {
-                continue;
-            }
-            let framing = framing_of(status, &headers)?;
-            return Ok(Self { status, headers, framing, input, limit });
+    #[test]
+    fn what_is_sent_is_one_whole_request() {
+        let daemon = Daemon::play(vec![ok_json("{}")]);
+        let client = Client::new(daemon.socket(), Some("secret".to_owned()));
+        let request = Request::post("/x?y=1").json(b"{\"a\":1}".to_vec()).header("Idempotency-Key", "k");
+        assert_eq!(client.send(&request).unwrap().status(), 200);
+        let head = "POST /x?y=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIdempotency-Key: k\r\n\
+                    Authorization: Bearer secret\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n";
+        assert_eq!(daemon.requests(), [format!("{head}{{\"a\":1}}")]);
+    }
+
+    #[test]
+    fn nothing_may_be_smuggled_into_a_request() {
+        let client = Client::new("/nowhere".into(), Some("a\r\nX: y".to_owned()));
+        let refused = |request| matches!(client.send(&request), Err(ClientError::Unsendable(_)));
+        assert!(refused(Request::get("/x")));
+        let client = Client::new("/nowhere".into(), None);
+        for path in ["x", "/a b", "/a\r\nX: y", "/ü", ""] {
+            assert!(matches!(client.send(&Request::get(path)), Err(ClientError::Unsendable(_))), "{path}");
+        }
+        let split = Request::get("/x").header("Last-Event-ID", "1\r\nX: y");
+        assert!(matches!(client.send(&split), Err(ClientError::Unsendable(_))));
+    }
+
+    #[test]
+    fn who_is_not_there_is_told_from_who_does_not_let_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none.sock");
+        let plain_file = folder.path().join("file");
+        std::fs::write(&plain_file, "").unwrap();
+        for socket in [missing, plain_file.clone(), plain_file.join("below")] {
+            let error = Client::new(socket, None).send(&Request::get("/")).unwrap_err();
+            assert!(matches!(error, ClientError::NoListener { .. }), "{error:?}");
+            assert!(error.is_passing());
         }
     }
 
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.status
+    #[test]
+    fn a_socket_beyond_the_length_of_an_address_is_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        let daemon = Daemon::play_in(&deep, vec![ok_json("{}")]);
+        assert!(daemon.socket().as_os_str().len() > SOCKET_PATH_MAX);
+        assert_eq!(Client::new(daemon.socket(), None).send(&Request::get("/")).unwrap().status(), 200);
+        let missing = Client::new(deep.join("f".repeat(60)), None).send(&Request::get("/")).unwrap_err();
+        assert!(matches!(missing, ClientError::NoListener { .. }), "{missing:?}");
     }
 
-    /// The first header of this name, which is written in lower case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The whole body.
-    ///
-    /// # Errors
-    /// [`ClientError`] when it is cut short, too late or too large.
-    pub fn bytes(mut self) -> Result<Vec<u8>, ClientError> {
-        let mut body = Vec::new();
-        let limit = self.limit;
-        (&mut self).take(BODY_MAX).read_to_end(&mut body).map_err(|e| ClientError::from_io(e, limit))?;
-        if body.len() as u64 == BODY_MAX {
-            return Err(ClientError::Malformed("it is larger than 64 MiB"));
-        }
-        Ok(body)
-    }
-
-    /// The body as server-sent events.
-    #[must_use]
-    pub fn events(self) -> Events {
-        Events { input: BufReader::new(self), last_id: None }
-    }
-
-    fn read_line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        (&mut self.input).take(HEAD_MAX).read_line(&mut line)?;
-        if line.ends_with('\n') { Ok(line.trim_end().to_owned()) } else { Err(cut_short()) }
-    }
-
-    /// Moves to the next chunk, or to the end.
-    fn next_chunk(&mut self) -> io::Result<u64> {
-        let line = self.read_line()?;
-        let size = line.split(';').next().unwrap_or_default().trim();
-        let size = u64::from_str_radix(size, 16)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a chunk without its size"))?;
-        if size == 0 {
-            while !self.read_line()?.is_empty() {}
-            self.framing = Framing::Ended;
-        } else {
-            self.framing = Framing::Chunk(size);
-        }
-        Ok(size)
-    }
-
-    fn read_at_most(&mut self, buffer: &mut [u8], left: u64) -> io::Result<usize> {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(part) = buffer.get_mut(..most) else { return Ok(0) };
-        match self.input.read(part)? {
-            0 => Err(cut_short()),
-            read => Ok(read),
-        }
-    }
-}
-
-impl Read for Answer {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        match self.framing {
-            Framing::Ended | Framing::Length(0) => {
-                self.framing = Framing::Ended;
-                Ok(0)
-            }
-            Framing::UntilClose => self.input.read(buffer),
-            Framing::Length(left) => {
-                let read = self.read_at_most(buffer, left)?;
-                self.framing = Framing::Length(left - read as u64);
-                Ok(read)
-            }
-            Framing::Chunk(left) => {
-                let left = if left == 0 { self.next_chunk()? } else { left };
-                if left == 0 {
-                    return Ok(0);
-                }
-                let read = self.read_at_most(buffer, left)?;
-                self.framing = Framing::Chunk(left - read as u64);
-                if left == read as u64 && !self.read_line()?.is_empty() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk longer than its size"));
-                }
-                Ok(read)
-            }
-        }
-    }
-}
-
-fn cut_short() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut short")
-}
-
-type Head = (u16, Vec<(String, String)>);
-
-fn read_head(input: &mut BufReader<UnixStream>, limit: Duration) -> Result<Head, ClientError> {
-    let mut bounded = input.take(HEAD_MAX);
-    let mut line = || {
-        let mut line = String::new();
-        bounded.read_line(&mut line).map_err(|e| ClientError::from_io(e, limit))?;
-        if line.ends_with('\n') {
-            Ok(line.trim_end().to_owned())
-        } else if bounded.limit() == 0 {
-            Err(ClientError::Malformed("its head is too long"))
-        } else {
-            Err(ClientError::Broken(cut_short()))
-        }
-    };
-    let first = line()?;
-    let status = first
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1))
-        .and_then(|code| code.parse::<u16>().ok())
-        .ok_or(ClientError::Malformed("its first line has no status"))?;
-    let mut headers = Vec::new();
-    loop {
-        let text = line()?;
-        if text.is_empty() {
-            return Ok((status, headers));
-        }
-        let (name, value) = text.split_once(':').ok_or(ClientError::Malformed("a header without a colon"))?;
-        headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
-    }
-}
-
-fn framing_of(status: u16, headers: &[(String, String)]) -> Result<Framing, ClientError> {
-    if status == 204 || status == 304 {
-        return Ok(Framing::Ended);
-    }
-    let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-    if header("transfer-encoding").is_some_and(|v| v.to_ascii_lowercase().ends_with("chunked")) {
-        return Ok(Framing::Chunk(0));
-    }
-    header("content-length").map_or(Ok(Framing::UntilClose), |text| {
-        text.parse().map(Framing::Length).map_err(|_| ClientError::Malformed("its length is no number"))
-    })
-}
-
-/// One server-sent event.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Event {
-    /// The id to go on from: this event's own or the last one before it.
-    pub id: Option<String>,
-    /// Empty when the server named none.
-    pub kind: String,
-    pub data: String,
-}
-
-/// What a stream said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    Event(Event),
-    /// A comment, such as a ping: the server is there.
-    Comment,
-    /// The stream has ended.
-    End,
-}
-
-/// The events of an answer, one by one.
-#[derive(Debug)]
-pub struct Events {
-    input: BufReader<Answer>,
-    last_id: Option<String>,
-}
-
-impl Events {
-    /// Bounds the silence until the next byte from now on.
-    ///
-    /// # Errors
-    /// [`ClientError::Broken`] when the socket takes no such limit.
-    pub fn wait_at_most(&self, limit: Duration) -> Result<(), ClientError> {
-        // Zero would mean for ever.
-        let limit = limit.max(Duration::from_millis(1)).min(Duration::from_secs(STREAM_SILENCE_SECS));
-        let stream = self.input.get_ref().input.get_ref();
-        stream.set_read_timeout(Some(limit)).map_err(ClientError::Broken)
-    }
-
-    /// The next thing said; an event that was only half received is not given.
-    ///
-    /// # Errors
-    /// [`ClientError::TimedOut`] after too long a silence, else [`ClientError::Broken`].
-    pub fn next(&mut self) -> Result<Heard, ClientError> {
-        let mut event = Event::default();
-        let mut data: Option<String> = None;
-        loop {
-            let Some(line) = self.line()? else { return Ok(Heard::End) };
-            if line.is_empty() {
-                if let Some(data) = data.take() {
-                    event.data = data;
-                    event.id.clone_from(&self.last_id);
-                    return Ok(Heard::Event(event));
-                }
-                event = Event::default();
-                continue;
-            }
-            let (field, value) = line.split_once(':').unwrap_or((&line, ""));
-            let value = value.strip_prefix(' ').unwrap_or(value);
-            match field {
-                "" if data.is_none() && event.kind.is_empty() => return Ok(Heard::Comment),
-                "id" => self.last_id = Some(value.to_owned()),
-                "event" => value.clone_into(&mut event.kind),
-                "data" => match &mut data {
-                    Some(data) => {
-                        data.push('\n');
-                        data.push_str(value);
-                    }
-                    None => data = Some(value.to_owned()),
-                },
-                // `retry`, and whatever comes later.
-                _ => {}
-            }
-        }
-    }
-
-    /// A line without its end; none at the end of the stream.
-    fn line(&mut self) -> Result<Option<String>, ClientError> {
-        let limit = Duration::from_secs(STREAM_SILENCE_SECS);
-        let mut line = String::new();
-        let read = (&mut self.input).take(EVENT_LINE_MAX).read_line(&mut line);
-        read.map_err(|error| ClientError::from_io(error, limit))?;
-        match line.strip_suffix('\n') {
-            Some(line) => Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned())),
-            None if line.is_empty() => Ok(None),
-            None => Err(ClientError::Broken(cut_short())),
-        }
+    #[test]
+    fn silence_has_a_limit() {
+        let daemon = Daemon::play(vec![raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab").held()]);
+        let client = Client::new(daemon.socket(), None);
+        let mut answer = client.send_within(&Request::get("/"), Duration::from_millis(50)).unwrap();
+        let mut two = [0; 2];
+        answer.read_exact(&mut two).unwrap();
+        assert!(matches!(answer.bytes(), Err(ClientError::TimedOut { .. })));
     }
 }
