@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, api, backup, completions, config, enable, kill, logs, man, next, pause, retry, run, runs, serve,
+    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, retry, run, runs, serve,
     stop, task, tasks, why,
 };
 
@@ -77,6 +77,10 @@ pub enum Command {
     Next(next::Args),
     /// Why a task did or did not run
     Why(why::Args),
+    /// Find what is wrong in task files; needs no daemon
+    Check(offline::CheckArgs),
+    /// What a code of `check` means, or a key of a task file; needs no daemon
+    Explain(offline::ExplainArgs),
     /// Run a task now
     Run(run::Args),
     /// End a run and everything it started
@@ -143,6 +147,11 @@ mod tests {
             "next backup -n 3",
             "next --cron */5_*_*_*_* --tz Europe/Berlin --at 2027-03-27 -n 4",
             "why backup --at 02:00",
+            "check",
+            "check a.md b.md --strict --json",
+            "check --format github",
+            "explain E301",
+            "explain",
             "run backup",
             "run backup --wait --wait-timeout 5m",
             "run backup --follow --force --env A=1 --env B=x=y",

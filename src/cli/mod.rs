@@ -7,11 +7,13 @@ mod action;
 mod api;
 mod args;
 mod backup;
+mod check;
 mod completions;
 mod config;
 mod context;
 mod drain;
 mod enable;
+mod explain;
 mod failure;
 mod files;
 mod follow;
@@ -22,6 +24,7 @@ mod logs;
 mod look;
 mod man;
 mod next;
+mod offline;
 mod pause;
 mod problems;
 mod reload;
@@ -71,6 +74,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Task(args) => task::run(context, args),
         Command::Next(args) => next::run(context, args),
         Command::Why(args) => why::run(context, args),
+        Command::Check(args) => offline::check(context, args),
+        Command::Explain(args) => offline::explain(context, args),
         Command::Run(args) => run::run(context, args),
         Command::Kill(args) => kill::run(context, args),
         Command::Retry(args) => retry::run(context, args),

@@ -13,7 +13,7 @@ use super::fields::{Fields, Reader};
 use super::front::Front;
 use super::keys::near;
 use super::parse::Rules;
-use super::shapes::shown;
+use super::scalars::shown;
 use crate::model::schedule::{Context, format_duration};
 use crate::model::task::{Agent, Kind, Task};
 

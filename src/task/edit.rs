@@ -87,7 +87,7 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
             let (head, rest) = bare.split_at(value_at);
             let comment = rest.find('#').filter(|at| *at == 0 || rest[..*at].ends_with([' ', '\t']));
             let (value, comment) = rest.split_at(comment.unwrap_or(rest.len()));
-            if super::shapes::flag_word(value.trim().trim_matches(['"', '\''])) == Some(flag) {
+            if super::scalars::flag_word(value.trim().trim_matches(['"', '\''])) == Some(flag) {
                 return Ok(None);
             }
             let before_value = &value[..value.len() - value.trim_start().len()];

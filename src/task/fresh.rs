@@ -24,8 +24,9 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    pub fn read(root: &Path, shown_root: &Path, found: &Candidate, rules: &Rules) -> Self {
-        let file = shown_root.join(&found.path);
+    /// Reads what lies at `found` below `root`; people see it as `file`.
+    pub fn read(root: &Path, file: &Path, found: &Candidate, rules: &Rules) -> Self {
+        let file = file.to_owned();
         let id = id_of(&found.path);
         let mut fresh =
             Self { stamp: None, id: None, file, parsed: None, loose: Vec::new(), is_empty: false };

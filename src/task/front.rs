@@ -96,7 +96,9 @@ fn prepare(raw: &str) -> (String, Vec<Quoted>) {
                 in_schedule_list = key == "schedule" && bare(&line[start..]).is_empty();
                 // A shell drops its comments by itself, and knows what is in quotes.
                 let value = if key == "command" { line[start..].trim_end() } else { bare(&line[start..]) };
-                LENIENT.contains(&key).then_some((start, value))
+                // No schedule starts so, but a list of schedules does.
+                let is_list = key == "schedule" && value.starts_with(['[', '{']);
+                (LENIENT.contains(&key) && !is_list).then_some((start, value))
             }
             None if in_schedule_list => item_start(line).map(|start| (start, bare(&line[start..]))),
             None => None,
@@ -211,6 +213,7 @@ mod tests {
             "schedule: \"*/5 * * * *\"",
             "schedule: every 1d at 09:00",
             "schedule: *anchor",
+            "schedule: [@daily]",
             "command: [a, b]",
             "command: [a,\n  b]",
             "command: |\n  echo a: b",

@@ -6,6 +6,7 @@
 //! version of each, `watch` says when to look again. Nothing here runs a task.
 
 mod build;
+pub mod check;
 pub mod codes;
 mod contradict;
 pub mod diagnose;
@@ -16,6 +17,7 @@ mod front;
 pub mod keys;
 pub mod parse;
 pub mod registry;
+mod scalars;
 mod scan;
 mod shapes;
 pub mod watch;
@@ -26,3 +28,6 @@ pub use edit::{Edit, set_enabled};
 pub use parse::{Defaults, Known, Parsed, Rules, parse};
 pub use registry::{Change, Entry, Registry, Snapshot};
 pub use watch::Watch;
+
+#[cfg(test)]
+mod tests;

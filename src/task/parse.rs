@@ -15,7 +15,7 @@ use super::diagnose::{Diagnostic, Place, Severity, Source};
 use super::fields::{Fields, Flag, Reader};
 use super::front::{self, Front, Split};
 use super::keys;
-use super::shapes::flag_word;
+use super::scalars::flag_word;
 use super::yaml::{self, Content, Refusal, Why};
 use crate::model::ids::TaskId;
 use crate::model::schedule::Zone;
@@ -248,7 +248,7 @@ fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
             reader.error(place, "E110", "a key must be a plain text".to_owned(), help);
         }
         Why::Duplicate { key, first } => {
-            let message = format!("`{}` stands twice", super::shapes::shown(&key));
+            let message = format!("`{}` stands twice", super::scalars::shown(&key));
             reader.error_with(place, "E117", message, "remove one of them", (first, "first here"));
         }
     }

@@ -152,6 +152,13 @@ impl Registry {
         self
     }
 
+    /// Another name for the folder where people see it.
+    #[must_use]
+    pub fn shown_as(mut self, shown_root: PathBuf) -> Self {
+        self.shown_root = shown_root;
+        self
+    }
+
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
@@ -225,7 +232,9 @@ impl Registry {
     }
 
     fn read_all(&self, changed: &[&Candidate]) -> Vec<Fresh> {
-        let one = |found: &&Candidate| Fresh::read(&self.root, &self.shown_root, found, &self.rules);
+        let one = |found: &&Candidate| {
+            Fresh::read(&self.root, &self.shown_root.join(&found.path), found, &self.rules)
+        };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         if changed.len() < PARALLEL_MIN_FILES || threads < 2 {
             return changed.iter().map(one).collect();

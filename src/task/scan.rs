@@ -96,7 +96,7 @@ pub fn list(root: &Path) -> io::Result<Vec<Candidate>> {
 }
 
 /// Looks at one name; `None` when it is gone.
-fn look(root: &Path, path: PathBuf) -> Option<Candidate> {
+pub fn look(root: &Path, path: PathBuf) -> Option<Candidate> {
     let what = match fs::metadata(root.join(&path)) {
         Ok(meta) if meta.is_file() => What::File(Stamp::of(&meta)),
         Ok(meta) => What::NoFile(kind_name(&meta)),

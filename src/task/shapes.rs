@@ -1,16 +1,17 @@
-//! What a value of each shape is, and what is said about a value that is none.
+//! Which reader a value of each shape gets, and the values that are made of several.
 
 use std::collections::BTreeMap;
 
 use super::diagnose::{Place, Severity};
-use super::fields::{Fields, Flag, Reader, Value, dotted};
+use super::fields::{Fields, Reader, Value, dotted};
 use super::keys::{self, Key, Shape};
+use super::scalars::{
+    choice, duration, factor, flag, instant, is_variable, money, number, plain, shown, size, text, variable,
+    whole, wrong, zone,
+};
 use super::yaml::{Content, Node};
-use crate::model::schedule::{Finding, Schedule, Zone, code, parse_duration, parse_size};
+use crate::model::schedule::{Finding, Schedule};
 use crate::model::task::Command;
-
-/// A backoff multiplies the wait by at most this.
-const FACTOR_MAX_MILLI: u32 = 100_000;
 
 /// Reads one value; `None` after it has said what is wrong.
 pub fn read(reader: &mut Reader<'_>, key: &'static Key, name: &str, node: &Node) -> Option<Value> {
@@ -34,7 +35,7 @@ pub fn read(reader: &mut Reader<'_>, key: &'static Key, name: &str, node: &Node)
         Shape::Count { min, max } => number(reader, name, node, min, max).map(Value::Count),
         Shape::Money => money(reader, name, node).map(Value::Text),
         Shape::Factor => factor(reader, name, node).map(Value::Factor),
-        Shape::Instant => instant(reader, name, node),
+        Shape::Instant => instant(reader, name, node).map(Value::Instant),
         Shape::Choice(choices) => choice(reader, name, node, choices).map(Value::Text),
         Shape::Choices(choices) => {
             each(reader, name, node, |reader, item| choice(reader, name, item, choices)).map(Value::Texts)
@@ -100,149 +101,6 @@ fn empty(reader: &mut Reader<'_>, key: &Key, name: &str, place: Place) -> Option
     None
 }
 
-fn wrong(reader: &mut Reader<'_>, name: &str, node: &Node, wanted: &str) {
-    let given = match &node.content {
-        Content::Empty => "nothing",
-        Content::Text(_) => "a text",
-        Content::List(_) => "a list",
-        Content::Map(_) => "a map",
-    };
-    let mut place = node.place;
-    if !matches!(node.content, Content::Text(_)) {
-        place.end_column = place.column + 1;
-    }
-    reader.error(place, "E102", format!("`{name}` takes {wanted}, not {given}"), "");
-}
-
-fn plain<'n>(reader: &mut Reader<'_>, name: &str, node: &'n Node, wanted: &str) -> Option<&'n str> {
-    if let Content::Text(text) = &node.content {
-        return Some(text);
-    }
-    wrong(reader, name, node, wanted);
-    None
-}
-
-fn text(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<String> {
-    let text = plain(reader, name, node, "a text")?;
-    whole(reader, name, node, text)
-}
-
-/// A text without the one character that no program can be given.
-fn whole(reader: &mut Reader<'_>, name: &str, node: &Node, text: &str) -> Option<String> {
-    if text.contains('\0') {
-        reader.error(node.place, "E121", format!("`{name}` holds a NUL character"), "remove it");
-        return None;
-    }
-    if text.trim().is_empty() && name != "stdin" && !name.starts_with("env.") {
-        reader.error(node.place, "E104", format!("`{name}` is empty"), "give a value or remove the line");
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-/// Reads one of the eight words for yes and no, in any case.
-pub fn flag_word(text: &str) -> Option<Flag> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Some(Flag::On),
-        "false" | "no" | "off" | "0" => Some(Flag::Off),
-        _ => None,
-    }
-}
-
-fn flag(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Flag> {
-    let text = plain(reader, name, node, "a boolean")?;
-    let flag = flag_word(text);
-    if flag.is_none() {
-        let help = "write true, false, yes, no, on, off, 1 or 0; the task does not run until then";
-        reader.error(node.place, "E103", format!("`{}` is no boolean", shown(text)), help);
-    }
-    flag
-}
-
-fn duration(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<std::time::Duration> {
-    let text = plain(reader, name, node, "a duration")?;
-    match parse_duration(text) {
-        Ok(duration) => Some(duration),
-        Err(error) => {
-            reader.error(node.place, "E105", format!("`{name}`: {}", error.message), &error.help);
-            None
-        }
-    }
-}
-
-fn size(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<u64> {
-    let text = plain(reader, name, node, "a size")?;
-    match parse_size(text) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            reader.error(node.place, "E106", format!("`{name}`: {}", error.message), &error.help);
-            None
-        }
-    }
-}
-
-fn number(reader: &mut Reader<'_>, name: &str, node: &Node, min: u32, max: u32) -> Option<u32> {
-    let text = plain(reader, name, node, "a whole number")?;
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let number = text.parse::<u32>().ok().filter(|n| digits && (min..=max).contains(n));
-    if number.is_none() {
-        let message = format!("`{}` is no whole number from {min} to {max}", shown(text));
-        reader.error(node.place, "E107", message, "");
-    }
-    number
-}
-
-fn money(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<String> {
-    let text = plain(reader, name, node, "an amount")?;
-    let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
-    if digits(whole) && digits(cents) {
-        return Some(text.to_owned());
-    }
-    reader.error(node.place, "E107", format!("`{}` is no amount", shown(text)), "write it like 0.50");
-    None
-}
-
-fn factor(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<u32> {
-    let text = plain(reader, name, node, "a number")?;
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let milli = (digits(whole) && digits(part) && part.len() <= 3)
-        .then(|| Some((whole.parse::<u32>().ok()?, format!("{part:0<3}").parse::<u32>().ok()?)))
-        .flatten()
-        .and_then(|(whole, milli)| whole.checked_mul(1000)?.checked_add(milli))
-        .filter(|milli| (1000..=FACTOR_MAX_MILLI).contains(milli));
-    if milli.is_none() {
-        let message = format!("`{}` is no number from 1 to 100", shown(text));
-        reader.error(node.place, "E107", message, "write it like 2 or 1.5");
-    }
-    milli
-}
-
-fn instant(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Value> {
-    let text = plain(reader, name, node, "a time")?;
-    match text.parse() {
-        Ok(at) => Some(Value::Instant(at)),
-        Err(_) => {
-            let message = format!("`{}` is no RFC 3339 time", shown(text));
-            reader.error(node.place, "E109", message, "write it like 2027-01-31T08:00:00Z");
-            None
-        }
-    }
-}
-
-fn choice(reader: &mut Reader<'_>, name: &str, node: &Node, choices: &[&str]) -> Option<String> {
-    let text = plain(reader, name, node, "one word")?;
-    if let Some(choice) = choices.iter().find(|choice| **choice == text) {
-        return Some((*choice).to_owned());
-    }
-    let meant = keys::near(choices.iter().copied(), text)
-        .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
-    let message = format!("`{name}` cannot be `{}`{meant}", shown(text));
-    reader.error(node.place, "E108", message, &format!("one of {}", choices.join(", ")));
-    None
-}
-
 /// Reads a single value or a list of them; all of them, so that every mistake is shown at once.
 fn each<T>(
     reader: &mut Reader<'_>,
@@ -269,7 +127,7 @@ fn names(reader: &mut Reader<'_>, key: &Key, name: &str, node: &Node) -> Option<
         let text = whole(reader, name, node, text)?;
         return Some(split_names(&text));
     }
-    each(reader, name, node, |reader, item| self::text(reader, name, item))
+    each(reader, name, node, |reader, item| text(reader, name, item))
 }
 
 /// Splits at commas, but not inside brackets: `Read, Bash(a, b)` is two names.
@@ -288,21 +146,6 @@ fn split_names(text: &str) -> Vec<String> {
         }
     }
     names.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-}
-
-fn variable(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<String> {
-    let text = plain(reader, name, node, "names of variables")?;
-    is_variable(text).then(|| text.to_owned()).or_else(|| {
-        let message = format!("`{}` is no variable name", shown(text));
-        reader.error(node.place, "E121", message, "letters, digits and `_`, no digit first");
-        None
-    })
-}
-
-fn is_variable(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
-        && !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn numbers(reader: &mut Reader<'_>, name: &str, node: &Node, min: u32, max: u32) -> Option<Value> {
@@ -327,7 +170,7 @@ fn command(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Command> 
                     // An empty argument is one; an empty program is none.
                     Content::Text(text) if index > 0 && text.is_empty() => String::new(),
                     Content::Text(_) | Content::Empty | Content::List(_) | Content::Map(_) => {
-                        self::text(reader, name, item)?
+                        text(reader, name, item)?
                     }
                 };
                 argv.push(argument);
@@ -378,28 +221,6 @@ fn group(reader: &mut Reader<'_>, keys: &'static [Key], name: &str, node: &Node)
         Content::Map(pairs) => Some(Value::Group(Fields::read(reader, keys, name, pairs))),
         Content::Empty | Content::Text(_) | Content::List(_) => {
             wrong(reader, name, node, "a map");
-            None
-        }
-    }
-}
-
-/// A text for a message: short, on one line.
-pub fn shown(text: &str) -> String {
-    const SHOWN_MAX_CHARS: usize = 60;
-    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = one_line.clone().take(SHOWN_MAX_CHARS).collect();
-    if one_line.count() > SHOWN_MAX_CHARS {
-        shown.push('…');
-    }
-    shown
-}
-
-fn zone(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Zone> {
-    let text = plain(reader, name, node, "a time zone")?;
-    match Zone::parse(text) {
-        Ok(zone) => Some(zone),
-        Err(error) => {
-            reader.error(node.place, code::UNKNOWN_ZONE, error.to_string(), &error.help);
             None
         }
     }

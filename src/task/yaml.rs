@@ -66,8 +66,6 @@ pub fn parser_options() -> granit_parser::Options {
         emit_comments: false,
         emit_unresolved_aliases: true,
         disallow_directives: true,
-        flow_nesting_limit: DEPTH_MAX + 1,
-        block_nesting_limit: DEPTH_MAX + 1,
     }
 }
 
