@@ -99,7 +99,7 @@ impl RunState {
     pub fn is_failure(self) -> bool {
         matches!(
             self,
-            Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed | Self::Killed
+            Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed
         )
     }
 }

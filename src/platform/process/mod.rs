@@ -1,2 +1,36 @@
-//! Starting, keeping and killing processes.
-#![allow(unsafe_code, reason = "fork, prctl and friends have no safe form; nowhere else is it allowed")]
+//! The one place that starts and ends processes, with hard limits that hold when the daemon is dead.
+//!
+//! The daemon asks its [`Nursery`] (a single-threaded child) for a keeper; the keeper takes the run's lock,
+//! says that it is ready and waits at the [`Gate`]. Only "go" starts the command. From there the keeper alone
+//! enforces the run's limits, keeps its output and leaves `exit.json`; the daemon merely looks on.
+//!
+//! Daemon's side: `gate`, `watch`, `kill`, `output`. Other side: `nursery`, `keeper` and what they use.
+
+mod cgroup;
+mod child;
+mod control;
+mod ending;
+mod feed;
+mod gate;
+mod keeper;
+mod kill;
+mod lines;
+mod log;
+mod mask;
+mod nursery;
+pub mod output;
+mod pump;
+pub mod spec;
+mod supervise;
+mod sys;
+mod tree;
+mod watch;
+
+pub use control::STDIN_END;
+pub use control::{append_stdin, close_stdin, stop};
+pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
+pub use kill::{clear, kill_tree, sweep_cookie};
+pub use mask::MASK_MIN_BYTES;
+pub use nursery::nursery_main;
+pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
+pub use watch::{Found, Keeper, boot_id, examine};

@@ -1,0 +1,169 @@
+//! What the daemon says to a running keeper: lines through the FIFO `control`, and input through `stdin.jsonl`.
+//!
+//! Both ends of the language are here, so that they cannot differ. Writing never waits.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::spec::{FILE_MODE, name};
+
+/// A line of `stdin.jsonl` that is not forwarded but closes the command's standard input.
+pub const STDIN_END: &str = r#"{"lucid":"end"}"#;
+
+/// Longest line of `control`, in bytes; less than PIPE_BUF, so that lines never mix.
+pub const CONTROL_LINE_MAX_BYTES: usize = 1024;
+
+/// A line of `control`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    Stop {
+        reason: String,
+        grace: Option<Duration>,
+    },
+    /// Forward what `stdin.jsonl` holds now, then close the command's standard input.
+    CloseStdin,
+    /// `stdin.jsonl` has grown.
+    Stdin,
+}
+
+impl Order {
+    /// The line, with its end. A reason is cut at [`CONTROL_LINE_MAX_BYTES`] and its line breaks become blanks.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Stop { reason, grace } => {
+                let grace = grace.map_or_else(|| "-".to_owned(), |g| g.as_millis().to_string());
+                let mut line = format!("stop {grace} {}", reason.replace(['\n', '\r'], " "));
+                while line.len() >= CONTROL_LINE_MAX_BYTES {
+                    line.pop();
+                }
+                line.push('\n');
+                line
+            }
+            Self::CloseStdin => "close_stdin\n".to_owned(),
+            Self::Stdin => "stdin\n".to_owned(),
+        }
+    }
+
+    /// Reads a line without its end; `None` when it is none of ours.
+    pub fn parse(line: &str) -> Option<Self> {
+        match line {
+            "close_stdin" => return Some(Self::CloseStdin),
+            "stdin" => return Some(Self::Stdin),
+            _ => {}
+        }
+        let (grace, reason) = line.strip_prefix("stop ")?.split_once(' ')?;
+        let grace = if grace == "-" { None } else { Some(Duration::from_millis(grace.parse().ok()?)) };
+        Some(Self::Stop { reason: reason.to_owned(), grace })
+    }
+}
+
+/// Asks the keeper of `dir` to end its run: SIGTERM to the whole tree, SIGKILL after `grace` (the run's own
+/// `kill_grace` when `None`; never longer than that).
+///
+/// # Errors
+/// `ENXIO` or not found: no keeper listens, the run is over or never was.
+pub fn stop(dir: &Path, reason: &str, grace: Option<Duration>) -> io::Result<()> {
+    send(dir, &Order::Stop { reason: reason.to_owned(), grace })
+}
+
+/// Closes a live command's standard input, once what `stdin.jsonl` holds has been forwarded.
+///
+/// # Errors
+/// As [`stop`].
+pub fn close_stdin(dir: &Path) -> io::Result<()> {
+    send(dir, &Order::CloseStdin)
+}
+
+/// Appends one line to `stdin.jsonl` and wakes the keeper. Half a line that an earlier writer left is removed:
+/// the keeper has forwarded none of it. There must be one writer at a time.
+///
+/// # Errors
+/// The line holds a line break or is the end marker, or the file cannot be written. That the keeper cannot be
+/// woken is no error: it looks by itself.
+pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
+    if line.contains('\n') || line == STDIN_END {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "input for a live command is one line of text",
+        ));
+    }
+    let path = dir.join(name::STDIN);
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    let whole = end_of_last_line(&mut file)?;
+    file.set_len(whole)?;
+    file.seek(SeekFrom::Start(whole))?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    let _ = send(dir, &Order::Stdin);
+    Ok(())
+}
+
+fn send(dir: &Path, order: &Order) -> io::Result<()> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let fifo = OpenOptions::new()
+        .write(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(dir.join(name::CONTROL))?;
+    (&fifo).write_all(order.line().as_bytes())
+}
+
+/// Offset just behind the last line break.
+fn end_of_last_line(file: &mut std::fs::File) -> io::Result<u64> {
+    const STEP_BYTES: u64 = 4096;
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(STEP_BYTES);
+        file.seek(SeekFrom::Start(start))?;
+        let mut block = Vec::new();
+        (&*file).take(end - start).read_to_end(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&b| b == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_survive_the_way_through_the_fifo() {
+        for order in [
+            Order::Stop { reason: "cancelled by ana".into(), grace: Some(Duration::from_millis(1500)) },
+            Order::Stop { reason: String::new(), grace: None },
+            Order::CloseStdin,
+            Order::Stdin,
+        ] {
+            let line = order.line();
+            assert_eq!(Order::parse(line.strip_suffix('\n').unwrap()), Some(order));
+        }
+        let long = Order::Stop { reason: "ü\n".repeat(4000), grace: None }.line();
+        assert!(long.len() <= CONTROL_LINE_MAX_BYTES && long.matches('\n').count() == 1);
+        for alien in ["", "stop", "stop x", "stop x y", "kill"] {
+            assert_eq!(Order::parse(alien), None, "{alien}");
+        }
+    }
+
+    #[test]
+    fn half_a_line_gives_way_to_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        append_stdin(dir.path(), "one").unwrap();
+        let path = dir.path().join(name::STDIN);
+        std::fs::write(&path, format!("one\n{}", "half".repeat(5000))).unwrap();
+        append_stdin(dir.path(), "two").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
+        assert!(append_stdin(dir.path(), "a\nb").is_err());
+        assert!(append_stdin(dir.path(), STDIN_END).is_err());
+    }
+
+    #[test]
+    fn nobody_listens_is_an_error_not_a_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(stop(dir.path(), "x", None).is_err());
+    }
+}

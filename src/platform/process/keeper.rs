@@ -1,0 +1,284 @@
+//! A keeper: the process that holds one run. Takes the run's lock, opens its files, waits at the gate, lets
+//! `supervise` run the command, and leaves `exit.json`.
+//!
+//! Forked from the nursery, never exec'ed; one thread, no runtime. Nothing of the daemon is needed after "go".
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use super::cgroup::Cgroup;
+use super::gate::GO;
+use super::lines::Lines;
+use super::log::Log;
+use super::pump::Pump;
+use super::spec::{Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
+use super::supervise::{Supervisor, Verdict};
+use super::{sys, tree, watch};
+use crate::platform::clock::Clock;
+use crate::platform::files::{self, Lock};
+
+/// Somebody who only looks holds the lock for an instant; a real holder keeps it.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Set aside for `exit.json`, in bytes; an exit is smaller.
+const RESERVE_BYTES: u64 = 4096;
+/// Pause between two tries to write `exit.json`.
+const EXIT_PAUSE: Duration = Duration::from_millis(200);
+/// Longest error text in an exit, in bytes.
+const ERROR_MAX_BYTES: usize = 1024;
+const EXIT_UNRECORDED: u8 = 1;
+
+/// What the nursery was asked for.
+pub struct Birth {
+    pub dir: PathBuf,
+    pub gate: OwnedFd,
+    pub ready: OwnedFd,
+}
+
+impl Birth {
+    /// Tells the daemon that there will be no keeper.
+    pub fn refuse(self, why: &str) {
+        let _ = File::from(self.ready).write_all(format!("refused {why}\n").as_bytes());
+    }
+}
+
+/// The whole life of a keeper.
+pub fn keeper_main(birth: Birth) -> ExitCode {
+    let Birth { dir, gate, ready } = birth;
+    let nest = match Nest::settle(&dir) {
+        Ok(nest) => nest,
+        Err(e) => {
+            Birth { dir, gate, ready }.refuse(&e.to_string());
+            return ExitCode::SUCCESS;
+        }
+    };
+    let answer = format!("ready {}", nest.holder);
+    if File::from(ready).write_all(answer.as_bytes()).is_err() {
+        return ExitCode::SUCCESS;
+    }
+    match wait_for_go(File::from(gate)) {
+        Ok(Some(private)) => match nest.run(&dir, private) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(EXIT_UNRECORDED),
+        },
+        // Without "go" nothing has happened, and the directory may be used again.
+        Ok(None) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// Everything that is taken before the gate, so that a run that cannot be kept is refused and not lost.
+struct Nest {
+    spec: Spec,
+    holder: String,
+    /// Held for life: it says that this keeper lives.
+    _lock: Lock,
+    signals: OwnedFd,
+    control: File,
+    log: Log,
+    events: Option<Lines>,
+}
+
+impl Nest {
+    fn settle(dir: &Path) -> io::Result<Self> {
+        let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
+        rustix::process::setsid()?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let _ = rustix::thread::set_name(c"lucid-keeper");
+        // A terminal or log pipe of the daemon must not stay open for our sake.
+        let null = OpenOptions::new().write(true).open("/dev/null")?;
+        sys::dup_onto(null.as_fd(), libc::STDERR_FILENO)?;
+
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let start_ticks =
+            tree::look(me).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
+        let holder = watch::holder_text(me, start_ticks);
+        let lock = take_lock(&dir.join(name::LOCK), &holder)?;
+        for used in [name::STARTED, name::EXIT] {
+            if dir.join(used).exists() {
+                return Err(io::Error::other(format!("the run's directory has been used: {used} is there")));
+            }
+        }
+        let spec = Spec::read(dir)?;
+        let control = open_control(&dir.join(name::CONTROL))?;
+        let log = Log::create(&dir.join(name::OUTPUT), &dir.join(name::OUTPUT_TAIL), spec.log_max)?;
+        let events = match spec.stdout {
+            Stdout::Log => None,
+            Stdout::Lines { max_bytes } => Some(Lines::create(&dir.join(name::EVENTS), max_bytes)?),
+        };
+        // Only a help: a disk without a spare block still runs what frees it.
+        let _ = reserve(&dir.join(name::EXIT_RESERVE));
+        Ok(Self { spec, holder, _lock: lock, signals, control, log, events })
+    }
+
+    /// From "go" to `exit.json`.
+    fn run(self, dir: &Path, private: Private) -> io::Result<()> {
+        let clock = Clock::system();
+        let (started_ms, begun) = (clock.wall_ms(), clock.boot());
+        let cgroup =
+            Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()));
+        let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
+        let mut pump = Pump::new(self.log, self.events, &private.masks)?;
+        write_started(&dir.join(name::STARTED), &started)?;
+
+        let supervisor =
+            Supervisor::new(dir, &self.spec, private.env, clock, self.signals, self.control, cgroup)?;
+        let verdict = supervisor.run(&mut pump);
+        let totals = pump.finish();
+        let Verdict { end, cause, killed, escalated, core, leftovers } = verdict;
+        let exit = Exit {
+            end: end.with_error_cut_at(ERROR_MAX_BYTES),
+            cause,
+            started_ms,
+            ended_ms: clock.wall_ms(),
+            duration_ms: u64::try_from((clock.boot().saturating_sub(begun)).as_millis()).unwrap_or(u64::MAX),
+            log_bytes: totals.bytes,
+            log_cut_bytes: totals.cut,
+            log_lost_bytes: totals.lost,
+            killed,
+            escalated,
+            core,
+            leftovers,
+        };
+        write_exit(dir, &exit)?;
+        pump.forget_ring();
+        let _ = std::fs::remove_file(dir.join(name::KILL_FAILED));
+        Ok(())
+    }
+}
+
+fn take_lock(path: &Path, holder: &str) -> io::Result<Lock> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = Lock::try_take(path, holder)? {
+            return Ok(lock);
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    Err(io::Error::other(format!("another keeper holds the run: {}", Lock::holder(path)?.trim_end())))
+}
+
+/// Opened for both ways: with a writer of our own, the FIFO never ends.
+fn open_control(path: &Path) -> io::Result<File> {
+    let _ = std::fs::remove_file(path);
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(FILE_MODE))?;
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+fn reserve(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?)
+}
+
+/// `None` when the gate closes before "go" has come as a whole.
+fn wait_for_go(mut gate: File) -> io::Result<Option<Private>> {
+    let mut head = [0; GO.len() + 4];
+    match gate.read_exact(&mut head) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    let length = head[GO.len()..].try_into().map_or(0, u32::from_le_bytes);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if !head.starts_with(GO) || length > PRIVATE_MAX_BYTES {
+        return Ok(None);
+    }
+    let mut body = vec![0; length];
+    match gate.read_exact(&mut body) {
+        Ok(()) => Ok(serde_json::from_slice(&body).ok()),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Not synced: after a power loss the boot id says that nothing of the run lives. It must be there before
+/// the command is, or a run that began would be taken for one that did not.
+fn write_started(path: &Path, started: &Started) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    file.write_all(&serde_json::to_vec(started)?)
+}
+
+/// Tries until it is done: an exit code is worth more than a keeper's time. Gives up when the directory is gone.
+fn write_exit(dir: &Path, exit: &Exit) -> io::Result<()> {
+    let bytes = serde_json::to_vec(exit)?;
+    loop {
+        match write_exit_once(dir, &bytes) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !dir.exists() => return Err(e),
+            Err(_) => thread::sleep(EXIT_PAUSE),
+        }
+    }
+}
+
+/// Into the blocks that were set aside; the rename needs no new ones.
+fn write_exit_once(dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (reserve, path) = (dir.join(name::EXIT_RESERVE), dir.join(name::EXIT));
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&reserve)?;
+    file.write_all_at(bytes, 0)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()?;
+    std::fs::rename(&reserve, &path)?;
+    files::sync_parent(&path)
+}
+
+/// A cookie's value as part of a file name.
+fn plain(text: &str) -> String {
+    const NAME_MAX_BYTES: usize = 64;
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(NAME_MAX_BYTES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::{Cause, End};
+    use super::*;
+
+    fn go_of(bytes: &[u8]) -> Option<Private> {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(bytes).unwrap();
+        drop(writer);
+        wait_for_go(File::from(OwnedFd::from(reader))).unwrap()
+    }
+
+    #[test]
+    fn half_a_go_is_no_go() {
+        let private = Private { env: vec![("A".into(), "b".into())], masks: vec!["mask-me-please".into()] };
+        let body = serde_json::to_vec(&private).unwrap();
+        let mut whole = GO.to_vec();
+        whole.extend_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+        whole.extend_from_slice(&body);
+        for cut in 0..whole.len() {
+            assert_eq!(go_of(&whole[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(go_of(&whole), Some(private));
+        whole[0] = b'X';
+        assert_eq!(go_of(&whole), None);
+    }
+
+    #[test]
+    fn an_exit_goes_into_its_reserve_and_fits() {
+        let dir = tempfile::tempdir().unwrap();
+        reserve(&dir.path().join(name::EXIT_RESERVE)).unwrap();
+        let long = "\u{1}".repeat(100_000);
+        let exit = Exit {
+            end: End::Spawn { code: 126, error: long }.with_error_cut_at(ERROR_MAX_BYTES / 2),
+            cause: Cause::Stop("x".repeat(1024)),
+            started_ms: i64::MIN,
+            ended_ms: i64::MIN,
+            duration_ms: u64::MAX,
+            log_bytes: u64::MAX,
+            log_cut_bytes: u64::MAX,
+            log_lost_bytes: u64::MAX,
+            killed: u32::MAX,
+            escalated: true,
+            core: true,
+            leftovers: u32::MAX,
+        };
+        write_exit(dir.path(), &exit).unwrap();
+        assert_eq!(Exit::read(dir.path()).unwrap(), Some(exit));
+        assert!(!dir.path().join(name::EXIT_RESERVE).exists());
+    }
+}

@@ -1,0 +1,107 @@
+//! The daemon's last resorts: ending what a keeper can no longer end.
+//!
+//! A living keeper ends its own tree; ask it by `stop`. These functions block for their budget: call them off
+//! the async threads.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::cgroup::Cgroup;
+use super::spec::{Spec, Started};
+use super::tree::{self, Process};
+
+/// Pause between two looks over /proc.
+const SWEEP_PAUSE: Duration = Duration::from_millis(5);
+/// Looks in a row that must find nothing: a process that forks just then is missed by one.
+const EMPTY_LOOKS: u32 = 2;
+
+/// Kills every process whose environment holds `name=value`, again and again until two looks find none or
+/// `budget` is spent. Never signals this process, those in `except`, or anything with another value. Returns
+/// how many processes it killed.
+#[must_use]
+pub fn sweep_cookie(name: &str, value: &str, except: &[i32], budget: Duration) -> u32 {
+    let entry = format!("{name}={value}").into_bytes();
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    let deadline = Instant::now() + budget;
+    let mut killed: Vec<Process> = Vec::new();
+    let mut empty_looks = 0;
+    while empty_looks < EMPTY_LOOKS {
+        let marked: Vec<Process> = tree::all()
+            .into_iter()
+            .filter(|p| p.pid != me && !p.is_zombie && !except.contains(&p.pid))
+            .filter(|p| tree::has_in_environment(p.pid, &entry))
+            .collect();
+        empty_looks = if marked.is_empty() { empty_looks + 1 } else { 0 };
+        for process in marked {
+            if tree::signal(&process, Signal::KILL) && !killed.contains(&process) {
+                killed.push(process);
+            }
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        thread::sleep(SWEEP_PAUSE);
+    }
+    u32::try_from(killed.len()).unwrap_or(u32::MAX)
+}
+
+/// Ends what a vanished keeper left of the run in `dir`: its cgroup, then whatever carries its cookie. Returns
+/// how many processes the cookie found.
+#[must_use]
+pub fn clear(dir: &Path, budget: Duration) -> u32 {
+    let deadline = Instant::now() + budget;
+    let cgroup = Started::read(dir).ok().flatten().and_then(|started| started.cgroup).map(Cgroup::at);
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill();
+    }
+    let killed = Spec::read(dir).map_or(0, |spec| sweep_cookie(&spec.cookie.0, &spec.cookie.1, &[], budget));
+    if let Some(cgroup) = &cgroup {
+        // It can go when the last of its processes is gone.
+        while !cgroup.remove() && Instant::now() < deadline {
+            thread::sleep(SWEEP_PAUSE);
+        }
+    }
+    killed
+}
+
+/// Kills a keeper that no longer answers, with everything below it. No `exit.json` comes of it.
+#[must_use]
+pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
+    if let Some(keeper) = tree::look(pid).filter(|k| k.start_ticks == start_ticks) {
+        let tree = tree::below(pid, &[]);
+        // The keeper first: its command dies with it, and it cannot be surprised by what follows.
+        tree::signal(&keeper, Signal::KILL);
+        for process in &tree {
+            tree::signal(process, Signal::KILL);
+        }
+    }
+    clear(dir, budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_sweep_takes_its_own_cookie_only() {
+        let name = "LUCID_SWEEP_TEST";
+        let mine = format!("{}-1", std::process::id());
+        let spawn = |value: &str| Command::new("/bin/sleep").arg("60").env(name, value).spawn().unwrap();
+        let (mut a, mut b, mut other) = (spawn(&mine), spawn(&mine), spawn(&format!("{mine}0")));
+        let excepted = i32::try_from(b.id()).unwrap();
+        // The first look may fall between fork and exec; the sweep looks on until it is through.
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(sweep_cookie(name, &mine, &[excepted], Duration::from_millis(300)), 1);
+        assert!(!a.wait().unwrap().success());
+        assert!(b.try_wait().unwrap().is_none());
+        assert!(other.try_wait().unwrap().is_none());
+        for child in [&mut b, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The hidden, single-threaded process from which keepers are forked: cheap to fork, and the foster parent of
+//! what a killed keeper leaves behind.
+//!
+//! It holds nothing that would be missed: when it is killed the daemon starts another, and the keepers go on.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
+
+use super::keeper::{self, Birth};
+use super::sys::{self, Fork};
+use super::{kill, tree};
+
+/// Longest path of a run's directory, in bytes.
+const DIR_MAX_BYTES: usize = 4096;
+/// Pause between two rounds against orphans that do not end at once.
+const ORPHAN_PAUSE_MS: i64 = 20;
+/// How long one keeper's leftovers may hold up other requests.
+const CLEAR_BUDGET: Duration = Duration::from_millis(500);
+const EXIT_BAD_START: u8 = 2;
+
+/// Runs the nursery until the daemon is gone and the last keeper has ended. In a forked keeper it returns
+/// when that keeper is done.
+#[must_use]
+pub fn nursery_main() -> ExitCode {
+    match serve() {
+        Ok(Some(birth)) => keeper::keeper_main(birth),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "lucid nursery: {e} (it is started by `lucid serve` only)");
+            ExitCode::from(EXIT_BAD_START)
+        }
+    }
+}
+
+struct Nursery {
+    /// Gone when the daemon is.
+    socket: Option<OwnedFd>,
+    signals: OwnedFd,
+    keepers: HashMap<i32, PathBuf>,
+    /// A keeper was killed; what it left is ours until nothing but keepers is.
+    orphans: bool,
+}
+
+/// `Some` in a keeper, just born: everything of the nursery has been dropped there.
+fn serve() -> io::Result<Option<Birth>> {
+    let mut nursery = Nursery::settle()?;
+    while nursery.socket.is_some() || !nursery.keepers.is_empty() || nursery.orphans {
+        nursery.wait()?;
+        nursery.reap();
+        if nursery.orphans {
+            nursery.end_orphans();
+        }
+        if let Some(birth) = nursery.answer() {
+            return Ok(Some(birth));
+        }
+    }
+    Ok(None)
+}
+
+impl Nursery {
+    /// Cuts every tie to the daemon but the socket: session, descriptors, signals, memory that others may read.
+    fn settle() -> io::Result<Self> {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        sys::close_from(libc::STDERR_FILENO + 1);
+        let socket = sys::take_stdin()?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::net::sockopt::socket_type(&socket)?;
+        sys::dup_onto(std::fs::File::open("/dev/null")?.as_fd(), libc::STDIN_FILENO)?;
+        // Fails only for the leader of a group, which then is what we want to be already.
+        let _ = rustix::process::setsid();
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let _ = rustix::thread::set_name(c"lucid-nursery");
+        let signals = sys::signal_fd(&[libc::SIGCHLD])?;
+        Ok(Self { socket: Some(socket), signals, keepers: HashMap::new(), orphans: false })
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if let Some(socket) = &self.socket {
+            fds.push(PollFd::new(socket, PollFlags::IN));
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: ORPHAN_PAUSE_MS * 1_000_000 };
+        match poll(&mut fds, self.orphans.then_some(&pause)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn reap(&mut self) {
+        while sys::next_signal(self.signals.as_fd()).is_some() {}
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let Some(dir) = self.keepers.remove(&pid.as_raw_nonzero().get()) else { continue };
+            if status.exit_status() != Some(0) {
+                self.orphans = true;
+                // What fled from the tree is found by cgroup and cookie; the tree itself is below us now.
+                let _ = kill::clear(&dir, CLEAR_BUDGET);
+            }
+        }
+    }
+
+    /// Every child that is no keeper was left by one. Its own children come to us when it dies, so killing
+    /// only direct children, which cannot be mistaken for strangers before we reap them, ends whole trees.
+    fn end_orphans(&mut self) {
+        self.orphans = false;
+        for pid in tree::children().into_iter().filter(|pid| !self.keepers.contains_key(pid)) {
+            self.orphans = true;
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
+    /// Takes all requests that wait. Returns early in a child.
+    fn answer(&mut self) -> Option<Birth> {
+        while let Some(socket) = &self.socket {
+            let birth = match receive(socket) {
+                Ok(Some(birth)) => birth,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => continue,
+                Ok(None) | Err(_) => {
+                    self.socket = None;
+                    // The daemon's terminal or log pipe must not stay open for our sake.
+                    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+                        let _ = sys::dup_onto(null.as_fd(), libc::STDERR_FILENO);
+                    }
+                    return None;
+                }
+            };
+            match sys::fork() {
+                Ok(Fork::Child) => return Some(birth),
+                Ok(Fork::Parent(pid)) => {
+                    self.keepers.insert(pid, birth.dir);
+                }
+                Err(e) => birth.refuse(&format!("cannot fork: {e}")),
+            }
+        }
+        None
+    }
+}
+
+/// One request; `None` when the daemon is gone.
+fn receive(socket: &OwnedFd) -> io::Result<Option<Birth>> {
+    let mut dir = vec![0; DIR_MAX_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let read = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut dir)], &mut control, flags)?.bytes;
+    if read == 0 {
+        return Ok(None);
+    }
+    dir.truncate(read);
+    let mut fds = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<OwnedFd>>(),
+        _ => Vec::new(),
+    });
+    match (fds.next(), fds.next()) {
+        (Some(gate), Some(ready)) => {
+            Ok(Some(Birth { dir: PathBuf::from(OsString::from_vec(dir)), gate, ready }))
+        }
+        (_, _) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The daemon's view of a keeper: is it alive, has it ended, what did it leave.
+//!
+//! Looks only; it neither signals nor writes. A keeper is known by the lock it holds and by pid with start
+//! time, never by a pid alone.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::spec::{Exit, Started, name};
+use super::{sys, tree};
+use crate::platform::files::Lock;
+
+/// How often the lock is looked at where a process cannot be watched.
+const LOCK_POLL: Duration = Duration::from_millis(250);
+
+/// A keeper that lived when the value was made.
+#[derive(Debug)]
+pub struct Keeper {
+    pub pid: i32,
+    /// Start time in clock ticks since boot; with the pid it is the keeper's identity.
+    pub start_ticks: u64,
+    dir: PathBuf,
+    pidfd: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Keeper {
+    /// Begins to watch. Needs a tokio runtime.
+    #[must_use]
+    pub fn watch(dir: &Path, pid: i32, start_ticks: u64) -> Self {
+        Self { pid, start_ticks, dir: dir.to_owned(), pidfd: open_pidfd(pid, start_ticks) }
+    }
+
+    /// The run's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether `pid` is still the process that started at `start_ticks`.
+    #[must_use]
+    pub fn is_same(pid: i32, start_ticks: u64) -> bool {
+        tree::is_same(pid, start_ticks)
+    }
+
+    /// Returns when the keeper has ended: its tree is empty and `exit.json` is there, or it was killed.
+    /// Safe to cancel and to call again.
+    pub async fn ended(&self) {
+        if let Some(pidfd) = &self.pidfd
+            && pidfd.ready(Interest::READABLE).await.is_ok()
+        {
+            return;
+        }
+        // A lock that cannot be looked at may be held: going on to wait is the safe side.
+        while Lock::is_held(&self.dir.join(name::LOCK)).unwrap_or(true) {
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+    }
+}
+
+/// What a run's directory says about its run.
+#[derive(Debug)]
+pub enum Found {
+    /// Finished; this is how.
+    Exited(Exit),
+    /// Its keeper lives and is to be adopted.
+    Alive(Keeper),
+    /// The gate never opened: no user code has run, none ever will.
+    NotStarted,
+    /// It had started, and its keeper left no result: clear what carries its cookie, the run is lost.
+    Vanished,
+    /// Recorded under another boot: nothing of it can be alive.
+    OtherBoot,
+}
+
+/// Looks at the run in `dir`, which was recorded under `recorded_boot_id`. Needs a tokio runtime.
+///
+/// # Errors
+/// A file of the directory cannot be read; then nothing is known about the run.
+pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
+    if let Some(exit) = Exit::read(dir)? {
+        return Ok(Found::Exited(exit));
+    }
+    if recorded_boot_id != boot_id()? {
+        return Ok(Found::OtherBoot);
+    }
+    let lock = dir.join(name::LOCK);
+    if Lock::is_held(&lock)? {
+        let (pid, start_ticks) = parse_holder(&Lock::holder(&lock)?).unwrap_or((0, 0));
+        return Ok(Found::Alive(Keeper::watch(dir, pid, start_ticks)));
+    }
+    // It may have ended between the first look and the lock.
+    if let Some(exit) = Exit::read(dir)? {
+        return Ok(Found::Exited(exit));
+    }
+    Ok(if Started::read(dir)?.is_some() { Found::Vanished } else { Found::NotStarted })
+}
+
+/// The kernel's name of this boot.
+///
+/// # Errors
+/// /proc is not there.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// The text of `keeper.lock`.
+pub(super) fn holder_text(pid: i32, start_ticks: u64) -> String {
+    format!("{pid} {start_ticks}\n")
+}
+
+pub(super) fn parse_holder(text: &str) -> Option<(i32, u64)> {
+    let (pid, start_ticks) = text.trim_end().split_once(' ')?;
+    Some((pid.parse().ok()?, start_ticks.parse().ok()?))
+}
+
+/// The start time is compared after opening: from then on the descriptor cannot mean another process.
+fn open_pidfd(pid: i32, start_ticks: u64) -> Option<AsyncFd<OwnedFd>> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    if !tree::is_same(pid, start_ticks) {
+        return None;
+    }
+    sys::watched(pidfd, Interest::READABLE).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_directory_never_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = boot_id().unwrap();
+        assert!(matches!(examine(dir.path(), &boot).unwrap(), Found::NotStarted));
+        assert!(matches!(examine(dir.path(), "another").unwrap(), Found::OtherBoot));
+    }
+
+    #[test]
+    fn started_without_a_keeper_has_vanished() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(name::STARTED), "").unwrap();
+        assert!(matches!(examine(dir.path(), &boot_id().unwrap()).unwrap(), Found::Vanished));
+    }
+
+    #[test]
+    fn holders_read_back() {
+        assert_eq!(parse_holder(&holder_text(12, 34)), Some((12, 34)));
+        assert_eq!(parse_holder(""), None);
+    }
+}
