@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, retry, run, runs, serve,
-    stop, task, tasks, why,
+    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, retry, run,
+    runs, serve, stop, task, tasks, why,
 };
 
 const CODES: &str = "\

@@ -53,8 +53,8 @@ pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
             (false, Format::Short) => check::Format::Short,
             (false, Format::Github) => check::Format::Github,
             (false, Format::Human) => check::Format::Human(match look.paint {
-                Paint::Ansi => Color::Ansi,
-                Paint::Plain => Color::Plain,
+                Paint::Ansi => Color::Always,
+                Paint::Plain => Color::Never,
             }),
         },
         fails: if args.strict { check::Fails::OnWarnings } else { check::Fails::OnErrors },

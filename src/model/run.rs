@@ -97,10 +97,7 @@ impl RunState {
     /// Ended in a way a person may have to look at.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed
-        )
+        matches!(self, Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed)
     }
 }
 

@@ -29,7 +29,9 @@ pub fn rules() -> Rules {
 fn parsed(bytes: &[u8]) -> (Option<Task>, Vec<Diagnostic>, bool) {
     match parse(&TaskId::parse("x").unwrap(), Path::new("tasks/x.md"), bytes, &rules()) {
         Parsed::NotATask(warning) => (None, warning.into_iter().collect(), false),
-        Parsed::Task { task, says_disabled, diagnostics } => (task.map(|task| *task), diagnostics, says_disabled),
+        Parsed::Task { task, says_disabled, diagnostics } => {
+            (task.map(|task| *task), diagnostics, says_disabled)
+        }
     }
 }
 
@@ -85,7 +87,8 @@ fn every_file_of_the_corpus_earns_what_is_expected() {
         std::fs::write(corpus().join("expected.txt"), &got).unwrap();
         return;
     }
-    let differing: Vec<_> = got.lines().filter(|line| !expected.lines().any(|known| known == *line)).collect();
+    let differing: Vec<_> =
+        got.lines().filter(|line| !expected.lines().any(|known| known == *line)).collect();
     assert!(differing.is_empty(), "not as expected:\n{}", differing.join("\n"));
     assert_eq!(got.lines().count(), expected.lines().count(), "a file of expected.txt is missing");
 }
