@@ -205,3 +205,43 @@ pub fn quoted(name: &str) -> String {
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::client::played::{Daemon, ok_json, problem, raw};
+
+    fn fetch(daemon: &Daemon) -> Result<Document<serde_json::Value>, Failure> {
+        let globals = Globals { socket: Some(daemon.socket()), ..Globals::default() };
+        Context::new(globals).fetch(&Request::get(api().segment("status")))
+    }
+
+    #[test]
+    fn refusals_become_the_exit_codes_of_the_contract() {
+        let table = [(400, 1), (401, 7), (403, 7), (404, 4), (409, 5), (422, 1), (500, 1), (503, 1)];
+        for (status, code) in table {
+            let failure = fetch(&Daemon::play(vec![problem(status, "x", "because")])).unwrap_err();
+            assert_eq!((failure.exit().code(), failure.to_string().as_str()), (code, "because"), "{status}");
+            assert_eq!(failure.help().as_deref(), Some("do this"));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_or_no_json_is_a_failure() {
+        for play in [raw(""), raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), ok_json("<html>")] {
+            let failure = fetch(&Daemon::play(vec![play])).unwrap_err();
+            assert_eq!(failure.exit(), Exit::No, "{failure}");
+        }
+        let globals = Globals { socket: Some("/nowhere/lucid.sock".into()), ..Globals::default() };
+        let failure = Context::new(globals).ask(&Request::get("/")).unwrap_err();
+        assert_eq!(failure.exit(), Exit::NoDaemon);
+    }
+
+    #[test]
+    fn a_document_is_kept_as_it_came() {
+        let text = r#"{"schema_version":1,"b":[2, 1],"a":"new field"}"#;
+        let document = fetch(&Daemon::play(vec![ok_json(text)])).unwrap();
+        assert_eq!(document.raw, text.as_bytes());
+        assert_eq!(document.value["a"], "new field");
+    }
+}

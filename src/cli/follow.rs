@@ -279,38 +279,5 @@ pub fn exit_of(run: &wire::Run) -> Exit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::runs::tests::run;
-    use super::*;
-
-    #[test]
-    fn the_exit_code_is_the_childs_where_it_has_one() {
-        let ended = |state, exit_code, signal| {
-            let mut run = run(1, state);
-            (run.exit_code, run.signal) = (exit_code, signal);
-            exit_of(&run).code()
-        };
-        let table = [
-            (RunState::Ok, Some(0), None, 0),
-            (RunState::Ok, Some(10), None, 10),
-            (RunState::Failed, Some(3), None, 3),
-            (RunState::Failed, Some(0), None, 125),
-            (RunState::Failed, Some(126), None, 126),
-            (RunState::Failed, Some(127), None, 127),
-            (RunState::Failed, None, Some(9), 137),
-            (RunState::Failed, None, None, 125),
-            (RunState::Timeout, None, Some(15), 124),
-            (RunState::Timeout, Some(0), None, 124),
-            (RunState::Killed, None, Some(9), 137),
-            (RunState::Killed, Some(0), None, 143),
-            (RunState::Killed, Some(4), None, 4),
-            (RunState::Lost, None, None, 125),
-            (RunState::Blocked, Some(1), None, 125),
-            (RunState::Skipped, None, None, 125),
-            (RunState::NotStarted, None, None, 125),
-        ];
-        for (state, code, signal, exit) in table {
-            assert_eq!(ended(state, code, signal), exit, "{state:?} {code:?} {signal:?}");
-        }
-    }
-}
+#[path = "follow_tests.rs"]
+mod tests;

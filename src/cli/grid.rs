@@ -44,13 +44,13 @@ impl Cell {
 #[derive(Debug)]
 pub struct Grid {
     header: Vec<&'static str>,
-    /// Columns in the order in which they give way.
+    /// Columns that may be cut.
     gives: Vec<usize>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Grid {
-    /// `gives` names the columns that may be cut, the first one first.
+    /// `gives` names the columns that may be cut.
     #[must_use]
     pub fn new(header: &[&'static str], gives: &[usize]) -> Self {
         Self { header: header.to_vec(), gives: gives.to_vec(), rows: Vec::new() }
@@ -95,12 +95,13 @@ impl Grid {
             }
         }
         let used = widths.iter().filter(|w| **w > 0).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP);
-        let mut over = used.saturating_sub(total);
-        for &column in &self.gives {
-            if let Some(width) = widths.get_mut(column) {
-                let cut = over.min(width.saturating_sub(CUT_MIN));
-                *width -= cut;
-                over -= cut;
+        // The widest gives way first, so that one long text does not eat its neighbours.
+        for _ in total..used {
+            let widest =
+                self.gives.iter().filter_map(|column| widths.get(*column).map(|width| (*width, *column)));
+            let Some((width, column)) = widest.max_by_key(|(width, _)| *width) else { break };
+            if let Some(place) = widths.get_mut(column).filter(|_| width > CUT_MIN) {
+                *place -= 1;
             }
         }
         widths

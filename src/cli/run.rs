@@ -184,6 +184,9 @@ pub fn last_line(run: &wire::Run, next: Option<jiff::Timestamp>, look: &Look) ->
     if !took.is_empty() {
         line.push_str(&format!(" in {took}"));
     }
+    if run.exit_code == Some(0) {
+        line.push_str(" · exit 0");
+    }
     let why = runs::why_so(run);
     if !why.is_empty() {
         line.push_str(&format!(" · {}", clean(&why)));
@@ -203,7 +206,11 @@ mod tests {
     use super::super::look::tests::{HOSTILE, look};
     use super::super::runs::tests::run;
     use super::*;
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command, Globals};
     use crate::model::run::{RunState, Waiting};
+    use crate::platform::client::played::{Daemon, ok_json, problem, raw};
 
     #[test]
     fn the_words_around_a_run() {
@@ -232,5 +239,60 @@ mod tests {
         let (a, b) = (key().unwrap(), key().unwrap());
         assert_eq!(a.len(), 2 * KEY_BYTES);
         assert_ne!(a, b);
+    }
+
+    fn context(daemon: &Daemon) -> Context {
+        Context::new(Globals { socket: Some(daemon.socket()), quiet: true, ..Globals::default() })
+    }
+
+    fn header<'a>(request: &'a str, name: &str) -> &'a str {
+        request.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_for_again_with_the_same_key() {
+        let document = serde_json::json!({"schema_version": 1, "run": run(8133, RunState::Claimed)});
+        let daemon = Daemon::play(vec![raw(""), raw("HTTP/1.1 202 Acc"), ok_json(&document.to_string())]);
+        let started = start(&context(&daemon), "/x".to_owned(), &wire::StartRun::default()).unwrap();
+        assert_eq!(started.value.run.id, 8133);
+        let keys: Vec<String> =
+            daemon.requests().iter().map(|r| header(r, "Idempotency-Key: ").to_owned()).collect();
+        assert_eq!(keys.len(), 3);
+        assert!(keys.iter().all(|key| *key == keys[0] && key.len() == 2 * KEY_BYTES));
+    }
+
+    #[test]
+    fn a_task_that_runs_already_is_a_conflict_that_names_the_run() {
+        let page = serde_json::json!({"runs": [run(8132, RunState::Running)], "next_cursor": null});
+        let plays = vec![problem(409, "already_running", "busy"), ok_json(&page.to_string())];
+        let daemon = Daemon::play(plays);
+        let cli = Cli::parse_from(["lucid", "run", "luci-janitor", "--env", "A=b=c", "--force"]);
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        let failure = super::run(&context(&daemon), &args).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Conflict);
+        let text = failure.to_string();
+        assert!(text.starts_with("#8132 is already running ("), "{text}");
+        assert!(text.ends_with("). Follow it: lucid logs -f 8132"), "{text}");
+        let requests = daemon.requests();
+        assert!(
+            requests[0].starts_with("POST /api/v1/tasks/luci-janitor/runs HTTP/1.1\r\n"),
+            "{}",
+            requests[0]
+        );
+        assert!(requests[0].ends_with(r#"{"env":{"A":"b=c"},"force":true}"#), "{}", requests[0]);
+        assert!(requests[1].starts_with("GET /api/v1/runs?task=luci-janitor&state=live&limit=1 "));
+    }
+
+    #[test]
+    fn other_conflicts_keep_the_daemons_words() {
+        let daemon = Daemon::play(vec![problem(409, "disabled", "luci-janitor is disabled")]);
+        let cli = Cli::parse_from(["lucid", "run", "luci-janitor"]);
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        let failure = super::run(&context(&daemon), &args).unwrap_err();
+        assert_eq!(
+            (failure.exit(), failure.to_string().as_str()),
+            (Exit::Conflict, "luci-janitor is disabled")
+        );
+        assert_eq!(failure.help().as_deref(), Some("do this"));
     }
 }

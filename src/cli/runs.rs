@@ -9,7 +9,7 @@ use super::instant::{Instant, since};
 use super::look::{Look, Tone, span};
 use crate::api::wire;
 use crate::model::ids::TaskId;
-use crate::model::run::{RunState, Trigger, Waiting};
+use crate::model::run::{RunState, Waiting};
 use crate::platform::client::Request;
 
 /// Rows that one request may ask for.
@@ -111,7 +111,7 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
                     .map_or(String::new(), |at| look.instant(at)),
             ),
             Cell::plain(&took(run, look)).right(),
-            Cell::plain(trigger(run.trigger)),
+            Cell::plain(run.trigger.name()),
             Cell::plain(&why_so(run)),
         ]);
     }
@@ -170,22 +170,16 @@ pub fn why_so(run: &wire::Run) -> String {
     facts.join(", ")
 }
 
-fn trigger(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Schedule => "schedule",
-        Trigger::CatchUp => "catch-up",
-        Trigger::Manual => "hand",
-        Trigger::Startup => "startup",
-        Trigger::Retry => "retry",
-        Trigger::Event => "event",
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::super::look::Paint;
     use super::super::look::tests::{HOSTILE, look};
     use super::*;
+    use clap::Parser as _;
+
+    use super::super::args::{Cli, Command, Globals};
+    use crate::model::run::Trigger;
+    use crate::platform::client::played::{Daemon, ok_json};
 
     pub fn run(id: i64, state: RunState) -> wire::Run {
         let ended = !state.is_live();
@@ -249,5 +243,32 @@ pub mod tests {
     #[test]
     fn an_empty_ledger_says_so() {
         assert_eq!(render(&[], &look(Paint::Plain)), "No runs.\n");
+    }
+
+    #[test]
+    fn pages_are_joined_until_there_are_enough() {
+        let page = |ids: std::ops::Range<i64>, cursor: Option<&str>| {
+            let runs: Vec<wire::Run> = ids.map(|id| run(id, RunState::Ok)).collect();
+            ok_json(
+                &serde_json::json!({"schema_version": 1, "runs": runs, "next_cursor": cursor, "x": 1})
+                    .to_string(),
+            )
+        };
+        let daemon =
+            Daemon::play(vec![page(0..500, Some("a+b")), page(500..600, Some("c")), page(600..601, None)]);
+        let context =
+            Context::new(Globals { socket: Some(daemon.socket()), utc: true, ..Globals::default() });
+        let line = ["lucid", "runs", "sub/t", "-n", "600", "--failed", "--since", "2026-11-26"];
+        let Command::Runs(args) = Cli::parse_from(line).command else { panic!("not runs") };
+        let joined = fetch(&context, &args).unwrap();
+        assert_eq!((joined.value.runs.len(), joined.value.next_cursor.as_deref()), (600, Some("c")));
+        let raw: Value = serde_json::from_slice(&joined.raw).unwrap();
+        assert_eq!((raw["runs"].as_array().unwrap().len(), &raw["x"]), (600, &Value::from(1)));
+        let asked = daemon.requests();
+        assert!(asked[0].starts_with(
+            "GET /api/v1/runs?limit=500&task=sub%2Ft&state=failing&since=2026-11-26T00%3A00%3A00Z HTTP"
+        ));
+        assert!(asked[1].contains("limit=100&") && asked[1].contains("&cursor=a%2Bb HTTP"), "{}", asked[1]);
+        assert_eq!(asked.len(), 2);
     }
 }
