@@ -120,6 +120,7 @@ pub fn merge(
             stale_since: None,
             diagnostics,
             text_says_disabled: false,
+            expired: false,
         };
     }
     let definition = before.and_then(|entry| entry.definition.clone());
@@ -130,6 +131,7 @@ pub fn merge(
         stale_since: Some(before.and_then(|entry| entry.stale_since).unwrap_or(now_ms)),
         diagnostics,
         text_says_disabled: says_disabled,
+        expired: before.is_some_and(|entry| entry.expired),
         definition,
     }
 }

@@ -35,7 +35,7 @@ const THREADS_MAX: usize = 4;
 /// One task of the folder, good or not.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The last good version; `None` when there was none, or it is too old.
+    /// The last good version; `None` when there was none.
     pub definition: Option<Arc<Task>>,
     /// As shown to people.
     pub file: PathBuf,
@@ -48,13 +48,15 @@ pub struct Entry {
     pub enabled: bool,
     /// The file cannot be read as a task, but its text says `enabled: false`.
     pub text_says_disabled: bool,
+    /// The file has been broken for so long that its definition only says which instants are skipped.
+    pub expired: bool,
 }
 
 impl Entry {
     /// The definition to run by a schedule: good or stale, and switched on.
     #[must_use]
     pub fn runnable(&self) -> Option<&Arc<Task>> {
-        self.definition.as_ref().filter(|_| self.enabled)
+        self.definition.as_ref().filter(|_| self.enabled && !self.expired)
     }
 
     /// The file as it stands now is no task that could run.
@@ -78,6 +80,17 @@ impl Snapshot {
     #[must_use]
     pub fn get(&self, id: &TaskId) -> Option<&Arc<Entry>> {
         self.entries.get(id)
+    }
+
+    /// Every task, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
+        self.entries.iter()
+    }
+
+    /// The definition of `id` that counts, switched on or not.
+    #[must_use]
+    pub fn definition(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.entries.get(id)?.definition.clone()
     }
 
     /// Everything that is to be said, in the order of the files.
@@ -316,8 +329,8 @@ impl Registry {
         let max_ms = i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX);
         for (id, entry) in entries.iter_mut() {
             let Some(since) = entry.stale_since else { continue };
-            if entry.definition.is_some() && now_ms.saturating_sub(since) >= max_ms {
-                *entry = Arc::new(Entry { definition: None, enabled: false, ..(**entry).clone() });
+            if !entry.expired && entry.definition.is_some() && now_ms.saturating_sub(since) >= max_ms {
+                *entry = Arc::new(Entry { expired: true, ..(**entry).clone() });
                 change.expired.push(id.clone());
             }
         }
