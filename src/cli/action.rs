@@ -1,16 +1,24 @@
-//! `lucid serve`: the daemon in the foreground.
+//! `lucid action`: does what a task's `action: NAME` does. A keeper runs it like any command.
 
+use clap::builder::PossibleValuesParser;
+
+use super::config;
 use super::context::Context;
 use super::failure::{Exit, Failure};
+use super::look::clean;
+use crate::daemon::actions;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    pub name: String,
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(actions::ACTIONS))]
+    name: String,
 }
 
 /// # Errors
-/// None of its own: what keeps the daemon from running is told by it, and its exit code says which.
-pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
-    let _ = context;
+/// What kept the action from being done.
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let config = config::load(context)?;
+    let said = actions::run(&args.name, &config, context.clock)?;
+    context.print(&format!("{}\n", clean(&said)))?;
     Ok(Exit::Done)
 }

@@ -163,6 +163,7 @@ mod tests {
             "runs --state ok,failed",
             "logs 8132 -f",
             "logs backup --tail 20",
+            "logs --daemon --tail 50",
             "enable backup",
             "disable backup",
             "pause backup --for 1h --reason maintenance",
@@ -215,8 +216,12 @@ mod tests {
             "why",
             "logs",
             "logs Nope!",
+            "logs 1 --daemon",
             "completions tcsh2",
             "api FETCH /x",
+            "api POST /x {",
+            "action nonsense",
+            "check --format pretty",
             "status --color sometimes",
         ];
         for line in bad {

@@ -6,13 +6,10 @@ use super::config;
 use super::context::Context;
 use super::failure::Failure;
 use super::next::no_such_task;
-use crate::config::Config;
+use crate::daemon;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
-use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
-
-/// What `action:` may name.
-pub const ACTIONS: &[&str] = &["db-backup"];
+use crate::task::{Registry, Snapshot};
 
 /// The tasks whose files can be read and are switched on, by id.
 ///
@@ -38,27 +35,7 @@ pub fn task(context: &Context, id: &TaskId) -> Result<Arc<Task>, Failure> {
 
 fn snapshot(context: &Context) -> Result<Arc<Snapshot>, Failure> {
     let config = config::load(context)?;
-    let mut registry = Registry::new(config.tasks_dir.clone(), rules(&config));
+    let mut registry = Registry::new(config.tasks_dir.clone(), daemon::rules(&config));
     registry.reload(context.clock.wall_ms());
     Ok(registry.snapshot())
-}
-
-/// What task files are read by.
-#[must_use]
-pub fn rules(config: &Config) -> Rules {
-    let defaults = &config.defaults;
-    Rules {
-        defaults: Defaults {
-            timeout: defaults.timeout,
-            agent_timeout: defaults.agent_timeout,
-            kill_grace: defaults.kill_grace,
-            catch_up_window: defaults.catch_up_window,
-            log_max_bytes: defaults.log_max,
-            keep_runs: defaults.keep_runs,
-            keep_for: defaults.keep_for,
-            shell: defaults.shell.clone(),
-            zone: config.zone.clone(),
-        },
-        known: Known { actions: ACTIONS, ..Known::default() },
-    }
 }

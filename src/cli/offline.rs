@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::look::Paint;
-use super::{check, config, explain, files};
+use super::{check, config, explain};
+use crate::daemon;
 use crate::task::diagnose::Color;
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let request = check::Request {
         paths: args.files.clone(),
         tasks_dir: config.tasks_dir.clone(),
-        rules: files::rules(&config),
+        rules: daemon::rules(&config),
         format: match (context.globals.json, args.format) {
             (true, _) => check::Format::Json,
             (false, Format::Short) => check::Format::Short,
