@@ -92,15 +92,16 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let clock = surroundings.clock;
     let lock = take_lock(&config.state_dir)?;
     let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
-    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms))
-        .await
-        .map_err(|e| BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) })??;
+    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
+        BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
+    })??;
     let store = opened.store;
     let journal = Journal::new(store.clone());
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
     let (to_tick, inbox) = mpsc::unbounded_channel();
-    let registry = Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
+    let registry =
+        Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
     let app = App::new(Inner {
         config: Arc::new(config),
         clock,
@@ -186,7 +187,8 @@ async fn begin_epoch(
     store
         .write(move |tx| {
             let epoch = runs_table::next_epoch(tx)?;
-            let data = json!({"epoch": epoch, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
+            let data =
+                json!({"epoch": epoch, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
             journal.record(tx, now_ms, Event::new(EventKind::DaemonStarted).actor("daemon").data(data))?;
             if restored {
                 journal.record(tx, now_ms, Event::new(EventKind::DatabaseRestored).actor("daemon"))?;

@@ -106,7 +106,8 @@ fn carry_one(app: &App, tx: &Tx<'_>, due: &Due) -> Result<Carried, RunError> {
                 break;
             }
         }
-        let claim = flight::claim(tx, &app.journal, app.runs.gates(), &request(due, fire.trigger, at_ms, now_ms))?;
+        let claim =
+            flight::claim(tx, &app.journal, app.runs.gates(), &request(due, fire.trigger, at_ms, now_ms))?;
         if matches!(claim, Claim::Stale) {
             // The reload that is on its way brings the new definition with it.
             carried.again = tick::again(now_ms);

@@ -55,7 +55,9 @@ pub async fn files(app: App) {
         }
         loop {
             match app.reload("files").await {
-                Ok(change) if change.unsettled => tokio::time::sleep(crate::task::registry::RETRY_AFTER).await,
+                Ok(change) if change.unsettled => {
+                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await
+                }
                 Ok(_) => break,
                 Err(e) => {
                     warn!(error = %e, "could not take over the task files; what counted before still does");

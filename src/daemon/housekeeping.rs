@@ -172,8 +172,7 @@ async fn retain(app: App) {
 pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     let limits = &app.config.retention;
     let snapshot = app.snapshot();
-    let tasks =
-        app.store.read(|conn| Ok::<_, StoreError>(retention::table::tasks(conn)?)).await?;
+    let tasks = app.store.read(|conn| Ok::<_, StoreError>(retention::table::tasks(conn)?)).await?;
     let keeps = tasks
         .into_iter()
         .map(|task| {

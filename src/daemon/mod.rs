@@ -1,9 +1,11 @@
 //! The composition: everything below, put to work together. Decides nothing that a layer below could.
 
 pub mod actions;
+pub mod answers;
 mod app;
 pub mod boot;
 mod claims;
+mod copy;
 mod follow;
 mod housekeeping;
 pub mod problems;
@@ -15,6 +17,7 @@ mod shutdown;
 pub mod signals;
 mod startup;
 mod tick;
+pub mod tokens;
 mod verbs;
 pub mod view;
 pub mod why;

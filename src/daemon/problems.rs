@@ -59,12 +59,12 @@ impl App {
     }
 
     fn database(&self, findings: &mut Vec<Finding>) {
-        let notices =
-            self.store_notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let notices = self.store_notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for (at_ms, notice) in notices {
             let (id, grave, text, fix) = match notice {
                 store::Notice::Restored { backup, set_aside, because } => {
-                    let aside = set_aside.map_or_else(String::new, |p| format!("; the broken file is {}", p.display()));
+                    let aside = set_aside
+                        .map_or_else(String::new, |p| format!("; the broken file is {}", p.display()));
                     (
                         "restored",
                         Grave::Critical,
@@ -75,7 +75,9 @@ impl App {
                 store::Notice::CommitsLost { highest_known, highest_on_disk } => (
                     "commits_lost",
                     Grave::Critical,
-                    format!("the database knows runs up to {highest_known}, on disk there is {highest_on_disk}: commits were lost"),
+                    format!(
+                        "the database knows runs up to {highest_known}, on disk there is {highest_on_disk}: commits were lost"
+                    ),
                     "lucid runs",
                 ),
                 store::Notice::DiskFull { .. } => (

@@ -41,12 +41,22 @@ impl Refused {
 
     #[must_use]
     pub fn no_task(id: &TaskId) -> Self {
-        Self::new(RefusedKind::NotFound, "no_such_task", format!("there is no task {id}"), "list them: lucid tasks")
+        Self::new(
+            RefusedKind::NotFound,
+            "no_such_task",
+            format!("there is no task {id}"),
+            "list them: lucid tasks",
+        )
     }
 
     #[must_use]
     pub fn no_run(id: RunId) -> Self {
-        Self::new(RefusedKind::NotFound, "no_such_run", format!("there is no run {id}"), "list them: lucid runs")
+        Self::new(
+            RefusedKind::NotFound,
+            "no_such_run",
+            format!("there is no run {id}"),
+            "list them: lucid runs",
+        )
     }
 
     #[must_use]

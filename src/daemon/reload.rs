@@ -136,7 +136,9 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
             schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
         },
         // A file that never parsed has no instants.
-        None => Seen { id: id.clone(), enabled: false, hash: entry.hash.to_string(), schedule: String::new() },
+        None => {
+            Seen { id: id.clone(), enabled: false, hash: entry.hash.to_string(), schedule: String::new() }
+        }
     }
 }
 
@@ -168,5 +170,11 @@ fn log(change: &Change) {
         warn!(task = %id, "its file has errors: `lucid check` shows them");
     }
     let counts = [change.added.len(), change.changed.len(), change.removed.len()];
-    info!(added = counts[0], changed = counts[1], removed = counts[2], broken = change.broken.len(), "read the task files");
+    info!(
+        added = counts[0],
+        changed = counts[1],
+        removed = counts[2],
+        broken = change.broken.len(),
+        "read the task files"
+    );
 }

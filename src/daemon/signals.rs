@@ -4,8 +4,8 @@ use std::io;
 
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::siginfo::{Origin, Process};
 use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::{Origin, Process};
 use signal_hook_tokio::SignalsInfo;
 use tracing::{info, warn};
 

@@ -121,9 +121,8 @@ impl Tick {
         let longest = self.app.config.scheduler.tick;
         let due = self.heap.peek().map(|Reverse((due, _))| *due);
         let first = [due, self.retry_ms].into_iter().flatten().min();
-        first.map_or(longest, |at| {
-            Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0)).min(longest)
-        })
+        first
+            .map_or(longest, |at| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0)).min(longest))
     }
 
     fn take(&mut self, message: ToTick) {
@@ -267,12 +266,7 @@ fn plan(synced: &Synced, now_ms: i64, policy: Policy) -> Option<Due> {
     let covered = Timestamp::from_millisecond(synced.covered_ms).ok()?;
     let now = Timestamp::from_millisecond(now_ms).ok()?;
     let plan = due::plan(&synced.task, anchor, covered, now, policy);
-    Some(Due {
-        task: Arc::clone(&synced.task),
-        plan,
-        covered_ms: synced.covered_ms,
-        expired: synced.expired,
-    })
+    Some(Due { task: Arc::clone(&synced.task), plan, covered_ms: synced.covered_ms, expired: synced.expired })
 }
 
 /// The wait after which a plan that met a failing database is made again.

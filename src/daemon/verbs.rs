@@ -112,12 +112,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refused`] when there is no such run, or it has ended.
-    pub async fn kill_run(
-        &self,
-        id: RunId,
-        actor: &str,
-        grace: Option<Duration>,
-    ) -> Result<Run, Refused> {
+    pub async fn kill_run(&self, id: RunId, actor: &str, grace: Option<Duration>) -> Result<Run, Refused> {
         match self.runs.stop(id, StopReason::Cancelled, grace, actor).await? {
             Stopped::Stopping(run) | Stopped::Over(run) => Ok(run),
             Stopped::Already(run) => Err(Refused::new(
@@ -139,8 +134,7 @@ impl App {
         if run.state().is_live() {
             return Err(self.already_running(&run));
         }
-        let manual =
-            ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned() };
+        let manual = ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned() };
         self.start_now(&run.task, Trigger::Retry, run.attempt + 1, run.scheduled_ms, manual).await
     }
 
@@ -255,12 +249,7 @@ impl App {
         Ok(running)
     }
 
-    async fn set_draining(
-        &self,
-        draining: bool,
-        kind: EventKind,
-        actor: &str,
-    ) -> Result<Vec<Run>, Refused> {
+    async fn set_draining(&self, draining: bool, kind: EventKind, actor: &str) -> Result<Vec<Run>, Refused> {
         self.runs.draining.store(draining, Ordering::Release);
         let (journal, now_ms, actor) = (self.journal.clone(), self.clock.wall_ms(), actor.to_owned());
         self.store

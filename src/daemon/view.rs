@@ -115,7 +115,8 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn list_runs(&self, query: history::Query) -> Result<Vec<Run>, Refused> {
-        let runs = self.store.read(move |conn| Ok::<_, StoreError>(history::table::query(conn, &query)?)).await?;
+        let runs =
+            self.store.read(move |conn| Ok::<_, StoreError>(history::table::query(conn, &query)?)).await?;
         Ok(runs)
     }
 
@@ -153,7 +154,8 @@ impl App {
         let (rows, recent, live) = self
             .store
             .read(move |conn| {
-                let query = history::Query { task: Some(wanted), limit: RECENT_RUNS, ..history::Query::default() };
+                let query =
+                    history::Query { task: Some(wanted), limit: RECENT_RUNS, ..history::Query::default() };
                 let recent = history::table::query(conn, &query)?;
                 let live = by_task(runs_table::live(conn)?);
                 Ok::<_, StoreError>((rows(conn)?, recent, live))
@@ -170,7 +172,9 @@ impl App {
         let (id, text) = (task.id.clone(), anchor_text(task));
         let anchors = self.store.read(|conn| Ok::<_, StoreError>(table::anchors(conn)?)).await?;
         let at = anchors.into_iter().find(|(task, schedule, _)| *task == id && *schedule == text);
-        Ok(at.and_then(|(_, _, at)| Timestamp::from_millisecond(at).ok()).unwrap_or_else(|| self.clock.wall()))
+        Ok(at
+            .and_then(|(_, _, at)| Timestamp::from_millisecond(at).ok())
+            .unwrap_or_else(|| self.clock.wall()))
     }
 
     /// # Errors
@@ -281,16 +285,16 @@ fn next(
     pause: Option<&Pause>,
     now_ms: i64,
 ) -> (Option<Timestamp>, bool) {
-    let anchor_ms = rows.anchors.get(&(task.id.clone(), anchor_text(task))).copied().unwrap_or(row.covered_ms);
+    let anchor_ms =
+        rows.anchors.get(&(task.id.clone(), anchor_text(task))).copied().unwrap_or(row.covered_ms);
     let from_ms = match pause {
         Some(Pause { until_ms: None, .. }) => return (None, false),
         Some(Pause { until_ms: Some(until), .. }) => now_ms.max(*until - 1),
         None => now_ms,
     };
-    let (Ok(anchor), Ok(from)) = (
-        Timestamp::from_millisecond(anchor_ms),
-        Timestamp::from_millisecond(from_ms.max(row.covered_ms)),
-    ) else {
+    let (Ok(anchor), Ok(from)) =
+        (Timestamp::from_millisecond(anchor_ms), Timestamp::from_millisecond(from_ms.max(row.covered_ms)))
+    else {
         return (None, false);
     };
     let next = Instants::new(task, anchor).next(from);

@@ -38,7 +38,8 @@ impl App {
                 let instants = Instants::new(task, anchor);
                 // The last instant before the question; one just after it when that is nearer.
                 let before = instants.latest(asked);
-                let after = instants.next(asked).filter(|after| at.is_some() && after.duration_since(asked) <= NEAR);
+                let after =
+                    instants.next(asked).filter(|after| at.is_some() && after.duration_since(asked) <= NEAR);
                 match (before, after) {
                     (Some(b), Some(a)) if a.duration_since(asked) < asked.duration_since(b) => Some(a),
                     (Some(b), _) => Some(b),
@@ -80,7 +81,9 @@ impl App {
             return format!("{id} is disabled: it has no due instants (lucid enable {id})");
         }
         match instant {
-            None => format!("{id} has no schedule that names an instant up to {about}: it runs when asked (lucid run {id})"),
+            None => format!(
+                "{id} has no schedule that names an instant up to {about}: it runs when asked (lucid run {id})"
+            ),
             Some(at) if at > now => format!("{at} has not come yet"),
             Some(at) => format!(
                 "no row covers {at}: the task was new, disabled or had another schedule then, so nothing was due"
@@ -144,7 +147,9 @@ fn ending(run: &Run) -> String {
 /// Only a lateness that a person would call late is worth a word.
 fn late(run: &Run) -> String {
     match (run.scheduled_ms, run.started_ms) {
-        (Some(due), Some(started)) if started - due >= 1_000 => format!(", {} s late", (started - due) / 1000),
+        (Some(due), Some(started)) if started - due >= 1_000 => {
+            format!(", {} s late", (started - due) / 1000)
+        }
         (_, _) => String::new(),
     }
 }

@@ -74,7 +74,9 @@ pub fn build(site: &Site, task: &Task, run: &Run, token: &str) -> Result<(Spec, 
     let shell = task.shell.clone().unwrap_or_else(|| site.default_shell.clone());
     let argv = match &task.kind {
         Kind::Command(command) => argv(command, &shell),
-        Kind::Action(name) => vec![site.exe.to_string_lossy().into_owned(), "action".to_owned(), name.clone()],
+        Kind::Action(name) => {
+            vec![site.exe.to_string_lossy().into_owned(), "action".to_owned(), name.clone()]
+        }
         Kind::Agent(agent) => {
             return Err(Blocked::Definition(format!("there is no agent profile `{}`", agent.profile)));
         }
@@ -129,10 +131,8 @@ fn environment(site: &Site, task: &Task, run: &Run) -> Result<BTreeMap<String, S
 }
 
 fn private(site: &Site, task: &Task, token: &str) -> Result<Private, Blocked> {
-    let mut private = Private {
-        env: vec![("LUCID_TOKEN".to_owned(), token.to_owned())],
-        masks: vec![token.to_owned()],
-    };
+    let mut private =
+        Private { env: vec![("LUCID_TOKEN".to_owned(), token.to_owned())], masks: vec![token.to_owned()] };
     for name in &task.secrets {
         let value = site.secrets.get(name).ok_or_else(|| Blocked::NoSecret(name.clone()))?;
         if value.len() < SECRET_MIN_BYTES {

@@ -46,7 +46,10 @@ pub enum Claim {
     Go(Run),
     Waits(Run),
     /// Waits for `holder`, which is to be stopped.
-    Replaces { run: Run, holder: Run },
+    Replaces {
+        run: Run,
+        holder: Run,
+    },
     /// A row says why nothing runs.
     Skipped(Run),
     /// The instant has its row already.
@@ -56,9 +59,13 @@ pub enum Claim {
     /// The file has changed since the request was made: ask again with the new definition.
     Stale,
     /// A manual run or retry found the key taken.
-    Taken { holder: Run },
+    Taken {
+        holder: Run,
+    },
     /// A manual run was refused: the task is paused or the daemon drains.
-    Refused { reason: &'static str },
+    Refused {
+        reason: &'static str,
+    },
 }
 
 /// Decides about `request` and writes the row.
@@ -75,7 +82,10 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     if standing.hash != task.hash {
         return Ok(Claim::Stale);
     }
-    if by_clock && let Some(at) = request.scheduled_ms && table::has_instant(tx, &task.id, at)? {
+    if by_clock
+        && let Some(at) = request.scheduled_ms
+        && table::has_instant(tx, &task.id, at)?
+    {
         return Ok(Claim::Covered);
     }
     let turned_away = if request.expired {
@@ -99,7 +109,14 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     if by_clock {
         give_up_lock_wait(tx, journal, request)?;
         if let Some(run) = table::drop_retry(tx, &task.id)? {
-            record(tx, journal, request, EventKind::RetryDropped, run, json!({"reason": "next instant due"}))?;
+            record(
+                tx,
+                journal,
+                request,
+                EventKind::RetryDropped,
+                run,
+                json!({"reason": "next instant due"}),
+            )?;
         }
     }
     match table::holder(tx, &task.flight_key())? {
@@ -176,7 +193,13 @@ fn skip(tx: &Tx<'_>, journal: &Journal, request: &Request, reason: &str) -> Resu
 ///
 /// # Errors
 /// Only what the database says.
-pub fn miss(tx: &Tx<'_>, journal: &Journal, request: &Request, to_ms: i64, count: i64) -> Result<(), RunError> {
+pub fn miss(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    request: &Request,
+    to_ms: i64,
+    count: i64,
+) -> Result<(), RunError> {
     let Some(from_ms) = request.scheduled_ms else { return Ok(()) };
     if table::has_instant(tx, &request.task.id, from_ms)? {
         return Ok(());
@@ -234,13 +257,7 @@ fn give_up_lock_wait(tx: &Tx<'_>, journal: &Journal, request: &Request) -> Resul
 }
 
 /// Turns a claimed run that never started into a skipped one.
-fn give_up(
-    tx: &Tx<'_>,
-    journal: &Journal,
-    mut run: Run,
-    reason: &str,
-    now_ms: i64,
-) -> Result<(), RunError> {
+fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i64) -> Result<(), RunError> {
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;
@@ -248,7 +265,8 @@ fn give_up(
     run.ended_ms = Some(now_ms);
     if table::update(tx, &run, from)? {
         table::drop_locks(tx, run.id)?;
-        let event = Event::new(EventKind::RunSkipped).task(&run.task).run(run.id).data(json!({"reason": reason}));
+        let event =
+            Event::new(EventKind::RunSkipped).task(&run.task).run(run.id).data(json!({"reason": reason}));
         journal.record(tx, now_ms, event)?;
     }
     Ok(())

@@ -85,10 +85,7 @@ impl Runs {
 
     #[must_use]
     pub fn gates(&self) -> Gates {
-        Gates {
-            max_parallel_runs: self.max_parallel_runs,
-            draining: self.draining.load(Ordering::Acquire),
-        }
+        Gates { max_parallel_runs: self.max_parallel_runs, draining: self.draining.load(Ordering::Acquire) }
     }
 
     /// Has somebody look at who waits.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::run::{Outcome, RunState, StopReason};
-use crate::model::task::{RetryWhen, Retries};
+use crate::model::task::{Retries, RetryWhen};
 use crate::platform::process::spec::{Cause, End, Exit};
 
 /// Reads a keeper's result.

@@ -97,10 +97,5 @@ impl Runs {
 }
 
 fn cancelled(reason: StopReason) -> Outcome {
-    Outcome {
-        state: RunState::Killed,
-        reason: Some(reason.name().to_owned()),
-        exit_code: None,
-        signal: None,
-    }
+    Outcome { state: RunState::Killed, reason: Some(reason.name().to_owned()), exit_code: None, signal: None }
 }

@@ -182,7 +182,11 @@ impl Runs {
 
     /// The keeper has ended: reads what it left and writes the end.
     pub(super) async fn settle(&self, id: crate::model::ids::RunId, task: Option<Arc<Task>>) {
-        let run = match self.store.read(move |conn| -> Result<_, RunError> { Ok(table::get(conn, id)?) }).await {
+        let run = match self
+            .store
+            .read(move |conn| -> Result<_, RunError> { Ok(table::get(conn, id)?) })
+            .await
+        {
             Ok(Some(run)) if run.state().is_live() => run,
             Ok(Some(_) | None) => return,
             Err(e) => {
@@ -357,13 +361,7 @@ struct End {
 }
 
 impl End {
-    fn new(
-        runs: &Runs,
-        run: Run,
-        task: Option<&Arc<Task>>,
-        outcome: Outcome,
-        exit: Option<&Exit>,
-    ) -> Self {
+    fn new(runs: &Runs, run: Run, task: Option<&Arc<Task>>, outcome: Outcome, exit: Option<&Exit>) -> Self {
         let retry_after = task.and_then(|task| outcome::retry_after(&outcome, &task.retries, run.attempt));
         let reruns = outcome.state == RunState::Lost
             && task.is_some_and(|task| match task.on_interrupt {
@@ -398,12 +396,7 @@ fn blocked(why: &str) -> Outcome {
 }
 
 fn not_spawned(why: &str) -> Outcome {
-    Outcome {
-        state: RunState::Failed,
-        reason: Some(format!("spawn: {why}")),
-        exit_code: None,
-        signal: None,
-    }
+    Outcome { state: RunState::Failed, reason: Some(format!("spawn: {why}")), exit_code: None, signal: None }
 }
 
 /// 256 random bits, as hex.

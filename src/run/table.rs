@@ -102,11 +102,9 @@ pub fn holder(conn: &Connection, flight_key: &str) -> rusqlite::Result<Option<Ru
 
 /// The run that waits behind the holder of `flight_key`.
 pub fn queued(conn: &Connection, flight_key: &str) -> rusqlite::Result<Option<Run>> {
-    conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM runs WHERE flight_key = ?1 AND waiting = 'overlap'"
-    ))?
-    .query_row([flight_key], read)
-    .optional()
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE flight_key = ?1 AND waiting = 'overlap'"))?
+        .query_row([flight_key], read)
+        .optional()
 }
 
 /// Whether the due instant already has its row.

@@ -71,7 +71,8 @@ impl<'a> Instants<'a> {
     /// The last instant at or before `at`.
     #[must_use]
     pub fn latest(&self, at: Timestamp) -> Option<Timestamp> {
-        let just_after = at.checked_sub(self.offset()).ok()?.checked_add(SignedDuration::from_nanos(1)).ok()?;
+        let just_after =
+            at.checked_sub(self.offset()).ok()?.checked_add(SignedDuration::from_nanos(1)).ok()?;
         self.task.schedule.previous(just_after, &self.context())?.at.checked_add(self.offset()).ok()
     }
 
@@ -98,7 +99,10 @@ pub fn plan(task: &Task, anchor: Timestamp, covered: Timestamp, now: Timestamp, 
     let fires = match task.catch_up {
         CatchUp::Skip => on_time(last, now, policy).into_iter().collect(),
         CatchUp::Latest => on_time(last, now, policy)
-            .or_else(|| within(last, now, task.catch_up_window).then_some(Fire { at: last, trigger: Trigger::CatchUp }))
+            .or_else(|| {
+                within(last, now, task.catch_up_window)
+                    .then_some(Fire { at: last, trigger: Trigger::CatchUp })
+            })
             .into_iter()
             .collect(),
         CatchUp::All => every(&instants, first, now, task.catch_up_window, policy),
@@ -115,7 +119,13 @@ fn within(at: Timestamp, now: Timestamp, window: Duration) -> bool {
 }
 
 /// The last `catch_up_max` instants that still lie within the window, oldest first.
-fn every(instants: &Instants<'_>, first: Timestamp, now: Timestamp, window: Duration, policy: Policy) -> Vec<Fire> {
+fn every(
+    instants: &Instants<'_>,
+    first: Timestamp,
+    now: Timestamp,
+    window: Duration,
+    policy: Policy,
+) -> Vec<Fire> {
     let mut fires = Vec::new();
     let mut at = instants.latest(now);
     while let Some(instant) = at {
@@ -126,14 +136,22 @@ fn every(instants: &Instants<'_>, first: Timestamp, now: Timestamp, window: Dura
             break;
         }
         fires.push(on_time(instant, now, policy).unwrap_or(Fire { at: instant, trigger: Trigger::CatchUp }));
-        at = instant.checked_sub(SignedDuration::from_nanos(1)).ok().and_then(|before| instants.latest(before));
+        at = instant
+            .checked_sub(SignedDuration::from_nanos(1))
+            .ok()
+            .and_then(|before| instants.latest(before));
     }
     fires.reverse();
     fires
 }
 
 /// Everything from `first` to just before the first that fires, or to `last` when none does.
-fn missed(instants: &Instants<'_>, first: Timestamp, last: Timestamp, fires_from: Option<Fire>) -> Option<Missed> {
+fn missed(
+    instants: &Instants<'_>,
+    first: Timestamp,
+    last: Timestamp,
+    fires_from: Option<Fire>,
+) -> Option<Missed> {
     let to = match fires_from {
         Some(fire) => {
             let before = fire.at.checked_sub(SignedDuration::from_nanos(1)).ok()?;

@@ -13,10 +13,10 @@ use crate::model::run::RunState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// A run of it is live.
-    Running,
     /// Its file has errors and no earlier version stands in: it never runs.
     Broken,
+    /// A run of it is under way.
+    Running,
     /// `enabled: false`
     Off,
     Paused,
@@ -50,6 +50,8 @@ pub struct Task {
     pub timezone: String,
     /// `null` when disabled, paused without an end, manual or spent.
     pub next_at: Option<Timestamp>,
+    /// The run that is under way, else the last one that ended; rows that merely say why nothing ran
+    /// do not count.
     pub last_run: Option<Run>,
     /// States of the last 14 runs, oldest first.
     #[schema(value_type = Vec<String>)]
