@@ -1,6 +1,8 @@
 //! The built-ins that `action:` names. Each runs as `lucid action NAME` under a keeper like any
 //! command, so that one that hangs is killed like anything else.
 
+use std::path::Path;
+
 use anyhow::{Context as _, bail};
 
 use crate::config::Config;
@@ -37,4 +39,12 @@ fn db_backup(config: &Config, clock: Clock) -> anyhow::Result<String> {
         made.sha256,
         deleted.len()
     ))
+}
+
+/// Opens a copy and checks all of it; writes nothing.
+///
+/// # Errors
+/// Says what is wrong with the copy.
+pub fn verify_backup(file: &Path, clock: Clock) -> anyhow::Result<backup::BackupInfo> {
+    Ok(backup::verify(file, clock.wall_ms())?)
 }
