@@ -72,9 +72,13 @@ mod tests {
         assert_eq!(named.len(), TABLE.len(), "a route stands twice in the table");
         let mut handled = BTreeSet::new();
         for (path, item) in crate::api::router::document().paths.paths {
-            for (method, operation) in
-                [("GET", item.get), ("POST", item.post), ("PATCH", item.patch), ("PUT", item.put), ("DELETE", item.delete)]
-            {
+            for (method, operation) in [
+                ("GET", item.get),
+                ("POST", item.post),
+                ("PATCH", item.patch),
+                ("PUT", item.put),
+                ("DELETE", item.delete),
+            ] {
                 if operation.is_some() {
                     handled.insert(format!("{method} {path}"));
                 }

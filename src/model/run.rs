@@ -92,10 +92,7 @@ impl RunState {
     }
 
     fn ends_a_started_run(self) -> bool {
-        matches!(
-            self,
-            Self::Ok | Self::Failed | Self::Timeout | Self::Killed | Self::Lost | Self::Blocked
-        )
+        matches!(self, Self::Ok | Self::Failed | Self::Timeout | Self::Killed | Self::Lost | Self::Blocked)
     }
 
     /// Ended in a way a person may have to look at.
@@ -301,8 +298,13 @@ mod tests {
                 .iter()
                 .filter_map(|&step| next(from, step).ok().map(|to| format!("{step:?} -> {}", to.name())))
                 .collect();
-            writeln!(table, "{:<11} {}", from.name(), if ways.is_empty() { "-".into() } else { ways.join(" | ") })
-                .expect("a String takes any text");
+            writeln!(
+                table,
+                "{:<11} {}",
+                from.name(),
+                if ways.is_empty() { "-".into() } else { ways.join(" | ") }
+            )
+            .expect("a String takes any text");
         }
         insta::assert_snapshot!(table, @r"
         claimed     Start -> running | NeverStarted -> not_started | Skip -> skipped | Finish(Failed) -> failed | Finish(Killed) -> killed | Finish(Blocked) -> blocked
