@@ -239,6 +239,10 @@ fn what_is_no_file_is_never_opened() {
         .collect();
     assert_eq!(folder.loose(), expected);
     assert!(folder.reload().is_empty());
+
+    // A task that turns into a FIFO is gone.
+    fs::rename(&fifo, folder.path("real.md")).unwrap();
+    assert_eq!(folder.reload().removed, [id("real")]);
 }
 
 #[test]
