@@ -2,13 +2,13 @@
 
 // Reading order is layering: a module uses only modules above it, and only those that its row in
 // ARCHITECTURE.md names. `tests/tidy.rs` holds this list and that table to each other.
+pub mod platform;
+pub mod model;
+pub mod store;
+pub mod config;
+pub mod journal;
+pub mod task;
+pub mod run;
+pub mod daemon;
 pub mod api;
 pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod journal;
-pub mod model;
-pub mod platform;
-pub mod run;
-pub mod store;
-pub mod task;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lucid::platform::process::output::Reader;
+use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{
     Cause, End, Exit, ForkError, Found, Keeper, Nursery, Private, Spec, Stdin, Stdout, append_stdin, boot_id,
     clear, close_stdin, examine, stop,
@@ -43,6 +44,7 @@ fn sh(id: &str, script: &str) -> Spec {
         log_max: 1_000_000,
         stdin: Stdin::Null,
         stdout: Stdout::Log,
+        cgroups: Cgroups::Auto,
     }
 }
 

@@ -38,8 +38,8 @@ pub(super) fn read(env: &[(OsString, OsString)]) -> Vec<Variable> {
         .iter()
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
-            let upper = name.to_uppercase();
-            let ours = upper.starts_with(PREFIX) && !LET_THROUGH.contains(&upper.as_str());
+            // Spelled in other letters, none of these is looked at by anybody: no setting may be without effect.
+            let ours = name.to_uppercase().starts_with(PREFIX) && !LET_THROUGH.contains(&name.as_str());
             ours.then(|| Variable { name, value: value.to_str().map(str::to_owned) })
         })
         .collect();
@@ -50,6 +50,11 @@ pub(super) fn read(env: &[(OsString, OsString)]) -> Vec<Variable> {
 /// The variable that sets `key`.
 pub(super) fn name_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_uppercase())
+}
+
+/// The key that an upper-case variable would set, had it a `-` nowhere.
+pub(super) fn key_of(variable: &str) -> String {
+    variable.strip_prefix(PREFIX).unwrap_or(variable).to_lowercase().replace("__", ".")
 }
 
 #[cfg(test)]
@@ -64,12 +69,19 @@ mod tests {
 
     #[test]
     fn only_ours_and_not_what_is_let_through() {
-        let env: Vec<(OsString, OsString)> =
-            ["PATH", "LUCID_ROOT", "lucid_log__level", "LUCID_TOKEN", "lucid_run_id", "LUCIDITY"]
-                .into_iter()
-                .map(|name| (name.into(), "x".into()))
-                .collect();
+        let env: Vec<(OsString, OsString)> = [
+            "PATH",
+            "LUCID_ROOT",
+            "lucid_log__level",
+            "LUCID_TOKEN",
+            "LUCID_RUN_ID",
+            "lucid_run_id",
+            "LUCIDITY",
+        ]
+        .into_iter()
+        .map(|name| (name.into(), "x".into()))
+        .collect();
         let names: Vec<String> = read(&env).into_iter().map(|variable| variable.name).collect();
-        assert_eq!(names, ["LUCID_ROOT", "lucid_log__level"]);
+        assert_eq!(names, ["LUCID_ROOT", "lucid_log__level", "lucid_run_id"]);
     }
 }

@@ -59,7 +59,7 @@ impl Layers {
             if let Some(Place::Line { line, .. }) = first.insert(entry.key.clone(), entry.place.clone()) {
                 let message = format!("`{}` is set again; line {line} has it already", entry.key);
                 self.problems.push(Problem { place: entry.place, message });
-            } else if self.sections.contains(&entry.key) {
+            } else if self.section(&entry.key) {
                 self.check_section(&entry);
             } else if let Some(index) = self.keys.iter().position(|known| known.key == entry.key) {
                 if matches!(entry.value, Value::Section) {
@@ -79,9 +79,9 @@ impl Layers {
             Value::Section | Value::Empty => {}
             Value::Text(_) | Value::List => {
                 let message = format!(
-                    "`{}` is a section of {}, not a value",
+                    "`{}` is a section and takes no value itself; {}",
                     entry.key,
-                    self.below(&entry.key).join(", ")
+                    self.offer(&entry.key)
                 );
                 self.problems.push(Problem { place: entry.value_place.clone(), message });
             }
@@ -115,7 +115,7 @@ impl Layers {
             let place = Place::Env(name.clone());
             let upper = name.to_uppercase();
             let Some(index) = names.iter().position(|known| *known == upper) else {
-                let message = self.unknown_variable(&upper, &names);
+                let message = self.unknown_variable(&upper);
                 self.problems.push(Problem { place, message });
                 continue;
             };
@@ -135,33 +135,50 @@ impl Layers {
         }
     }
 
-    fn unknown_variable(&self, upper: &str, names: &[String]) -> String {
-        if let Some(section) = self.sections.iter().find(|section| environment::name_of(section) == upper) {
-            let keys: Vec<String> = self.below(section).into_iter().map(environment::name_of).collect();
-            return format!("is a section; its settings are {}", keys.join(", "));
+    fn unknown_variable(&self, upper: &str) -> String {
+        let key = environment::key_of(upper);
+        if self.section(&key) {
+            let names: Vec<String> = self.below(&key).into_iter().map(environment::name_of).collect();
+            return format!("is a section; its settings are {}", names.join(", "));
         }
-        let all = names.iter().map(String::as_str).chain(environment::LET_THROUGH);
-        match nearest(upper, all) {
+        let near = self.meant(&key).map(environment::name_of);
+        let near = near.or_else(|| nearest(upper, environment::LET_THROUGH).map(str::to_owned));
+        match near {
             Some(near) => format!("no such setting, did you mean {near}?"),
-            None => "no such setting; `config/lucid.yaml` has them all, `__` goes one level down".to_owned(),
+            None => "no such setting; `lucid config --effective` lists them, `.` is written `__`".to_owned(),
         }
     }
 
     /// What to write in place of a key that nobody knows.
     fn advice(&self, key: &str) -> String {
-        let all = self.keys.iter().map(|known| &known.key).chain(&self.sections).map(String::as_str);
-        if let Some(near) = nearest(key, all) {
-            return format!(", did you mean `{near}`?");
+        match (self.meant(key), key.split_once('.')) {
+            (Some(near), _) => format!(", did you mean `{near}`?"),
+            (None, Some((section, _))) => format!("; {}", self.offer(section)),
+            (None, None) => format!("; sections are {}", self.sections.join(", ")),
         }
-        let last = key.rsplit('.').next().unwrap_or(key);
-        let ends = |known: &&Known| known.key.rsplit('.').next() == Some(last);
-        if let Some(elsewhere) = self.keys.iter().find(ends) {
-            return format!(", did you mean `{}`?", elsewhere.key);
-        }
-        match key.split_once('.') {
-            Some((section, _)) => format!("; {section} has {}", self.below(section).join(", ")),
-            None => format!("; sections are {}", self.sections.join(", ")),
-        }
+    }
+
+    /// The key or section nearest to `key`: below its section first, then anywhere under its last name.
+    fn meant(&self, key: &str) -> Option<&str> {
+        let all = || self.keys.iter().map(|known| &known.key).chain(&self.sections).map(String::as_str);
+        let bears = |last: &str| all().find(|name| name.rsplit('.').next() == Some(last));
+        let Some((section, last)) = key.rsplit_once('.').filter(|(section, _)| self.section(section)) else {
+            return bears(key).or_else(|| nearest(key, all()));
+        };
+        let below = self.below(section);
+        let names = || below.iter().map(|name| &name[section.len() + 1..]);
+        let near = nearest(last, names()).and_then(|near| names().position(|name| name == near));
+        near.map(|index| below[index]).or_else(|| bears(last))
+    }
+
+    fn section(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section == name)
+    }
+
+    /// The names below a section, in words.
+    fn offer(&self, section: &str) -> String {
+        let names: Vec<&str> = self.below(section).iter().map(|key| &key[section.len() + 1..]).collect();
+        format!("below it are {}", names.join(", "))
     }
 
     fn below(&self, section: &str) -> Vec<&str> {

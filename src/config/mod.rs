@@ -102,3 +102,6 @@ fn assemble(
     config.settings = reader.finish()?;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,18 +129,14 @@ impl<'a> Reader<'a> {
     pub fn zone(&mut self, key: &'static str) -> Zone {
         let auto = self.sources.default_zone();
         let zone = self.parsed(key, |text| {
-            let name = if text.eq_ignore_ascii_case(AUTO) { auto } else { text };
-            Zone::parse(name)
-                .map(|zone| (name.to_owned(), zone))
-                .map_err(|error| format!("{error}; {}", error.help))
-        });
-        match zone {
-            Some((name, zone)) => {
-                self.values.insert(key, name);
-                zone
+            if text.eq_ignore_ascii_case(AUTO) {
+                return Ok(auto);
             }
-            None => Zone::UTC,
-        }
+            Zone::parse(text).map_err(|error| format!("{error}; {}", error.help))
+        });
+        let zone = zone.unwrap_or(Zone::UTC);
+        self.values.insert(key, zone.name().to_owned());
+        zone
     }
 
     /// A path, made absolute from `base` on; `~/` is the home folder.

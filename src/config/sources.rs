@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::problem::{ConfigErrors, Place};
+use crate::model::schedule::Zone;
 
 /// Where a file of ours can lie below the current folder, in the order they are tried.
 const LOCAL_FILES: [&str; 2] = ["config/lucid.yaml", "lucid.yaml"];
@@ -13,7 +14,6 @@ const SYSTEM_FILE: &str = "/etc/lucid/lucid.yaml";
 const SYSTEM_STATE_DIR: &str = "/var/lib/lucid";
 const SYSTEM_SOCKET: &str = "/run/lucid/lucid.sock";
 const SOCKET_NAME: &str = "lucid.sock";
-const ZONE_WITHOUT_A_MACHINE_ZONE: &str = "UTC";
 
 /// Everything outside the file that has a say.
 #[derive(Debug, Clone)]
@@ -115,9 +115,9 @@ impl Sources {
         }
     }
 
-    /// What `timezone: auto` means.
-    pub(super) fn default_zone(&self) -> &str {
-        self.machine_zone.as_deref().unwrap_or(ZONE_WITHOUT_A_MACHINE_ZONE)
+    /// What `timezone: auto` means: a machine whose zone has no name, or none that is known, is in UTC.
+    pub(super) fn default_zone(&self) -> Zone {
+        self.machine_zone.as_deref().and_then(|name| Zone::parse(name).ok()).unwrap_or(Zone::UTC)
     }
 
     fn user_file(&self) -> Option<PathBuf> {

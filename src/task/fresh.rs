@@ -126,6 +126,7 @@ pub fn merge(
             expires_ms: None,
             diagnostics,
             text_says_disabled: false,
+            expired: false,
         };
     }
     let definition = before.and_then(|entry| entry.definition.clone());
@@ -137,6 +138,7 @@ pub fn merge(
         expires_ms: None,
         diagnostics,
         text_says_disabled: says_disabled,
+        expired: before.is_some_and(|entry| entry.expired),
         definition,
     }
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod codes;
 mod contradict;
 pub mod diagnose;
+pub mod due;
 pub mod edit;
 mod fields;
 mod fresh;
@@ -20,6 +21,9 @@ pub mod registry;
 mod scalars;
 mod scan;
 mod shapes;
+pub mod table;
+#[cfg(test)]
+pub mod testing;
 pub mod watch;
 mod yaml;
 

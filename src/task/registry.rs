@@ -40,7 +40,7 @@ const SCHEDULES_MAX: usize = 4096;
 /// One task of the folder, good or not.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The last good version; `None` when there was none, or it is too old.
+    /// The last good version; `None` when there was none.
     pub definition: Option<Arc<Task>>,
     /// As shown to people.
     pub file: PathBuf,
@@ -55,13 +55,15 @@ pub struct Entry {
     pub enabled: bool,
     /// The file cannot be read as a task, but its text says `enabled: false`.
     pub text_says_disabled: bool,
+    /// The file has been broken for so long that its definition only says which instants are skipped.
+    pub expired: bool,
 }
 
 impl Entry {
     /// The definition to run by a schedule: good or stale, and switched on.
     #[must_use]
     pub fn runnable(&self) -> Option<&Arc<Task>> {
-        self.definition.as_ref().filter(|_| self.enabled)
+        self.definition.as_ref().filter(|_| self.enabled && !self.expired)
     }
 
     /// The file as it stands now is no task that could run.
@@ -87,9 +89,15 @@ impl Snapshot {
         self.entries.get(id)
     }
 
-    /// Every task by its id.
+    /// Every task, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
         self.entries.iter()
+    }
+
+    /// The definition of `id` that counts, switched on or not.
+    #[must_use]
+    pub fn definition(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.entries.get(id)?.definition.clone()
     }
 
     /// Everything that is to be said, in the order of the files.
@@ -301,7 +309,7 @@ impl Registry {
                     task.schedule = self.shared(&task.schedule);
                 }
                 let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
-                let since = next.stale_since.filter(|_| next.definition.is_some());
+                let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
                 next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
                 note(&id, before, &next, change);
                 entries.insert(id, Arc::new(next));
@@ -352,14 +360,7 @@ impl Registry {
     fn expire(&self, entries: &mut BTreeMap<TaskId, Arc<Entry>>, now_ms: i64, change: &mut Change) {
         for (id, entry) in entries.iter_mut() {
             if entry.expires_ms.is_some_and(|at| at <= now_ms) {
-                let given_up = Entry {
-                    definition: None,
-                    hash: String::new(),
-                    enabled: false,
-                    expires_ms: None,
-                    ..(**entry).clone()
-                };
-                *entry = Arc::new(given_up);
+                *entry = Arc::new(Entry { expired: true, expires_ms: None, ..(**entry).clone() });
                 change.expired.push(id.clone());
             }
         }

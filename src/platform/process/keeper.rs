@@ -17,7 +17,7 @@ use super::gate::GO;
 use super::lines::Lines;
 use super::log::Log;
 use super::pump::Pump;
-use super::spec::{Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
+use super::spec::{Cgroups, Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
 use super::supervise::{Supervisor, Verdict};
 use super::{sys, tree, watch};
 use crate::platform::clock::Clock;
@@ -120,8 +120,12 @@ impl Nest {
     fn run(self, dir: &Path, private: Private) -> io::Result<()> {
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
-        let cgroup =
-            Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()));
+        let cgroup = match self.spec.cgroups {
+            Cgroups::Auto => {
+                Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()))
+            }
+            Cgroups::Off => None,
+        };
         let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
         write_started(&dir.join(name::STARTED), &started)?;
