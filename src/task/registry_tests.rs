@@ -235,7 +235,7 @@ fn what_is_no_file_is_never_opened() {
     symlink(".", folder.path("loop")).unwrap();
     let start = Clock::system().boot();
     folder.reload();
-    assert!((Clock::system().boot() - start) < Duration::from_secs(2));
+    assert!(Clock::system().boot() - start < Duration::from_secs(2));
     assert_eq!(folder.ids(), ["link", "real"]);
     let expected: Vec<String> = ["dangling", "name", "pipe", "sock", "zero"]
         .iter()
@@ -386,12 +386,12 @@ fn ten_thousand_files() {
     let mut registry = Registry::new(dir.path().to_owned(), rules());
     let start = Clock::system().boot();
     let change = registry.reload(wall_ms() + 10_000);
-    let first = (Clock::system().boot() - start);
+    let first = Clock::system().boot() - start;
     assert_eq!(change.added.len(), 10_000);
     drop(change);
     let start = Clock::system().boot();
     assert!(registry.reload(wall_ms() + 10_000).is_empty());
-    let again = (Clock::system().boot() - start);
+    let again = Clock::system().boot() - start;
     println!("a task is {} bytes flat", size_of::<crate::model::task::Task>());
     println!("first {first:?}, again {again:?}, {} kB more resident", resident() - before_kb);
     assert!(first < Duration::from_secs(3) && again < Duration::from_secs(1));
