@@ -110,12 +110,10 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     const PLAIN: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut forms = vec![secret.to_vec()];
-    if let Ok(text) = std::str::from_utf8(secret) {
-        if let Ok(quoted) = serde_json::to_string(text) {
-            let inner = quoted[1..quoted.len() - 1].to_owned();
-            forms.push(inner.replace('/', "\\/").into_bytes());
-            forms.push(inner.into_bytes());
-        }
+    if let Ok(quoted) = serde_json::to_string(&String::from_utf8_lossy(secret)) {
+        let inner = quoted[1..quoted.len() - 1].to_owned();
+        forms.push(inner.replace('/', "\\/").into_bytes());
+        forms.push(inner.into_bytes());
     }
     for digits in [LOWER, UPPER] {
         forms.push(secret.iter().flat_map(|b| hex(*b, digits)).collect());
