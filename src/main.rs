@@ -8,5 +8,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == process::NURSERY_COMMAND) {
         return process::nursery_main();
     }
-    ExitCode::SUCCESS
+    lucid::cli::main()
 }

@@ -1,1 +1,110 @@
-//! cli
+//! The command line: one file a command, each with its arguments, what it asks and how the answer looks.
+//!
+//! Commands speak to the daemon over its socket with the wire types and start no runtime; those that need
+//! no daemon read files. Renderers are pure functions, tested with hostile names and without a terminal.
+
+mod action;
+mod api;
+mod args;
+mod backup;
+mod check;
+mod completions;
+mod config;
+mod context;
+mod drain;
+mod enable;
+mod explain;
+mod failure;
+mod files;
+mod follow;
+mod grid;
+mod instant;
+mod kill;
+mod logs;
+mod look;
+mod man;
+mod next;
+mod offline;
+mod pause;
+mod problems;
+mod reload;
+mod retry;
+mod run;
+mod runs;
+mod serve;
+mod status;
+mod stop;
+mod task;
+mod tasks;
+mod why;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::{Exit, Failure};
+use look::Tone;
+
+/// Runs the command that the arguments name and gives the exit code of the contract.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Prints help and usage errors by itself, with 0 and 2.
+    let cli = Cli::parse();
+    let context = Context::new(cli.globals);
+    let exit = match dispatch(&context, &cli.command) {
+        Ok(exit) => exit,
+        Err(failure) if failure.is_broken_pipe() => Exit::Done,
+        Err(failure) => {
+            tell(&context, &failure);
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => serve::run(context, args),
+        Command::Status => status::run(context),
+        Command::Problems => problems::run(context),
+        Command::Tasks(args) => tasks::run(context, args),
+        Command::Task(args) => task::run(context, args),
+        Command::Next(args) => next::run(context, args),
+        Command::Why(args) => why::run(context, args),
+        Command::Check(args) => offline::check(context, args),
+        Command::Explain(args) => offline::explain(context, args),
+        Command::Run(args) => run::run(context, args),
+        Command::Kill(args) => kill::run(context, args),
+        Command::Retry(args) => retry::run(context, args),
+        Command::Runs(args) => runs::run(context, args),
+        Command::Logs(args) => logs::run(context, args),
+        Command::Enable(args) => enable::run(context, args, enable::Wanted::Enabled),
+        Command::Disable(args) => enable::run(context, args, enable::Wanted::Disabled),
+        Command::Pause(args) => pause::run(context, args),
+        Command::Resume(args) => pause::resume(context, args),
+        Command::Reload => reload::run(context),
+        Command::Drain => drain::run(context, drain::Wanted::Drain),
+        Command::Undrain => drain::run(context, drain::Wanted::Undrain),
+        Command::Stop(args) => stop::run(context, args),
+        Command::Config(args) => config::run(context, args),
+        Command::Api(args) => api::run(context, args),
+        Command::Action(args) => action::run(context, args),
+        Command::Backup(args) => backup::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Man(args) => man::run(context, args),
+    }
+}
+
+/// Two lines on standard error: what went wrong, what to do.
+fn tell(context: &Context, failure: &Failure) {
+    let look = context.error_look();
+    let mut text = format!("{} {failure}\n", look.paint(Tone::Bad, "error:"));
+    if let Some(help) = failure.help() {
+        text.push_str(&format!("{} {}\n", look.paint(Tone::Live, " help:"), look::clean(&help)));
+    }
+    // With nobody to tell, the exit code still says it.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,1 +1,107 @@
-//! config
+//! The daemon's settings: found, read, checked, and each with its origin.
+//!
+//! Three layers make a value: the embedded default (`config/lucid.yaml` of the repository, word for
+//! word), the file that was found, the environment. The embedded file *is* the list of keys; `typed`
+//! gives each its type and bounds. A key or a `LUCID_*` variable that is not in that list is refused,
+//! and all problems are reported at once. No key holds a secret: `secrets.file` names where they are.
+//!
+//! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
+
+mod environment;
+mod file;
+mod layers;
+mod problem;
+mod reader;
+mod sources;
+mod suggest;
+mod typed;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use problem::{ConfigErrors, Place, Problem};
+pub use sources::Sources;
+pub use suggest::nearest;
+pub use typed::{
+    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Retention, Scheduler,
+    Secrets, SecretsFile,
+};
+
+use file::Entry;
+use layers::Layers;
+use reader::Reader;
+use sources::Placement;
+
+/// The file of the repository: every key, its default, one comment.
+pub const EMBEDDED: &str = include_str!("../../config/lucid.yaml");
+
+/// A key, what it is set to, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Dotted path, `scheduler.tick`.
+    pub key: String,
+    /// As it takes effect: paths absolute, `auto` resolved.
+    pub value: String,
+    pub source: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File { path: PathBuf, line: u64 },
+    Env { name: String },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Env { name } => write!(f, "env {name}"),
+        }
+    }
+}
+
+/// Finds the config and reads it.
+///
+/// # Errors
+/// [`ConfigErrors::NotFound`] when there is no file in any of the usual places, else
+/// [`ConfigErrors::Refused`] with everything that is wrong.
+pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
+    let file = sources.find()?;
+    let shown = sources.shown(&file);
+    let text = file::read(&file).map_err(|why| ConfigErrors::one(Place::Path(shown.clone()), why))?;
+    let (entries, problems) = file::parse(&text, &shown);
+    assemble(sources, Some(file), entries, problems)
+}
+
+/// The embedded defaults and the environment, for commands that do without a file; relative paths
+/// start at the current folder.
+///
+/// # Errors
+/// [`ConfigErrors::Refused`] when the environment names a key that does not exist or a bad value.
+pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
+    assemble(sources, None, Vec::new(), Vec::new())
+}
+
+fn assemble(
+    sources: &Sources,
+    file: Option<PathBuf>,
+    entries: Vec<Entry>,
+    problems: Vec<Problem>,
+) -> Result<Config, ConfigErrors> {
+    let placement = file.as_ref().map_or(Placement::Anywhere, |file| sources.placement(file));
+    let folder = file.as_deref().and_then(Path::parent).unwrap_or(&sources.cwd).to_owned();
+    let mut layers = Layers::embedded(|key| sources.placed_default(key, placement));
+    layers.problems.extend(problems);
+    layers.add_file(entries);
+    layers.add_environment(environment::read(&sources.env));
+    let mut reader = Reader::new(layers, sources, placement);
+    let mut config = typed::build(&mut reader, &folder, file);
+    config.settings = reader.finish()?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,35 @@
-//! daemon
+//! The composition: everything below, put to work together. Decides nothing that a layer below could.
+
+pub mod actions;
+pub mod answers;
+mod app;
+pub mod boot;
+mod claims;
+mod copy;
+mod follow;
+mod housekeeping;
+pub mod problems;
+mod refused;
+mod reload;
+pub mod ring;
+pub mod service;
+mod shutdown;
+pub mod signals;
+mod startup;
+mod tick;
+pub mod tokens;
+mod verbs;
+pub mod view;
+pub mod why;
+
+pub use actions::ACTIONS;
+pub use app::{App, Leave};
+pub use boot::{BootError, Daemon, Surroundings, boot, rules};
+pub use refused::{Refused, RefusedKind};
+pub use reload::{ReloadError, anchor_text};
+pub use verbs::{ManualRun, PauseFor};
+pub use view::{StatusView, TaskView};
+pub use why::Why;
+
+/// The socket that takes run tokens and nothing else, in the state directory.
+pub const WORKER_SOCKET: &str = "worker.sock";

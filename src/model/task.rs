@@ -52,7 +52,10 @@ pub struct Task {
     pub preflight: Option<Command>,
     pub alerts: Alerts,
     pub grants: Vec<String>,
-    /// Text after the front-matter: documentation of a command, prompt of an agent.
+    /// Why its runs end `blocked` instead of starting: what it names does not exist (yet).
+    pub blocked_by: Option<String>,
+    /// Text after the front-matter: prompt of an agent, documentation of anything else, where a
+    /// long one is left out.
     pub body: String,
     /// The file, relative to the folder that holds the tasks folder when it lies below it.
     pub file: PathBuf,

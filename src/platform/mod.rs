@@ -1,5 +1,6 @@
 //! The world outside: clock, files, processes. No word of lucid's own subject is spoken here.
 
+pub mod client;
 pub mod clock;
 pub mod files;
 pub mod process;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{Cause, End, Private, Spec, stop};
 
 use crate::world::*;
@@ -49,13 +50,14 @@ async fn escapees_die(reach: Reach) {
     for (id, script, count) in ESCAPEES {
         let marker = world.marker(id);
         let mut spec = Spec { timeout_ms: 700, ..sh(id, script) };
+        spec.cgroups = match reach {
+            Reach::CgroupAndTree => Cgroups::Auto,
+            Reach::TreeOnly => Cgroups::Off,
+        };
         spec.cookie = cookie(&format!("{id}-{reach:?}"));
         spec.env.push(("M".to_owned(), marker.display().to_string()));
         let begun = Instant::now();
         let keeper = world.start(id, &spec, &Private::default()).await;
-        if reach == Reach::TreeOnly {
-            forget_cgroup(&world.dir(id)).await;
-        }
         let pids = pids_in(&marker, count).await;
         let exit = world.end_of(id, &keeper).await;
         let limit = Duration::from_millis(spec.timeout_ms + spec.kill_grace_ms) + KILL_SLACK;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lucid::platform::process::output::Reader;
-use lucid::platform::process::{End, Private, Spec, Stdin, Stdout, append_stdin, close_stdin};
+use lucid::platform::process::{End, Private, Spec, Stdin, Stdout, append_stdin, close_stdin, stop};
 
 use crate::world::*;
 
@@ -132,4 +132,38 @@ async fn live_input_is_followed_until_it_is_closed() {
     close_stdin(&world.dir("live")).unwrap();
     assert_eq!(world.end_of("live", &keeper).await.end, End::Code(0));
     assert_eq!(world.log("live"), "got early\ngot two\ngot three\neof\n");
+}
+
+/// Most memory that a process ever had, in kB.
+fn peak_kb(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn one_line_of_100_mb_stays_flat_in_memory() {
+    const PEAK_MAX_KB: u64 = 16 * 1024;
+    let world = world();
+    let script = "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 60";
+    let private = Private { env: Vec::new(), masks: vec!["xxxxxxxxxxxxxxxy".to_owned()] };
+    for (id, stdout, file) in
+        [("wide1", Stdout::Log, "output.log"), ("wide2", Stdout::Lines { max_bytes: 10_000 }, "events.jsonl")]
+    {
+        let keeper = world.start(id, &Spec { log_max: 10_000, stdout, ..sh(id, script) }, &private).await;
+        let deadline = Instant::now() + PATIENCE;
+        let ends =
+            |name: &str| std::fs::read(world.dir(id).join(name)).is_ok_and(|all| all.ends_with(b"end\n"));
+        while !ends(file) && !Reader::open(&world.dir(id)).unwrap().tail(1).unwrap().bytes.ends_with(b"end\n")
+        {
+            assert!(Instant::now() < deadline, "{id}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let peak = peak_kb(keeper.pid);
+        assert!(peak < PEAK_MAX_KB, "{id}: {peak} kB");
+        stop(&world.dir(id), "enough", None).unwrap();
+        world.end_of(id, &keeper).await;
+    }
+    let events = std::fs::read_to_string(world.dir("wide2").join("events.jsonl")).unwrap();
+    assert!(events.starts_with("{\"") && events.contains("\"line_cut\"") && events.ends_with("\nend\n"));
 }

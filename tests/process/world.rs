@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{
     Exit, Found, Keeper, Nursery, Private, Spec, Stdin, Stdout, boot_id, examine,
 };
@@ -41,6 +42,7 @@ pub fn sh(id: &str, script: &str) -> Spec {
         log_max: 1_000_000,
         stdin: Stdin::Null,
         stdout: Stdout::Log,
+        cgroups: Cgroups::Auto,
     }
 }
 
@@ -130,19 +132,6 @@ pub async fn cgroup_goes(dir: &Path) {
     while cgroup.as_ref().is_some_and(|cgroup| cgroup.exists()) {
         assert!(Instant::now() < deadline, "{cgroup:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Moves everything out of the run's cgroup: from then on only the tree is left to the keeper.
-pub async fn forget_cgroup(dir: &Path) {
-    let Some(cgroup) = cgroup_of(dir).await else { return };
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let parent = cgroup.parent().unwrap().join("cgroup.procs");
-    for _ in 0..100 {
-        let procs = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs.lines() {
-            let _ = std::fs::write(&parent, pid);
-        }
     }
 }
 

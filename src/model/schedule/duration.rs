@@ -116,16 +116,46 @@ fn unit_help(amount: &str, unit: &str, after: &str) -> String {
         return fraction_help(after).to_owned();
     }
     let spelled = if unit.is_empty() { after.trim() } else { unit };
-    let short = match spelled.to_lowercase().as_str() {
-        "ms" | "msec" | "millis" | "milliseconds" => "ms",
-        "s" | "sec" | "secs" | "second" | "seconds" => "s",
-        "m" | "min" | "mins" | "minute" | "minutes" => "m",
-        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
-        "d" | "day" | "days" => "d",
-        "w" | "week" | "weeks" => "w",
-        _ => return HELP.to_owned(),
+    match short_unit(spelled) {
+        Some(short) => format!("write `{amount}{short}`"),
+        None => HELP.to_owned(),
+    }
+}
+
+fn short_unit(spelled: &str) -> Option<&'static str> {
+    match spelled.to_lowercase().as_str() {
+        "ms" | "msec" | "millis" | "milliseconds" => Some("ms"),
+        "s" | "sec" | "secs" | "second" | "seconds" => Some("s"),
+        "m" | "min" | "mins" | "minute" | "minutes" => Some("m"),
+        "h" | "hr" | "hrs" | "hour" | "hours" => Some("h"),
+        "d" | "day" | "days" => Some("d"),
+        "w" | "week" | "weeks" => Some("w"),
+        _ => None,
+    }
+}
+
+/// `5 minutes` as it should be written: `5m`.
+pub(super) fn reword(text: &str) -> Option<String> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (amount, unit) = text.split_at(digits);
+    let short = format!("{amount}{}", short_unit(unit.trim())?);
+    parse_duration(&short).ok().map(|_| short)
+}
+
+/// A length as it is said: `30 minutes`; as written where it has more than one unit.
+pub(super) fn spoken(short: &str) -> String {
+    let digits = short.len() - short.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (amount, unit) = short.split_at(digits);
+    let name = match unit {
+        "" | "s" => "second",
+        "m" => "minute",
+        "h" => "hour",
+        "d" => "day",
+        "w" => "week",
+        _ => return short.to_owned(),
     };
-    format!("write `{amount}{short}`")
+    if amount == "1" { format!("1 {name}") } else { format!("{amount} {name}s") }
 }
 
 /// `P[nW][nD][T[nH][nM][nS]]`, in milliseconds.

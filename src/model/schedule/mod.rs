@@ -14,12 +14,22 @@ mod count;
 mod cron;
 mod describe;
 mod duration;
+mod every;
+mod field;
 mod next;
+mod once;
 mod parse;
 mod preview;
+mod readings;
 mod size;
 mod zone;
 
+#[cfg(test)]
+mod grammar;
+#[cfg(test)]
+mod laws;
+
+pub use count::WALK_MAX as COUNT_WALK_MAX;
 pub use duration::{DURATION_MAX_DAYS, DurationError, format_duration, parse_duration};
 pub use preview::{Preview, preview};
 pub use size::{SizeError, format_size, parse_size};
@@ -49,7 +59,7 @@ struct Item {
 #[derive(Debug)]
 enum Rule {
     /// A cron expression, or what was short for one.
-    Cron(cron::Pattern),
+    Cron(Box<cron::Pattern>),
     /// Every so many seconds of elapsed time, counted from the anchor.
     Elapsed { secs: i64 },
     /// A time of day on every n-th day, counted from the anchor's date.
@@ -253,7 +263,7 @@ impl Schedule {
     /// How many instants are due in `(after, up_to]`.
     ///
     /// Counted, not walked: a day costs the same whether it holds one instant or 86,400. Exact for
-    /// one item; for a list exact up to [`count::WALK_MAX`] instants, and beyond that an instant
+    /// one item; for a list exact up to [`COUNT_WALK_MAX`] instants, and beyond that an instant
     /// that two items share counts twice.
     #[must_use]
     pub fn count_between(&self, after: Timestamp, up_to: Timestamp, ctx: &Context) -> u64 {

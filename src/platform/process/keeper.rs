@@ -18,7 +18,7 @@ use super::gate::GO;
 use super::lines::Lines;
 use super::log::Log;
 use super::pump::Pump;
-use super::spec::{Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
+use super::spec::{Cgroups, Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
 use super::supervise::{Supervisor, Verdict};
 use super::{sys, tree, watch};
 use crate::platform::clock::Clock;
@@ -128,7 +128,11 @@ impl Nest {
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
         let mark = format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id());
-        let cgroup = cgroups.and_then(|home| Cgroup::create(home, &mark));
+        let home = match self.spec.cgroups {
+            Cgroups::Auto => cgroups,
+            Cgroups::Off => None,
+        };
+        let cgroup = home.and_then(|home| Cgroup::create(home, &mark));
         let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
         write_started(&dir.join(name::STARTED), &started)?;

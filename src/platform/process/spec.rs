@@ -56,6 +56,18 @@ pub struct Spec {
     pub log_max: u64,
     pub stdin: Stdin,
     pub stdout: Stdout,
+    #[serde(default)]
+    pub cgroups: Cgroups,
+}
+
+/// Whether the command gets a cgroup of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cgroups {
+    /// Where a tree is found that the keeper may write to.
+    #[default]
+    Auto,
+    Off,
 }
 
 /// Where the command's standard input comes from.
@@ -259,6 +271,7 @@ mod tests {
             log_max: 4,
             stdin: Stdin::Text("ü\n".into()),
             stdout: Stdout::Lines { max_bytes: 5 },
+            cgroups: Cgroups::Auto,
         };
         spec.write(&dir.path().join("8132")).unwrap();
         assert_eq!(Spec::read(&dir.path().join("8132")).unwrap(), spec);

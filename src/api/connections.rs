@@ -1,0 +1,450 @@
+//! Who is connected: how many, which of them idle, which are streams, and which have stopped reading.
+//!
+//! It decides and counts; the sockets themselves belong to `listener`. A connection is closed by
+//! cancelling one of its two tokens: `finish` lets the answer under way end, `kill` does not.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::NEW_SPARED_FOR;
+
+/// How many of each kind may be open.
+#[derive(Debug, Clone, Copy)]
+pub struct Caps {
+    pub requests: usize,
+    pub reserve: usize,
+    pub streams: usize,
+}
+
+/// All connections of one listener.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug)]
+struct Table {
+    caps: Caps,
+    born: Instant,
+    next_id: u64,
+    open: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    doing: Doing,
+    finish: CancellationToken,
+    kill: CancellationToken,
+    pulse: Arc<Pulse>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Has not sent its first request.
+    New {
+        since: Instant,
+    },
+    Idle {
+        since: Instant,
+    },
+    Request,
+    Stream,
+    /// Was let in above the cap.
+    Reserve,
+}
+
+/// How many are open of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub requests: usize,
+    pub reserve: usize,
+    pub streams: usize,
+    /// Evicted ones that are not gone yet; they take no place.
+    pub leaving: usize,
+}
+
+/// What becomes of a new connection.
+#[derive(Debug)]
+pub enum Admission {
+    Served(Connection),
+    /// Gets `/healthz` or 503, then is closed.
+    Reserve(Connection),
+    /// Not even that: the socket is closed without a word.
+    Refused,
+}
+
+/// There are as many streams as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many open streams")]
+pub struct StreamsFull;
+
+impl Connections {
+    #[must_use]
+    pub fn new(caps: Caps) -> Self {
+        let table = Table { caps, born: Instant::now(), next_id: 0, open: HashMap::new() };
+        Self { table: Arc::new(Mutex::new(table)) }
+    }
+
+    /// Finds a place for a new connection; the one that has idled longest makes room.
+    #[must_use]
+    pub fn admit(&self) -> Admission {
+        let mut table = self.lock();
+        let counts = table.counts();
+        if counts.requests < table.caps.requests || table.evict_idle() {
+            return Admission::Served(self.enter(&mut table, Doing::New { since: Instant::now() }));
+        }
+        if counts.reserve < table.caps.reserve {
+            return Admission::Reserve(self.enter(&mut table, Doing::Reserve));
+        }
+        Admission::Refused
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.lock().counts()
+    }
+
+    /// Closes every socket that has used up `patience`. Returns how many those were.
+    pub fn kill_hung(&self, patience: Patience) -> usize {
+        let table = self.lock();
+        let hung = table.open.values().filter(|entry| entry.pulse.is_hung(patience));
+        hung.inspect(|entry| entry.kill.cancel()).count()
+    }
+
+    pub fn finish_all(&self) {
+        for entry in self.lock().open.values() {
+            entry.finish.cancel();
+        }
+    }
+
+    pub fn kill_all(&self) {
+        for entry in self.lock().open.values() {
+            entry.kill.cancel();
+        }
+    }
+
+    fn enter(&self, table: &mut Table, doing: Doing) -> Connection {
+        let id = table.next_id;
+        table.next_id += 1;
+        let pulse = Arc::new(Pulse::new(table.born));
+        let finish = CancellationToken::new();
+        let kill = CancellationToken::new();
+        let entry = Entry { doing, finish: finish.clone(), kill: kill.clone(), pulse: pulse.clone() };
+        table.open.insert(id, entry);
+        Connection(Arc::new(Seat { id, connections: self.clone(), finish, kill, pulse }))
+    }
+
+    // A panic while counting leaves the counts usable: every change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for entry in self.open.values() {
+            match entry.doing {
+                Doing::New { .. } | Doing::Idle { .. } if entry.finish.is_cancelled() => counts.leaving += 1,
+                Doing::New { .. } | Doing::Idle { .. } | Doing::Request => counts.requests += 1,
+                Doing::Stream => counts.streams += 1,
+                Doing::Reserve => counts.reserve += 1,
+            }
+        }
+        counts
+    }
+
+    fn evict_idle(&self) -> bool {
+        // Without this bound a flood of connections would pile up on the way out.
+        if self.counts().leaving >= self.caps.requests {
+            return false;
+        }
+        let oldest = self
+            .open
+            .iter()
+            .filter(|(_, entry)| !entry.finish.is_cancelled())
+            .filter_map(|(id, entry)| match entry.doing {
+                Doing::Idle { since } => Some((since, id, entry)),
+                Doing::New { since } if since.elapsed() >= NEW_SPARED_FOR => Some((since, id, entry)),
+                Doing::New { .. } | Doing::Request | Doing::Stream | Doing::Reserve => None,
+            })
+            .min_by_key(|(since, id, _)| (*since, **id));
+        if let Some((_, _, entry)) = oldest {
+            entry.finish.cancel();
+        }
+        oldest.is_some()
+    }
+}
+
+/// One connection's place; it is given back when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Seat>);
+
+#[derive(Debug)]
+struct Seat {
+    id: u64,
+    connections: Connections,
+    finish: CancellationToken,
+    kill: CancellationToken,
+    pulse: Arc<Pulse>,
+}
+
+impl Connection {
+    /// Marks a request as under way until the guard is dropped.
+    #[must_use]
+    pub fn request(&self) -> RequestGuard {
+        self.0.set(Doing::Request);
+        self.0.pulse.in_request(true);
+        RequestGuard(self.clone())
+    }
+
+    /// Turns the connection into a stream until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`StreamsFull`]; nothing has changed then.
+    pub fn stream(&self) -> Result<StreamGuard, StreamsFull> {
+        let mut table = self.0.connections.lock();
+        if table.counts().streams >= table.caps.streams {
+            return Err(StreamsFull);
+        }
+        if let Some(entry) = table.open.get_mut(&self.0.id) {
+            entry.doing = Doing::Stream;
+        }
+        drop(table);
+        Ok(StreamGuard(self.clone()))
+    }
+
+    #[must_use]
+    pub fn finish_token(&self) -> &CancellationToken {
+        &self.0.finish
+    }
+
+    #[must_use]
+    pub fn kill_token(&self) -> &CancellationToken {
+        &self.0.kill
+    }
+
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.0.pulse
+    }
+}
+
+impl Seat {
+    fn set(&self, doing: Doing) {
+        let mut table = self.connections.lock();
+        if let Some(entry) = table.open.get_mut(&self.id)
+            && entry.doing != Doing::Reserve
+        {
+            entry.doing = doing;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.lock().open.remove(&self.id);
+    }
+}
+
+/// See [`Connection::request`].
+#[derive(Debug)]
+pub struct RequestGuard(Connection);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.0.pulse.in_request(false);
+        let mut table = self.0.0.connections.lock();
+        if let Some(entry) = table.open.get_mut(&self.0.0.id)
+            && entry.doing == Doing::Request
+        {
+            entry.doing = Doing::Idle { since: Instant::now() };
+        }
+    }
+}
+
+/// See [`Connection::stream`].
+#[derive(Debug)]
+pub struct StreamGuard(Connection);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.0.set(Doing::Idle { since: Instant::now() });
+    }
+}
+
+/// When bytes last moved. Written by the socket's task, read by the watchdog.
+#[derive(Debug)]
+pub struct Pulse {
+    born: Instant,
+    /// Since when the socket takes nothing that is to be written.
+    blocked: Since,
+    /// Since when a request's head is coming in.
+    head: Since,
+    in_request: AtomicBool,
+}
+
+impl Pulse {
+    fn new(born: Instant) -> Self {
+        Self { born, blocked: Since::default(), head: Since::default(), in_request: AtomicBool::new(false) }
+    }
+
+    /// The socket would not take a byte.
+    pub fn blocked(&self) {
+        self.blocked.begin(self.now_ms());
+    }
+
+    /// It took some, or failed.
+    pub fn flowed(&self) {
+        self.blocked.end();
+    }
+
+    /// Bytes have come in.
+    pub fn heard(&self) {
+        if !self.in_request.load(Ordering::Relaxed) {
+            self.head.begin(self.now_ms());
+        }
+    }
+
+    fn in_request(&self, in_request: bool) {
+        self.head.end();
+        self.in_request.store(in_request, Ordering::Relaxed);
+    }
+
+    fn is_hung(&self, patience: Patience) -> bool {
+        let now = self.now_ms();
+        self.blocked.is_older(now, patience.write) || self.head.is_older(now, patience.head)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How long a socket may take over what it is expected to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Over taking a byte that is to be written.
+    pub write: Duration,
+    /// Over a request's head, from its first byte to its last.
+    pub head: Duration,
+}
+
+/// An instant or none, as milliseconds plus one; 0 is none.
+#[derive(Debug, Default)]
+struct Since(AtomicU64);
+
+impl Since {
+    /// Only the first counts: later ones belong to the same wait.
+    fn begin(&self, now_ms: u64) {
+        let _ = self.0.compare_exchange(0, now_ms.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn is_older(&self, now_ms: u64, limit: Duration) -> bool {
+        let since = self.0.load(Ordering::Relaxed).checked_sub(1);
+        since.is_some_and(|since| u128::from(now_ms.saturating_sub(since)) >= limit.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPS: Caps = Caps { requests: 2, reserve: 1, streams: 1 };
+
+    fn served(connections: &Connections) -> Connection {
+        match connections.admit() {
+            Admission::Served(connection) => connection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_makes_room_and_busy_ones_never_do() {
+        let connections = Connections::new(CAPS);
+        let first = served(&connections);
+        drop(first.request());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = served(&connections);
+        drop(second.request());
+        let third = served(&connections);
+        assert!(first.finish_token().is_cancelled());
+        assert!(!second.finish_token().is_cancelled());
+        assert_eq!(connections.counts(), Counts { requests: 2, leaving: 1, ..Counts::default() });
+        let _busy = (second.request(), third.request());
+        let Admission::Reserve(_reserve) = connections.admit() else { panic!("all are busy") };
+        assert!(matches!(connections.admit(), Admission::Refused));
+        assert!(!second.finish_token().is_cancelled() && !third.finish_token().is_cancelled());
+        assert_eq!(connections.counts(), Counts { requests: 2, reserve: 1, streams: 0, leaving: 1 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_just_come_is_spared_but_not_for_long() {
+        let connections = Connections::new(CAPS);
+        let (first, _second) = (served(&connections), served(&connections));
+        let Admission::Reserve(reserve) = connections.admit() else { panic!("both are new") };
+        drop(reserve);
+        tokio::time::advance(NEW_SPARED_FOR).await;
+        let _third = served(&connections);
+        assert!(first.finish_token().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_take_no_place_of_requests_and_have_their_own_cap() {
+        let connections = Connections::new(CAPS);
+        let reader = served(&connections);
+        let request = reader.request();
+        let stream = reader.stream().unwrap();
+        drop(request);
+        assert_eq!(connections.counts(), Counts { streams: 1, ..Counts::default() });
+        let other = served(&connections);
+        assert_eq!(other.stream().unwrap_err(), StreamsFull);
+        drop(stream);
+        assert!(other.stream().is_ok());
+        drop((reader, other));
+        assert_eq!(connections.counts(), Counts::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_socket_that_takes_nothing_is_hung() {
+        const PATIENCE: Patience = Patience { write: Duration::from_secs(20), head: Duration::from_secs(10) };
+        let connections = Connections::new(CAPS);
+        let (deaf, slow) = (served(&connections), served(&connections));
+        deaf.pulse().blocked();
+        slow.pulse().blocked();
+        tokio::time::advance(Duration::from_secs(15)).await;
+        deaf.pulse().blocked();
+        slow.pulse().flowed();
+        slow.pulse().blocked();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(connections.kill_hung(PATIENCE), 1);
+        assert!(deaf.kill_token().is_cancelled() && !slow.kill_token().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_the_first_byte_and_a_body_is_no_head() {
+        const PATIENCE: Patience = Patience { write: Duration::from_secs(20), head: Duration::from_secs(10) };
+        let connections = Connections::new(CAPS);
+        let (loris, upload) = (served(&connections), served(&connections));
+        loris.pulse().heard();
+        upload.pulse().heard();
+        let request = upload.request();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        loris.pulse().heard();
+        upload.pulse().heard();
+        assert_eq!(connections.kill_hung(PATIENCE), 0);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        drop(request);
+        assert_eq!(connections.kill_hung(PATIENCE), 1);
+        assert!(loris.kill_token().is_cancelled());
+    }
+}

@@ -1,0 +1,183 @@
+//! How the daemon is: `status`, `health`, `problems`, and the probes.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+use super::error::ApiError;
+use super::state::Api;
+use super::wire::{
+    Check, Database, Failing, Finding, Health, HealthState, PlainHealth, Problems, Ready, ReadyCheck,
+    Scheduler, SchemaVersion, Status,
+};
+use super::{convert, wire};
+use crate::daemon::problems::{Finding as Found, Grave};
+use crate::daemon::{StatusView, service};
+
+/// Answers as long as the process does; looks at nothing.
+#[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, body = String)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the scheduler ticks and the database takes a write; 503 when not.
+#[utoipa::path(get, path = "/readyz", tag = "probes",
+    responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub async fn readyz(State(api): State<Api>) -> Response {
+    let looked = service::check(&api.app).await;
+    let leaving = api.app.shutdown.token.is_cancelled();
+    let checks = vec![
+        ReadyCheck {
+            name: "daemon".to_owned(),
+            ok: !leaving,
+            detail: if leaving { "going down" } else { "up" }.to_owned(),
+        },
+        ReadyCheck {
+            name: "scheduler_and_database".to_owned(),
+            ok: looked.is_ok(),
+            detail: looked
+                .err()
+                .unwrap_or_else(|| "the scheduler ticks, the database takes writes".to_owned()),
+        },
+    ];
+    let ready = checks.iter().all(|check| check.ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // Not an error but an answer: a probe reads the checks, not a problem document.
+    (status, axum::Json(Ready { schema_version: SchemaVersion::default(), ready, checks })).into_response()
+}
+
+/// The old probe's question, answered in its own words.
+#[utoipa::path(get, path = "/api/health", tag = "probes", responses((status = 200, body = PlainHealth)))]
+pub async fn plain_health(State(api): State<Api>) -> Result<axum::Json<PlainHealth>, ApiError> {
+    let found = found(&api).await?;
+    Ok(axum::Json(PlainHealth { schema_version: SchemaVersion::default(), status: state_of(&found.1) }))
+}
+
+/// The whole on one screen.
+#[utoipa::path(get, path = "/api/v1/status", tag = "daemon", responses((status = 200, body = Status)))]
+pub async fn status(State(api): State<Api>) -> Result<axum::Json<Status>, ApiError> {
+    let (view, found) = found(&api).await?;
+    Ok(axum::Json(document(&api, &view, &found)))
+}
+
+/// Everything that is looked at, good or bad.
+#[utoipa::path(get, path = "/api/v1/health", tag = "daemon", responses((status = 200, body = Health)))]
+pub async fn health(State(api): State<Api>) -> Result<axum::Json<Health>, ApiError> {
+    let (_, found) = found(&api).await?;
+    let mut checks: Vec<Check> = found.iter().map(check).collect();
+    if !checks.iter().any(|check| check.id == "daemon:hung") {
+        checks.insert(
+            0,
+            Check {
+                id: "daemon:hung".to_owned(),
+                state: HealthState::Healthy,
+                value: None,
+                detail: "the scheduler ticks and the database takes writes".to_owned(),
+                hint: None,
+            },
+        );
+    }
+    Ok(axum::Json(Health { schema_version: SchemaVersion::default(), state: state_of(&found), checks }))
+}
+
+/// Only what is wrong, the gravest first, each with the command that mends it.
+#[utoipa::path(get, path = "/api/v1/problems", tag = "daemon", responses((status = 200, body = Problems)))]
+pub async fn problems(State(api): State<Api>) -> Result<axum::Json<Problems>, ApiError> {
+    let (_, found) = found(&api).await?;
+    let problems = found.iter().map(finding).collect();
+    Ok(axum::Json(Problems { schema_version: SchemaVersion::default(), problems }))
+}
+
+async fn found(api: &Api) -> Result<(StatusView, Vec<Found>), ApiError> {
+    let view = api.app.status().await.map_err(anyhow::Error::from)?;
+    let found = api.app.problems(&view).await?;
+    Ok((view, found))
+}
+
+fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
+    let now_ms = api.app.clock.wall_ms();
+    let (next_at, next_task) = view.next.clone().unzip();
+    Status {
+        schema_version: SchemaVersion::default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        host: api.app.host.clone(),
+        timezone: api.app.config.zone.name().to_owned(),
+        started_at: api.app.started,
+        uptime_ms: api.app.uptime_ms(),
+        health: state_of(found),
+        draining: api.app.runs.gates().draining,
+        scheduler: Scheduler {
+            tasks: count(view.tasks),
+            enabled: count(view.enabled),
+            paused: count(view.paused),
+            running: count(view.live.len()),
+            next_at,
+            next_task: next_task.map(|task| task.to_string()),
+        },
+        database: Database {
+            bytes: view.db_bytes,
+            wal_bytes: view.wal_bytes,
+            last_backup_at: view.last_backup,
+        },
+        pool: None,
+        outbox: None,
+        running: view.live.iter().map(|run| convert::run(run, now_ms)).collect(),
+        failing: view
+            .failing
+            .iter()
+            .map(|task| {
+                let failures = task.failures_in_a_row();
+                Failing {
+                    task: task.id.to_string(),
+                    failures: count(failures.len()),
+                    since: failures.last().and_then(|run| run.ended_ms).map(convert::instant),
+                    last_run: failures.first().map(|run| convert::run(run, now_ms)),
+                }
+            })
+            .collect(),
+        problems: found.iter().map(finding).collect(),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn state_of(found: &[Found]) -> HealthState {
+    found.iter().map(|finding| health_of(finding.grave)).max().unwrap_or(HealthState::Healthy)
+}
+
+fn health_of(grave: Grave) -> HealthState {
+    match grave {
+        Grave::Critical => HealthState::Critical,
+        Grave::Warning => HealthState::Degraded,
+        Grave::Info => HealthState::Healthy,
+    }
+}
+
+fn check(found: &Found) -> Check {
+    Check {
+        id: found.id.clone(),
+        state: health_of(found.grave),
+        value: None,
+        detail: found.text.clone(),
+        hint: found.fix.clone(),
+    }
+}
+
+fn finding(found: &Found) -> Finding {
+    wire::Finding {
+        id: found.id.clone(),
+        severity: match found.grave {
+            Grave::Critical => "critical",
+            Grave::Warning => "warning",
+            Grave::Info => "info",
+        }
+        .to_owned(),
+        subject: found.subject.clone(),
+        text: found.text.clone(),
+        since: found.since_ms.map(convert::instant),
+        fix: found.fix.clone(),
+    }
+}

@@ -1,0 +1,132 @@
+//! `lucid config`: what is set and where, read from the same three layers as the daemon reads, without it.
+
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::grid::{Cell, Grid};
+use super::look::{Look, Tone};
+use crate::api::wire;
+use crate::config::{self, Config, ConfigErrors, Origin, Setting, Sources};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Every key with its value and source, defaults too
+    #[arg(long)]
+    effective: bool,
+}
+
+/// # Errors
+/// No configuration, or one that is refused.
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let config = load(context)?;
+    let wanted = |setting: &&Setting| args.effective || setting.source != Origin::Default;
+    let settings: Vec<&Setting> = config.effective().iter().filter(wanted).collect();
+    if context.globals.json {
+        let document = serde_json::to_vec(&document(&settings))
+            .map_err(|error| anyhow::anyhow!("cannot write the document: {error}"))?;
+        context.print_json(&document)?;
+    } else {
+        context.print(&render(&settings, &context.look()))?;
+        if !args.effective {
+            context.note("lucid: only what is set; --effective shows the defaults too");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The configuration as the daemon would read it.
+///
+/// # Errors
+/// No configuration, or one that is refused.
+pub fn load(context: &Context) -> Result<Config, Failure> {
+    config::load(&sources(context)?).map_err(|error| refused(&error))
+}
+
+/// As [`load`]; without a file, the defaults from the current folder on.
+///
+/// # Errors
+/// A configuration that is refused.
+pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
+    let sources = sources(context)?;
+    let config = match config::load(&sources) {
+        Err(ConfigErrors::NotFound { .. }) => config::without_file(&sources),
+        loaded => loaded,
+    };
+    config.map_err(|error| refused(&error))
+}
+
+fn sources(context: &Context) -> Result<Sources, Failure> {
+    let sources = Sources::from_process(context.globals.config.clone());
+    sources.map_err(|error| anyhow::anyhow!("cannot tell the current folder: {error}").into())
+}
+
+fn refused(error: &ConfigErrors) -> Failure {
+    let help = match error {
+        ConfigErrors::NotFound { .. } => None,
+        ConfigErrors::Refused { .. } => Some("name the socket with --socket to do without it".to_owned()),
+    };
+    Failure::Ended { exit: Exit::No, message: error.to_string(), help }
+}
+
+fn document(settings: &[&Setting]) -> wire::EffectiveConfig {
+    let value = |setting: &&Setting| wire::ConfigValue {
+        key: setting.key.clone(),
+        value: setting.value.clone().into(),
+        source: setting.source.to_string(),
+    };
+    wire::EffectiveConfig {
+        schema_version: wire::SchemaVersion::default(),
+        config: settings.iter().map(value).collect(),
+    }
+}
+
+fn render(settings: &[&Setting], look: &Look) -> String {
+    if settings.is_empty() {
+        return "Every key has its default.\n".to_owned();
+    }
+    let mut grid = Grid::new(&["KEY", "VALUE", "SOURCE"], &[]);
+    for setting in settings {
+        let tone = if setting.source == Origin::Default { Tone::Faint } else { Tone::Plain };
+        grid.row(vec![
+            Cell::plain(&setting.key),
+            Cell::new(Tone::Strong, &setting.value),
+            Cell::new(tone, &setting.source.to_string()),
+        ]);
+    }
+    grid.render(look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look::Paint;
+    use super::super::look::tests::{HOSTILE, look};
+    use super::*;
+
+    fn settings() -> [Setting; 3] {
+        let setting =
+            |key: &str, value: &str, source| Setting { key: key.to_owned(), value: value.to_owned(), source };
+        [
+            setting("timezone", "Africa/Johannesburg", Origin::File { path: "lucid.yaml".into(), line: 3 }),
+            setting("scheduler.tick", "5s", Origin::Default),
+            setting("control.group", HOSTILE, Origin::Env { name: "LUCID_CONTROL__GROUP".to_owned() }),
+        ]
+    }
+
+    #[test]
+    fn each_value_with_its_source() {
+        let settings = settings();
+        insta::assert_snapshot!(render(&settings.iter().collect::<Vec<_>>(), &look(Paint::Plain)));
+        assert_eq!(render(&[], &look(Paint::Plain)), "Every key has its default.\n");
+    }
+
+    #[test]
+    fn the_document_is_the_contracts() {
+        let settings = settings();
+        let json = serde_json::to_value(document(&settings.iter().take(1).collect::<Vec<_>>())).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"schema_version": 1, "config": [
+                {"key": "timezone", "value": "Africa/Johannesburg", "source": "lucid.yaml:3"}
+            ]})
+        );
+    }
+}

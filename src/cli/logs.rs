@@ -1,0 +1,193 @@
+//! `lucid logs`: a run's output, byte for byte; `-f` follows it to its end.
+
+use std::io::{Read as _, Write as _};
+
+use super::context::{Context, accepted, api, quoted};
+use super::failure::{Exit, Failure};
+use super::follow::{Follower, Output, detach_on_interrupt};
+use super::look::{Look, Tone, clean};
+use crate::api::wire;
+use crate::model::ids::{RunId, TaskId};
+use crate::platform::client::{ClientError, Request};
+
+/// Most lines that the daemon looks back for.
+const TAIL_MAX: u32 = 100_000;
+/// Lines of the daemon's own log that it keeps.
+const DAEMON_LINES_MAX: u32 = 1_000;
+/// Bytes that are carried at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// The header in which the daemon says how long the whole log is.
+const SIZE_HEADER: &str = "x-log-size";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run (`8132` or `#8132`), or a task for its latest run
+    #[arg(value_name = "RUN|ID", value_parser = subject, required_unless_present = "daemon")]
+    of: Option<Subject>,
+    /// Follow until the run has ended; Ctrl-C ends the following, not the run
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin with the last N lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_MAX)))]
+    tail: Option<u32>,
+    /// The daemon's own log, not a run's
+    #[arg(long, conflicts_with_all = ["of", "follow"])]
+    daemon: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Run(RunId),
+    Task(TaskId),
+}
+
+/// A text that is a number is a run's: no command is needed to tell them apart.
+fn subject(text: &str) -> Result<Subject, String> {
+    match (text.parse(), TaskId::parse(text)) {
+        (Ok(run), _) => Ok(Subject::Run(run)),
+        (Err(_), Ok(task)) => Ok(Subject::Task(task)),
+        (Err(error), Err(_)) if text.starts_with('#') => Err(error.to_string()),
+        (Err(_), Err(error)) => Err(error.to_string()),
+    }
+}
+
+/// # Errors
+/// No such run, no daemon, or nobody who reads the output.
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let run = match &args.of {
+        Some(Subject::Run(run)) => run.0,
+        Some(Subject::Task(task)) => latest(context, task)?,
+        None => return daemons_own(context, args.tail),
+    };
+    if !args.follow {
+        copy(context, run, args.tail)?;
+        return Ok(Exit::Done);
+    }
+    detach_on_interrupt(run)?;
+    let from = match args.tail {
+        Some(_) => copy(context, run, args.tail)?,
+        None => 0,
+    };
+    let ended = Follower::new(context, run, Output::From(from))?.follow(&mut std::io::stdout().lock())?;
+    context.note(&super::run::last_line(&ended, None, &context.error_look()));
+    Ok(Exit::Done)
+}
+
+/// The latest run of a task that has, or will have, output.
+fn latest(context: &Context, task: &TaskId) -> Result<i64, Failure> {
+    let path =
+        api().segment("runs").query("task", task.as_str()).query("state", WITH_OUTPUT).query("limit", "1");
+    let page = context.fetch::<wire::RunPage>(&Request::get(path))?;
+    if let Some(run) = page.value.runs.first() {
+        return Ok(run.id);
+    }
+    // Tells a task without runs from one that does not exist.
+    context.ask(&Request::get(api().segment("tasks").segment(task.as_str())))?;
+    Err(Failure::Ended {
+        exit: Exit::NoSuchId,
+        message: format!("{} has not run yet", quoted(task.as_str())),
+        help: Some(format!("run it with `lucid run {task} --follow`")),
+    })
+}
+
+/// Not those that never started anything.
+const WITH_OUTPUT: &str = "live,ok,failed,timeout,killed,lost,blocked";
+
+/// Copies the log to standard output; gives the offset after the last byte.
+fn copy(context: &Context, run: i64, tail: Option<u32>) -> Result<u64, Failure> {
+    let mut path = api().segment("runs").segment(&run.to_string()).segment("log");
+    path = match tail {
+        None => path,
+        // Nothing of what there is, only how much.
+        Some(0) => path.query("offset", &u64::MAX.to_string()),
+        Some(lines) => path.query("tail", &lines.to_string()),
+    };
+    let mut answer = accepted(context.client()?.send(&Request::get(path))?)?;
+    let whole = answer.header(SIZE_HEADER).and_then(|size| size.parse().ok());
+    let mut out = std::io::stdout().lock();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut copied = 0;
+    loop {
+        let read = answer.read(&mut piece).map_err(ClientError::Broken)?;
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        out.write_all(bytes).map_err(Failure::Output)?;
+        copied += read as u64;
+    }
+    out.flush().map_err(Failure::Output)?;
+    Ok(whole.unwrap_or(copied))
+}
+
+fn daemons_own(context: &Context, tail: Option<u32>) -> Result<Exit, Failure> {
+    let mut path = api().segment("logs");
+    if let Some(lines) = tail {
+        path = path.query("tail", &lines.clamp(1, DAEMON_LINES_MAX).to_string());
+    }
+    let lines = context.fetch::<wire::LogLines>(&Request::get(path))?;
+    context.show(&lines, |lines, look| lines.lines.iter().map(|line| daemon_line(line, look)).collect())
+}
+
+fn daemon_line(line: &wire::LogLine, look: &Look) -> String {
+    let (tone, level) = match line.level.as_str() {
+        "error" => (Tone::Bad, "error"),
+        "warn" => (Tone::Warn, "warn"),
+        "info" => (Tone::Plain, "info"),
+        other => (Tone::Faint, other),
+    };
+    let mut text = clean(&line.message).into_owned();
+    for (name, value) in &line.fields {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!(" {}={}", look.paint(Tone::Faint, &clean(name)), clean(&value)));
+    }
+    let at = line.at.to_zoned(look.zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
+    format!("{at} {} {text}\n", look.paint(tone, &format!("{:<5}", clean(level))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::Globals;
+    use super::super::look::Paint;
+    use super::super::look::tests::{HOSTILE, look};
+    use super::super::runs::tests::run as some_run;
+    use super::*;
+    use crate::model::run::RunState;
+    use crate::platform::client::played::{Daemon, Play, ok_json, problem};
+
+    fn latest_of(plays: Vec<Play>) -> Result<i64, Failure> {
+        let daemon = Daemon::play(plays);
+        let context = Context::new(Globals { socket: Some(daemon.socket()), ..Globals::default() });
+        latest(&context, &TaskId::parse("git-sync").unwrap())
+    }
+
+    #[test]
+    fn a_tasks_log_is_its_latest_runs() {
+        let page =
+            |runs: &[wire::Run]| ok_json(&serde_json::json!({"runs": runs, "next_cursor": null}).to_string());
+        assert_eq!(latest_of(vec![page(&[some_run(8132, RunState::Ok)])]).unwrap(), 8132);
+        let none = latest_of(vec![page(&[]), ok_json("{}")]).unwrap_err();
+        assert_eq!((none.exit(), none.to_string().as_str()), (Exit::NoSuchId, "`git-sync` has not run yet"));
+        let unknown = latest_of(vec![page(&[]), problem(404, "no_such_task", "there is no task git-sync")]);
+        assert_eq!(unknown.unwrap_err().to_string(), "there is no task git-sync");
+    }
+
+    #[test]
+    fn the_daemons_lines_cannot_move_the_cursor() {
+        let line = wire::LogLine {
+            seq: 1,
+            at: "2026-11-26T11:30:00Z".parse().unwrap(),
+            level: "warn".to_owned(),
+            target: "lucid".to_owned(),
+            message: HOSTILE.to_owned(),
+            fields: [("run".to_owned(), 7.into()), ("why".to_owned(), HOSTILE.into())].into_iter().collect(),
+        };
+        insta::assert_snapshot!(daemon_line(&line, &look(Paint::Plain)));
+    }
+
+    #[test]
+    fn a_number_is_a_run_and_a_name_a_task() {
+        assert_eq!(subject("8132"), Ok(Subject::Run(RunId(8132))));
+        assert_eq!(subject("#8132"), Ok(Subject::Run(RunId(8132))));
+        assert_eq!(subject("0day"), Ok(Subject::Task(TaskId::parse("0day").unwrap())));
+        assert!(subject("#x").unwrap_err().contains("a run is a number"));
+        assert!(subject("No").unwrap_err().contains("no task id"));
+    }
+}

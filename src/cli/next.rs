@@ -1,0 +1,310 @@
+//! `lucid next`: when tasks are due, or when a schedule would be; needs no daemon.
+//!
+//! Where there is one it is asked, because it knows of pauses and keeps the instants that `every 45s` and
+//! `in 30m` count from. Without it the files have to do, and such schedules count from now.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::context::{Context, Document, api, quoted};
+use super::failure::{Exit, Failure};
+use super::grid::{Cell, Grid};
+use super::instant::{Instant, instant};
+use super::look::{Look, Tone, clean};
+use super::{config, files};
+use crate::api::wire;
+use crate::model::ids::TaskId;
+use crate::model::schedule::{Schedule, Zone, preview};
+use crate::model::task::Task;
+use crate::platform::client::{ClientError, Request};
+
+/// Most instants that one call shows.
+const SHOWN_MAX: u32 = 500;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this task [else: the next instant of every task]
+    #[arg(value_name = "ID", value_parser = TaskId::parse, conflicts_with = "cron")]
+    task: Option<TaskId>,
+    /// How many [default: 5, of a list of tasks all]
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SHOWN_MAX)))]
+    n: Option<u32>,
+    /// A schedule to try: `30 2 * * *`, `@daily`, `every 15m`
+    #[arg(long, value_name = "EXPR")]
+    cron: Option<String>,
+    /// The zone it is read in [default: the configuration's, else this machine's]
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    tz: Option<String>,
+    /// Count from this instant, or from the beginning of this day [default: now]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    at: Option<Instant>,
+}
+
+/// How many instants of one schedule are shown where no number is given.
+const SHOWN_DEFAULT: u32 = 5;
+
+/// # Errors
+/// A schedule or zone that is none (exit 2), a task that does not exist, files that cannot be read.
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    if let Some(expression) = &args.cron {
+        let fires = try_out(context, args, expression)?;
+        return show(context, &written(&fires)?, |fires, look| render_one(fires, look, Countdown::Without));
+    }
+    if let Some(task) = &args.task {
+        let fires = of_task(context, args, task)?;
+        return show(context, &fires, |fires, look| render_one(fires, look, Countdown::With));
+    }
+    let mut fires = of_all(context, args)?;
+    fires.fires.sort_by(|a, b| (a.at, &a.task).cmp(&(b.at, &b.task)));
+    if let Some(n) = args.n {
+        fires.fires.truncate(n as usize);
+    }
+    show(context, &written(&fires)?, render_all)
+}
+
+fn show<T>(
+    context: &Context,
+    document: &Document<T>,
+    render: impl FnOnce(&T, &Look) -> String,
+) -> Result<Exit, Failure> {
+    context.show(document, render)
+}
+
+fn written<T: Serialize + Clone>(value: &T) -> Result<Document<T>, Failure> {
+    let raw =
+        serde_json::to_vec(value).map_err(|error| anyhow::anyhow!("cannot write the document: {error}"))?;
+    Ok(Document { raw, value: value.clone() })
+}
+
+/// The instant after which fires are wanted; a day counts from its first moment, that moment included.
+fn start(at: Option<Instant>, zone: &Zone, now: Timestamp) -> Result<Timestamp, Failure> {
+    let Some(written) = at else { return Ok(now) };
+    let at = written.resolve(zone.tz(), now).and_then(|at| match written {
+        Instant::Day(_) => at.checked_sub(jiff::SignedDuration::from_secs(1)).ok(),
+        Instant::At(_) | Instant::Civil(_) | Instant::Today(_) | Instant::Ago(_) => Some(at),
+    });
+    at.ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
+}
+
+fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fires, Failure> {
+    let zone = match &args.tz {
+        Some(name) => Zone::parse(name).map_err(|error| Failure::usage(error.to_string(), error.help))?,
+        None => config::load(context).map_or_else(|_| machine_zone(), |config| config.zone),
+    };
+    let schedule = Schedule::parse(&[expression]).map_err(|error| {
+        Failure::usage(format!("{}\n{}", error.message, pointer(expression, &error)), error.help)
+    })?;
+    for warning in schedule.warnings() {
+        context.note(&format!("warning[{}]: {}", warning.code, clean(&warning.message)));
+    }
+    let now = context.clock.wall();
+    Ok(fires(&schedule, &zone, start(args.at, &zone, now)?, args.n.unwrap_or(SHOWN_DEFAULT)))
+}
+
+/// The expression with a caret under the place that is wrong.
+fn pointer(expression: &str, error: &crate::model::schedule::ScheduleError) -> String {
+    let before = expression.get(..error.column).unwrap_or_default();
+    let wrong = expression.get(error.column..error.column + error.len).unwrap_or_default();
+    let (indent, carets) = (super::look::columns(&clean(before)), super::look::columns(&clean(wrong)).max(1));
+    format!("  {}\n  {}{}", clean(expression), " ".repeat(indent), "^".repeat(carets))
+}
+
+fn machine_zone() -> Zone {
+    let name = jiff::tz::TimeZone::system().iana_name().map(str::to_owned);
+    name.and_then(|name| Zone::parse(&name).ok()).unwrap_or(Zone::UTC)
+}
+
+fn fires(schedule: &Schedule, zone: &Zone, from: Timestamp, n: u32) -> wire::Fires {
+    let fire = |fire: crate::model::schedule::Preview| wire::Fire {
+        at: fire.at,
+        local: fire.local,
+        note: fire.note,
+    };
+    wire::Fires {
+        schema_version: wire::SchemaVersion::default(),
+        fires: preview(schedule, zone, from, from, n as usize).into_iter().map(fire).collect(),
+        human: Some(schedule.describe(zone)),
+        timezone: Some(zone.name().to_owned()),
+    }
+}
+
+/// The daemon's answer; from the files when no daemon is there or another start is asked for.
+fn of_task(context: &Context, args: &Args, id: &TaskId) -> Result<Document<wire::Fires>, Failure> {
+    let n = args.n.unwrap_or(SHOWN_DEFAULT);
+    if args.at.is_none() {
+        let path = api().segment("tasks").segment(id.as_str()).segment("next").query("n", &n.to_string());
+        match context.fetch::<wire::Fires>(&Request::get(path)) {
+            Err(Failure::Client(ClientError::NoListener { .. })) => {}
+            answered => return answered,
+        }
+    }
+    let task = files::task(context, id)?;
+    let from = start(args.at, &task.zone, context.clock.wall())?;
+    written(&fires(&task.schedule, &task.zone, from, n))
+}
+
+/// A coming instant and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct TaskFire {
+    task: String,
+    at: Timestamp,
+    local: String,
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct TaskFires {
+    schema_version: wire::SchemaVersion,
+    fires: Vec<TaskFire>,
+}
+
+fn of_all(context: &Context, args: &Args) -> Result<TaskFires, Failure> {
+    if args.at.is_none() {
+        match context.fetch::<wire::TaskPage>(&Request::get(api().segment("tasks"))) {
+            Err(Failure::Client(ClientError::NoListener { .. })) => {}
+            answered => return answered.map(|page| all(page.value.tasks.iter().filter_map(of_wire))),
+        }
+    }
+    let now = context.clock.wall();
+    let tasks: Vec<Arc<Task>> = files::tasks(context)?;
+    let mut found = Vec::new();
+    for task in tasks {
+        let from = start(args.at, &task.zone, now)?;
+        let next = fires(&task.schedule, &task.zone, from, 1).fires.into_iter().next();
+        let of = |fire: wire::Fire| TaskFire {
+            task: task.id.to_string(),
+            at: fire.at,
+            local: fire.local,
+            note: fire.note,
+        };
+        found.extend(next.map(of));
+    }
+    Ok(all(found.into_iter()))
+}
+
+fn all(fires: impl Iterator<Item = TaskFire>) -> TaskFires {
+    TaskFires { schema_version: wire::SchemaVersion::default(), fires: fires.collect() }
+}
+
+fn of_wire(task: &wire::Task) -> Option<TaskFire> {
+    let at = task.next_at?;
+    let zone = Zone::parse(&task.timezone).unwrap_or(Zone::UTC);
+    let local = at.to_zoned(zone.tz().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    Some(TaskFire { task: task.id.clone(), at, local, note: None })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Countdown {
+    With,
+    Without,
+}
+
+fn render_one(fires: &wire::Fires, look: &Look, countdown: Countdown) -> String {
+    if fires.fires.is_empty() {
+        return "Never again by itself.\n".to_owned();
+    }
+    let zone = fires.timezone.as_deref().and_then(|name| Zone::parse(name).ok());
+    let zone = zone.map_or_else(|| look.zone.clone(), |zone| zone.tz().clone());
+    let mut grid = Grid::new(&["", "", "", ""], &[3]);
+    for fire in &fires.fires {
+        let left = match countdown {
+            Countdown::With => look.until(fire.at),
+            Countdown::Without => String::new(),
+        };
+        let (local, utc) = (in_zone(fire.at, &zone), fire.at.to_zoned(jiff::tz::TimeZone::UTC));
+        grid.row(vec![
+            Cell::plain(&local),
+            Cell::new(Tone::Faint, &utc.strftime("%H:%M UTC").to_string()),
+            Cell::new(Tone::Live, &left),
+            Cell::new(Tone::Warn, fire.note.as_deref().unwrap_or_default()),
+        ]);
+    }
+    grid.render(look)
+}
+
+fn in_zone(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    let local = at.to_zoned(zone.clone());
+    let format = if local.second() == 0 { "%a %-d %b %Y %H:%M %Z" } else { "%a %-d %b %Y %H:%M:%S %Z" };
+    local.strftime(format).to_string()
+}
+
+fn render_all(fires: &TaskFires, look: &Look) -> String {
+    if fires.fires.is_empty() {
+        return "Nothing is due.\n".to_owned();
+    }
+    let mut grid = Grid::new(&["", "", "", ""], &[0, 3]);
+    for fire in &fires.fires {
+        grid.row(vec![
+            Cell::new(Tone::Strong, &fire.task),
+            Cell::plain(&in_zone(fire.at, &look.zone)),
+            Cell::new(Tone::Live, &look.until(fire.at)),
+            Cell::new(Tone::Warn, fire.note.as_deref().unwrap_or_default()),
+        ]);
+    }
+    grid.render(look)
+}
+
+/// No such task in the files.
+#[must_use]
+pub fn no_such_task(id: &TaskId) -> Failure {
+    Failure::Ended {
+        exit: Exit::NoSuchId,
+        message: format!("there is no task {}", quoted(id.as_str())),
+        help: Some("list them with `lucid check` or `lucid tasks`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look::Paint;
+    use super::super::look::tests::{HOSTILE, look};
+    use super::*;
+
+    fn berlin() -> wire::Fires {
+        let fire = |at: &str, note: Option<&str>| wire::Fire {
+            at: at.parse().unwrap(),
+            local: String::new(),
+            note: note.map(str::to_owned),
+        };
+        wire::Fires {
+            schema_version: wire::SchemaVersion::default(),
+            fires: vec![
+                fire("2027-03-27T01:30:00Z", None),
+                fire("2027-03-28T01:00:00Z", Some("02:30 does not exist on this day (clocks go forward)")),
+                fire("2027-03-29T00:30:05Z", Some(HOSTILE)),
+            ],
+            human: None,
+            timezone: Some("Europe/Berlin".to_owned()),
+        }
+    }
+
+    #[test]
+    fn instants_in_their_zone_with_what_the_clocks_do() {
+        let look = Look { width: 100, ..look(Paint::Plain) };
+        insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::Without));
+        insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::With));
+    }
+
+    #[test]
+    fn the_next_of_every_task() {
+        let fires = all(["git-sync", HOSTILE].into_iter().map(|task| TaskFire {
+            task: task.to_owned(),
+            at: "2026-11-26T11:45:00Z".parse().unwrap(),
+            local: String::new(),
+            note: None,
+        }));
+        insta::assert_snapshot!(render_all(&fires, &look(Paint::Plain)));
+        assert_eq!(render_all(&all(std::iter::empty()), &look(Paint::Plain)), "Nothing is due.\n");
+    }
+
+    #[test]
+    fn a_day_includes_its_first_moment_and_an_instant_not_itself() {
+        let (zone, now) = (Zone::parse("Europe/Berlin").unwrap(), "2026-11-26T11:30:00Z".parse().unwrap());
+        let from = |text: &str| start(Some(instant(text).unwrap()), &zone, now).unwrap().to_string();
+        assert_eq!(from("2027-03-27"), "2027-03-26T22:59:59Z");
+        assert_eq!(from("2027-03-27T00:00"), "2027-03-26T23:00:00Z");
+        assert_eq!(start(None, &zone, now).unwrap(), now);
+    }
+}

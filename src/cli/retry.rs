@@ -1,0 +1,20 @@
+//! `lucid retry`: runs the task of an ended run again.
+
+use super::context::{Context, api};
+use super::failure::{Exit, Failure};
+use super::run::{render_started, start};
+use crate::model::ids::RunId;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(value_name = "RUN")]
+    run: RunId,
+}
+
+/// # Errors
+/// As [`Context::fetch`].
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    let path = api().segment("runs").segment(&args.run.0.to_string()).segment("retry");
+    let started = start(context, path.into(), &serde_json::json!({}))?;
+    context.show(&started, |started, look| render_started(&started.run, look))
+}

@@ -1,0 +1,188 @@
+//! The three layers on top of each other: embedded default, file, environment. A name that no key of
+//! the embedded file bears is refused here, with the one that may have been meant.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::environment::{self, Variable};
+use super::file::{self, Entry, Value};
+use super::{EMBEDDED, Origin, Place, Problem, nearest};
+
+/// Every key with the text that counts, and what is wrong so far.
+pub(super) struct Layers {
+    pub keys: Vec<Known>,
+    pub problems: Vec<Problem>,
+    sections: Vec<String>,
+}
+
+/// One key of the embedded file and what it is set to.
+pub(super) struct Known {
+    pub key: String,
+    pub text: String,
+    pub origin: Origin,
+    /// Where its value stands.
+    pub place: Place,
+}
+
+impl Layers {
+    /// The embedded defaults; `placed` gives those that depend on where the file lies.
+    pub fn embedded(placed: impl Fn(&str) -> Option<String>) -> Self {
+        let (entries, problems) = file::parse(EMBEDDED, Path::new("lucid.yaml"));
+        let mut layers = Self { keys: Vec::new(), problems, sections: Vec::new() };
+        for entry in entries {
+            match entry.value {
+                Value::Section => layers.sections.push(entry.key),
+                Value::Text(text) => layers.keys.push(Known {
+                    text: placed(&entry.key).unwrap_or(text),
+                    key: entry.key,
+                    origin: Origin::Default,
+                    place: Place::Embedded,
+                }),
+                Value::Empty | Value::List => {
+                    let message = format!("{} has no value", entry.key);
+                    layers.problems.push(Problem { place: Place::Embedded, message });
+                }
+            }
+        }
+        layers
+    }
+
+    /// Puts the file's entries on top.
+    pub fn add_file(&mut self, entries: Vec<Entry>) {
+        let mut first: HashMap<String, Place> = HashMap::new();
+        let mut refused: Vec<String> = Vec::new();
+        for entry in entries {
+            // What is below a name that nobody knows is not told as well.
+            if refused.iter().any(|above| entry.key.starts_with(above)) {
+                continue;
+            }
+            if let Some(Place::Line { line, .. }) = first.insert(entry.key.clone(), entry.place.clone()) {
+                let message = format!("`{}` is set again; line {line} has it already", entry.key);
+                self.problems.push(Problem { place: entry.place, message });
+            } else if self.section(&entry.key) {
+                self.check_section(&entry);
+            } else if let Some(index) = self.keys.iter().position(|known| known.key == entry.key) {
+                if matches!(entry.value, Value::Section) {
+                    refused.push(format!("{}.", entry.key));
+                }
+                self.set_from_file(index, entry);
+            } else {
+                refused.push(format!("{}.", entry.key));
+                let message = format!("unknown key `{}`{}", entry.key, self.advice(&entry.key));
+                self.problems.push(Problem { place: entry.place, message });
+            }
+        }
+    }
+
+    fn check_section(&mut self, entry: &Entry) {
+        match entry.value {
+            Value::Section | Value::Empty => {}
+            Value::Text(_) | Value::List => {
+                let message = format!(
+                    "`{}` is a section and takes no value itself; {}",
+                    entry.key,
+                    self.offer(&entry.key)
+                );
+                self.problems.push(Problem { place: entry.value_place.clone(), message });
+            }
+        }
+    }
+
+    fn set_from_file(&mut self, index: usize, entry: Entry) {
+        let known = &mut self.keys[index];
+        let wrong = match entry.value {
+            Value::Text(text) => {
+                if let Place::Line { path, line, .. } = &entry.value_place {
+                    known.origin = Origin::File { path: path.clone(), line: *line };
+                }
+                known.text = text;
+                known.place = entry.value_place;
+                return;
+            }
+            Value::Empty => "has no value; remove the line to take the default",
+            Value::List => "takes one value, not a list",
+            Value::Section => "takes one value, not a section",
+        };
+        let message = format!("`{}` {wrong}", entry.key);
+        self.problems.push(Problem { place: entry.value_place, message });
+    }
+
+    /// Puts the environment on top.
+    pub fn add_environment(&mut self, variables: Vec<Variable>) {
+        let names: Vec<String> = self.keys.iter().map(|known| environment::name_of(&known.key)).collect();
+        let mut set: HashMap<usize, String> = HashMap::new();
+        for Variable { name, value } in variables {
+            let place = Place::Env(name.clone());
+            let upper = name.to_uppercase();
+            let Some(index) = names.iter().position(|known| *known == upper) else {
+                let message = self.unknown_variable(&upper);
+                self.problems.push(Problem { place, message });
+                continue;
+            };
+            let Some(value) = value else {
+                self.problems.push(Problem { place, message: "is not UTF-8".to_owned() });
+                continue;
+            };
+            if let Some(other) = set.insert(index, name.clone()) {
+                let message = format!("{other} sets the same key");
+                self.problems.push(Problem { place, message });
+                continue;
+            }
+            let known = &mut self.keys[index];
+            known.text = value;
+            known.origin = Origin::Env { name };
+            known.place = place;
+        }
+    }
+
+    fn unknown_variable(&self, upper: &str) -> String {
+        let key = environment::key_of(upper);
+        if self.section(&key) {
+            let names: Vec<String> = self.below(&key).into_iter().map(environment::name_of).collect();
+            return format!("is a section; its settings are {}", names.join(", "));
+        }
+        let near = self.meant(&key).map(environment::name_of);
+        let near = near.or_else(|| nearest(upper, environment::LET_THROUGH).map(str::to_owned));
+        match near {
+            Some(near) => format!("no such setting, did you mean {near}?"),
+            None => "no such setting; `lucid config --effective` lists them, `.` is written `__`".to_owned(),
+        }
+    }
+
+    /// What to write in place of a key that nobody knows.
+    fn advice(&self, key: &str) -> String {
+        match (self.meant(key), key.split_once('.')) {
+            (Some(near), _) => format!(", did you mean `{near}`?"),
+            (None, Some((section, _))) => format!("; {}", self.offer(section)),
+            (None, None) => format!("; sections are {}", self.sections.join(", ")),
+        }
+    }
+
+    /// The key or section nearest to `key`: below its section first, then anywhere under its last name.
+    fn meant(&self, key: &str) -> Option<&str> {
+        let all = || self.keys.iter().map(|known| &known.key).chain(&self.sections).map(String::as_str);
+        let bears = |last: &str| all().find(|name| name.rsplit('.').next() == Some(last));
+        let Some((section, last)) = key.rsplit_once('.').filter(|(section, _)| self.section(section)) else {
+            return bears(key).or_else(|| nearest(key, all()));
+        };
+        let below = self.below(section);
+        let names = || below.iter().map(|name| &name[section.len() + 1..]);
+        let near = nearest(last, names()).and_then(|near| names().position(|name| name == near));
+        near.map(|index| below[index]).or_else(|| bears(last))
+    }
+
+    fn section(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section == name)
+    }
+
+    /// The names below a section, in words.
+    fn offer(&self, section: &str) -> String {
+        let names: Vec<&str> = self.below(section).iter().map(|key| &key[section.len() + 1..]).collect();
+        format!("below it are {}", names.join(", "))
+    }
+
+    fn below(&self, section: &str) -> Vec<&str> {
+        let is_below = |key: &&str| key.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+        self.keys.iter().map(|known| known.key.as_str()).filter(is_below).collect()
+    }
+}

@@ -1,0 +1,295 @@
+//! From settings to a running daemon: lock, database, files, runs of the last daemon, and only then
+//! anything new.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::json;
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{info, warn};
+
+use crate::config::{CgroupUse, Config, SecretsFile};
+use crate::journal::Journal;
+use crate::model::event::{Event, EventKind};
+use crate::platform::clock::Clock;
+use crate::platform::files::Lock;
+use crate::platform::process::Nursery;
+use crate::platform::process::spec::Cgroups;
+use crate::run::command::{INHERITED, Site, parse_env};
+use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
+use crate::store::{self, OpenError, Store, StoreError};
+use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
+
+use super::app::{Inner, Shutdown};
+use super::ring::LogRing;
+use super::tick::{Tick, ToTick};
+use super::{ACTIONS, App};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error("another lucid ({holder}) holds {}: stop it first, or set state_dir to another folder", dir.display())]
+    Held { dir: PathBuf, holder: String },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+    #[error("secrets file {}: {why}", path.display())]
+    Secrets { path: PathBuf, why: String },
+    #[error("the database does not answer: {0}")]
+    Database(#[from] RunError),
+    #[error("reading the task files: {0}")]
+    Reload(#[from] super::ReloadError),
+}
+
+impl BootError {
+    /// The daemon's exit code for it: 75 when somebody else holds the state, 78 when a person must act.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Held { .. } => EX_TEMPFAIL,
+            Self::Store(_) | Self::Secrets { .. } => EX_CONFIG,
+            Self::Io { .. } | Self::Database(_) | Self::Reload(_) => 1,
+        }
+    }
+}
+
+/// `EX_TEMPFAIL` of sysexits(3).
+pub const EX_TEMPFAIL: i32 = 75;
+/// `EX_CONFIG` of sysexits(3).
+pub const EX_CONFIG: i32 = 78;
+
+/// What the process brings along.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub clock: Clock,
+    pub env: BTreeMap<String, String>,
+    pub home: Option<PathBuf>,
+    pub exe: PathBuf,
+    pub host: String,
+}
+
+/// A daemon that has settled its past and has not begun anything new.
+pub struct Daemon {
+    pub app: App,
+    inbox: mpsc::UnboundedReceiver<ToTick>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    retry_ms: Option<i64>,
+    /// Held for life: one daemon a state directory.
+    lock: Lock,
+}
+
+/// Locks the state directory, opens the database, reads the task files and settles the runs that an
+/// earlier daemon left.
+///
+/// # Errors
+/// [`BootError`], with what to do in its text.
+pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> Result<Daemon, BootError> {
+    let clock = surroundings.clock;
+    let lock = take_lock(&config.state_dir)?;
+    let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
+    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
+        BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
+    })??;
+    let store = opened.store;
+    let journal = Journal::new(store.clone());
+    let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
+    let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
+    let (to_tick, inbox) = mpsc::unbounded_channel();
+    let registry =
+        Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
+    let app = App::new(Inner {
+        config: Arc::new(config),
+        clock,
+        store,
+        journal,
+        registry: Arc::new(Mutex::new(registry)),
+        tasks: RwLock::new(Arc::new(Snapshot::default())),
+        runs,
+        log,
+        host: surroundings.host,
+        started: clock.wall(),
+        epoch,
+        store_notices: Mutex::new(Vec::new()),
+        wake: Notify::new(),
+        next: watch::Sender::new(None),
+        reloading: tokio::sync::Mutex::new(()),
+        synced: AtomicBool::new(false),
+        to_tick,
+        ticked_ms: AtomicI64::new(now_ms),
+        shutdown: Shutdown::default(),
+    });
+    for notice in opened.notices {
+        warn!(?notice, "the database");
+        app.note(notice);
+    }
+    let change = app.reload("daemon").await?;
+    info!(tasks = app.snapshot().entries.len(), broken = change.broken.len(), "read the task files");
+    let snapshot = app.snapshot();
+    app.runs.recover(|id| snapshot.definition(id)).await?;
+    let retry_ms =
+        app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?;
+    Ok(Daemon { app, inbox, notices, retry_ms, lock })
+}
+
+impl Daemon {
+    /// Starts the tick and what goes on beside it.
+    pub fn start(self) -> Started {
+        let Self { app, inbox, notices, retry_ms, lock } = self;
+        let tick = tokio::spawn(Tick::new(app.clone(), inbox, retry_ms).run());
+        tokio::spawn(super::follow::notices(app.clone(), notices));
+        tokio::spawn(super::follow::files(app.clone()));
+        tokio::spawn(super::follow::database(app.clone()));
+        tokio::spawn(super::housekeeping::keep(app.clone()));
+        tokio::spawn(super::service::watchdog(app.clone()));
+        tokio::spawn(super::startup::run(app.clone()));
+        Started { app, tick, lock }
+    }
+}
+
+/// A daemon at work.
+pub struct Started {
+    pub app: App,
+    pub(super) tick: tokio::task::JoinHandle<()>,
+    pub(super) lock: Lock,
+}
+
+fn take_lock(dir: &Path) -> Result<Lock, BootError> {
+    let io = |doing: String| move |source| BootError::Io { doing, source };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(io(format!("making the state directory {}", dir.display())))?;
+    let path = dir.join("lock");
+    let holder = format!("pid {}", std::process::id());
+    match Lock::try_take(&path, &holder).map_err(io(format!("locking {}", path.display())))? {
+        Some(lock) => Ok(lock),
+        None => {
+            let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
+            Err(BootError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() })
+        }
+    }
+}
+
+async fn begin_epoch(
+    store: &Store,
+    journal: &Journal,
+    now_ms: i64,
+    notices: &[store::Notice],
+) -> Result<i64, RunError> {
+    let journal = journal.clone();
+    let restored = notices.iter().any(|notice| matches!(notice, store::Notice::Restored { .. }));
+    store
+        .write(move |tx| {
+            let epoch = runs_table::next_epoch(tx)?;
+            let data =
+                json!({"epoch": epoch, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
+            journal.record(tx, now_ms, Event::new(EventKind::DaemonStarted).actor("daemon").data(data))?;
+            if restored {
+                journal.record(tx, now_ms, Event::new(EventKind::DatabaseRestored).actor("daemon"))?;
+            }
+            Ok::<_, RunError>(epoch)
+        })
+        .await
+}
+
+fn open_runs(
+    config: &Config,
+    surroundings: &Surroundings,
+    store: &Store,
+    journal: &Journal,
+) -> Result<(Runs, mpsc::UnboundedReceiver<Notice>), BootError> {
+    let io = |doing: &str| {
+        let doing = doing.to_owned();
+        move |source| BootError::Io { doing, source }
+    };
+    let dir = config.state_dir.join(store::RUNS_DIR);
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("making the runs folder"))?;
+    let nursery = Nursery::start(&surroundings.exe).map_err(io("starting the process nursery"))?;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runs = Runs::new(RunsInner {
+        store: store.clone(),
+        journal: journal.clone(),
+        nursery,
+        clock: surroundings.clock,
+        site: site(config, surroundings)?,
+        dir,
+        max_parallel_runs: u32::try_from(config.scheduler.max_parallel_runs).unwrap_or(u32::MAX),
+        draining: AtomicBool::new(false),
+        notices: sender,
+    });
+    Ok((runs, receiver))
+}
+
+fn site(config: &Config, surroundings: &Surroundings) -> Result<Site, BootError> {
+    let named = |names: &dyn Fn(&str) -> bool| {
+        surroundings.env.iter().filter(|(name, _)| names(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    };
+    let mut action_env: BTreeMap<String, String> = named(&|name| name.starts_with("LUCID_"));
+    if let Some(file) = &config.file {
+        action_env.insert("LUCID_CONFIG".to_owned(), file.to_string_lossy().into_owned());
+    }
+    Ok(Site {
+        root: config.root.clone(),
+        home: surroundings.home.clone(),
+        exe: surroundings.exe.clone(),
+        inherited: named(&|name| INHERITED.contains(&name)),
+        action_env,
+        secrets: read_secrets(config)?,
+        worker_socket: config.state_dir.join(super::WORKER_SOCKET),
+        default_shell: config.defaults.shell.clone(),
+        cgroups: match config.limits.cgroup {
+            CgroupUse::Auto => Cgroups::Auto,
+            CgroupUse::Off => Cgroups::Off,
+        },
+    })
+}
+
+fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> {
+    let (path, text) = match &config.secrets.file {
+        SecretsFile::Nowhere => return Ok(BTreeMap::new()),
+        SecretsFile::Stdin => (PathBuf::from("standard input"), std::io::read_to_string(std::io::stdin())),
+        SecretsFile::Path(path) => (path.clone(), std::fs::read_to_string(path)),
+    };
+    let bad = |why: String| BootError::Secrets { path: path.clone(), why };
+    parse_env(&text.map_err(|e| bad(e.to_string()))?).map_err(bad)
+}
+
+/// What task files are read by, from the settings.
+#[must_use]
+pub fn rules(config: &Config) -> Rules {
+    let defaults = &config.defaults;
+    Rules {
+        defaults: Defaults {
+            timeout: defaults.timeout,
+            agent_timeout: defaults.agent_timeout,
+            kill_grace: defaults.kill_grace,
+            catch_up_window: defaults.catch_up_window,
+            log_max_bytes: defaults.log_max,
+            keep_runs: defaults.keep_runs,
+            keep_for: defaults.keep_for,
+            shell: defaults.shell.clone(),
+            zone: config.zone.clone(),
+        },
+        known: Known { actions: ACTIONS, ..Known::default() },
+    }
+}
+
+impl App {
+    /// The task files as they were last read.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.tasks.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<StoreError> for BootError {
+    fn from(error: StoreError) -> Self {
+        Self::Database(error.into())
+    }
+}

@@ -1,0 +1,91 @@
+//! What goes on beside the tick: runs that end, files that change, a database that has something to say.
+
+use tokio::sync::{broadcast, mpsc};
+use tracing::{error, warn};
+
+use crate::model::event::{Event, EventKind};
+use crate::run::Notice;
+use crate::store;
+use crate::task::{Watch, watch};
+
+use super::App;
+use super::claims;
+use super::tick::ToTick;
+
+/// Starts what was given its place and takes up again what never started, until the daemon goes down.
+pub async fn notices(app: App, mut notices: mpsc::UnboundedReceiver<Notice>) {
+    resume(&app).await;
+    loop {
+        let notice = tokio::select! {
+            () = app.shutdown.closed.cancelled() => return,
+            notice = notices.recv() => notice,
+        };
+        match notice {
+            Some(Notice::Promoted(runs)) => claims::start_promoted(&app, runs),
+            Some(Notice::Look) => resume(&app).await,
+            Some(Notice::Ended(run)) => {
+                if let Some(at) = run.retry_ms {
+                    claims::answer(&app, ToTick::RetryAt(at));
+                }
+            }
+            Some(Notice::KillFailed(run)) => error!(run = run.0, "a run outlives SIGKILL"),
+            None => return,
+        }
+    }
+}
+
+/// Rows that never started start once more, and whoever waits is looked at.
+async fn resume(app: &App) {
+    if app.shutdown.token.is_cancelled() {
+        return;
+    }
+    match app.runs.claim_again().await {
+        Ok(runs) => claims::start_promoted(app, runs),
+        Err(e) => error!(error = %e, "could not take up runs that wait"),
+    }
+}
+
+/// Reads the task files again whenever they change.
+pub async fn files(app: App) {
+    let mut watch = Watch::start(app.config.tasks_dir.clone(), app.config.scheduler.rescan);
+    loop {
+        tokio::select! {
+            () = app.shutdown.token.cancelled() => return,
+            _ = watch.next() => {}
+        }
+        loop {
+            match app.reload("files").await {
+                Ok(change) if change.unsettled => {
+                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await
+                }
+                Ok(_) => break,
+                Err(e) => {
+                    warn!(error = %e, "could not take over the task files; what counted before still does");
+                    tokio::time::sleep(watch::BLIND_RESCAN).await;
+                }
+            }
+        }
+    }
+}
+
+/// Remembers what the database reports, and records it where it can.
+pub async fn database(app: App) {
+    let mut notices = app.store.notices();
+    loop {
+        let notice = tokio::select! {
+            () = app.shutdown.closed.cancelled() => return,
+            notice = notices.recv() => notice,
+        };
+        match notice {
+            Ok(notice) => {
+                warn!(?notice, "the database");
+                if matches!(notice, store::Notice::DiskFull { .. }) {
+                    claims::record(&app, Event::new(EventKind::DiskFull).actor("daemon"));
+                }
+                app.note(notice);
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Everything that is wrong now, each with the command that mends it.
+
+use crate::store;
+use crate::task::Severity;
+
+use super::App;
+use super::refused::Refused;
+use super::view::StatusView;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Stays the same while the same thing is wrong.
+    pub id: String,
+    pub grave: Grave,
+    pub subject: String,
+    pub text: String,
+    pub since_ms: Option<i64>,
+    pub fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grave {
+    Critical,
+    Warning,
+    Info,
+}
+
+impl App {
+    /// The gravest first.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn problems(&self, status: &StatusView) -> Result<Vec<Finding>, Refused> {
+        let mut findings = Vec::new();
+        self.hung(&mut findings).await;
+        self.database(&mut findings);
+        self.failing(status, &mut findings);
+        self.files(&mut findings);
+        self.held(status, &mut findings);
+        findings.sort_by_key(|finding| finding.grave);
+        Ok(findings)
+    }
+
+    async fn hung(&self, findings: &mut Vec<Finding>) {
+        if self.shutdown.token.is_cancelled() {
+            return;
+        }
+        if let Err(why) = super::service::check(self).await {
+            findings.push(Finding {
+                id: "daemon:hung".into(),
+                grave: Grave::Critical,
+                subject: "daemon".into(),
+                text: why,
+                since_ms: None,
+                fix: Some("systemctl restart lucid".into()),
+            });
+        }
+    }
+
+    fn database(&self, findings: &mut Vec<Finding>) {
+        let notices = self.store_notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        for (at_ms, notice) in notices {
+            let (id, grave, text, fix) = match notice {
+                store::Notice::Restored { backup, set_aside, because } => {
+                    let aside = set_aside
+                        .map_or_else(String::new, |p| format!("; the broken file is {}", p.display()));
+                    (
+                        "restored",
+                        Grave::Critical,
+                        format!("the database was replaced by {} ({because}){aside}", backup.display()),
+                        "lucid runs",
+                    )
+                }
+                store::Notice::CommitsLost { highest_known, highest_on_disk } => (
+                    "commits_lost",
+                    Grave::Critical,
+                    format!(
+                        "the database knows runs up to {highest_known}, on disk there is {highest_on_disk}: commits were lost"
+                    ),
+                    "lucid runs",
+                ),
+                store::Notice::DiskFull { .. } => (
+                    "disk_full",
+                    Grave::Critical,
+                    "the disk of the state directory was full".to_owned(),
+                    "df -h",
+                ),
+                store::Notice::NoBallast { because } => (
+                    "no_ballast",
+                    Grave::Warning,
+                    format!("there is no reserve for a full disk: {because}"),
+                    "df -h",
+                ),
+                store::Notice::DoubtfulFilesystem { name } => (
+                    "filesystem",
+                    Grave::Warning,
+                    format!("the state directory is on {name}, which may not lock reliably"),
+                    "lucid config --effective",
+                ),
+                store::Notice::Migrated { .. } => continue,
+            };
+            findings.retain(|finding| finding.id != format!("database:{id}"));
+            findings.push(Finding {
+                id: format!("database:{id}"),
+                grave,
+                subject: "database".into(),
+                text,
+                since_ms: Some(at_ms),
+                fix: Some(fix.into()),
+            });
+        }
+    }
+
+    fn failing(&self, status: &StatusView, findings: &mut Vec<Finding>) {
+        for view in &status.failing {
+            let failures = view.failures_in_a_row();
+            let Some(last) = view.last_ended() else { continue };
+            findings.push(Finding {
+                id: format!("task:{}", view.id),
+                grave: Grave::Warning,
+                subject: view.id.to_string(),
+                text: format!("{} failed runs in a row; {}", failures.len(), super::why::sentence(last)),
+                since_ms: failures.last().and_then(|run| run.ended_ms),
+                fix: Some(format!("lucid logs {}", last.id.0)),
+            });
+        }
+    }
+
+    fn files(&self, findings: &mut Vec<Finding>) {
+        let snapshot = self.snapshot();
+        for diagnostic in snapshot.diagnostics().filter(|d| d.severity == Severity::Error) {
+            let place = diagnostic.file.display();
+            findings.push(Finding {
+                id: format!("file:{place}:{}", diagnostic.code),
+                grave: Grave::Warning,
+                subject: place.to_string(),
+                text: format!("{}: {}", diagnostic.code, diagnostic.message),
+                since_ms: None,
+                fix: Some("lucid check".into()),
+            });
+        }
+    }
+
+    fn held(&self, status: &StatusView, findings: &mut Vec<Finding>) {
+        if self.runs.gates().draining {
+            findings.push(Finding {
+                id: "daemon:draining".into(),
+                grave: Grave::Info,
+                subject: "daemon".into(),
+                text: "draining: nothing new is started".into(),
+                since_ms: None,
+                fix: Some("lucid drain --off".into()),
+            });
+        }
+        if let Some(pause) = &status.paused_all {
+            findings.push(Finding {
+                id: "daemon:paused".into(),
+                grave: Grave::Info,
+                subject: "daemon".into(),
+                text: format!("the whole schedule is paused by {}", pause.actor),
+                since_ms: Some(pause.at_ms),
+                fix: Some("lucid resume --all".into()),
+            });
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Brings files, registry, database and tick to one state: what the files say now is what counts,
+//! as soon as the transaction that says so is durable.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::TaskId;
+use crate::run::RunError;
+use crate::store::Tx;
+use crate::task::table::{self, Seen};
+use crate::task::{Change, Entry, Snapshot};
+
+use super::App;
+use super::claims::answer;
+use super::tick::{Synced, ToTick};
+
+/// Why the files could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error("reading the task files: {0}")]
+    Read(String),
+    #[error(transparent)]
+    Store(#[from] RunError),
+}
+
+impl App {
+    /// Reads what has changed on disk and makes it count.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or the database does not take it; what counted before still does.
+    pub async fn reload(&self, actor: &str) -> Result<Change, ReloadError> {
+        let _turn = self.reloading.lock().await;
+        let (registry, now_ms) = (Arc::clone(&self.registry), self.clock.wall_ms());
+        let (change, snapshot) = tokio::task::spawn_blocking(move || {
+            let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
+            (registry.reload(now_ms), registry.snapshot())
+        })
+        .await
+        .map_err(|e| ReloadError::Read(e.to_string()))?;
+        *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
+        // A write that failed last time is made up for, whatever the files say now.
+        if change.is_empty() && self.synced.load(Ordering::Acquire) {
+            return Ok(change);
+        }
+        self.synced.store(false, Ordering::Release);
+        let (journal, actor, told) = (self.journal.clone(), actor.to_owned(), change.clone());
+        let (rows, anchors) = {
+            let snapshot = Arc::clone(&snapshot);
+            self.store
+                .write(move |tx| -> Result<_, RunError> {
+                    for event in write(tx, &snapshot, now_ms)? {
+                        journal.record(tx, now_ms, event.actor(&actor))?;
+                    }
+                    for event in events(&told, &actor) {
+                        journal.record(tx, now_ms, event)?;
+                    }
+                    Ok((table::all(tx)?, table::anchors(tx)?))
+                })
+                .await?
+        };
+        let anchors: HashMap<(TaskId, String), i64> =
+            anchors.into_iter().map(|(task, schedule, at)| ((task, schedule), at)).collect();
+        let all = rows
+            .into_iter()
+            .filter_map(|row| {
+                let entry = snapshot.get(&row.id)?;
+                let task = entry.definition.clone()?;
+                let key = (row.id.clone(), anchor_text(&task));
+                Some(Synced {
+                    anchor_ms: anchors.get(&key).copied().unwrap_or(row.covered_ms),
+                    covered_ms: row.covered_ms,
+                    expired: entry.expired,
+                    enabled: entry.enabled,
+                    task,
+                })
+            })
+            .collect();
+        answer(self, ToTick::Synced(all));
+        self.synced.store(true, Ordering::Release);
+        log(&change);
+        Ok(change)
+    }
+}
+
+/// The text whose first sighting anchors the schedule.
+#[must_use]
+pub fn anchor_text(task: &crate::model::task::Task) -> String {
+    task.schedule.texts().collect::<Vec<_>>().join("; ")
+}
+
+/// Rows for every task of the snapshot that differs from what the database holds. Gives what was
+/// switched on or off.
+fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
+    let mut switched = Vec::new();
+    let rows: HashMap<TaskId, table::TaskRow> =
+        table::all(tx)?.into_iter().map(|row| (row.id.clone(), row)).collect();
+    for (id, entry) in snapshot.iter() {
+        let seen = seen(id, entry);
+        let known = rows.get(id).is_some_and(|row| {
+            row.present
+                && row.enabled == seen.enabled
+                && row.hash == seen.hash
+                && row.schedule == seen.schedule
+        });
+        if known {
+            continue;
+        }
+        table::see(tx, &seen, now_ms)?;
+        if let Some(row) = rows.get(id).filter(|row| row.enabled != seen.enabled) {
+            let kind = if row.enabled { EventKind::TaskDisabled } else { EventKind::TaskEnabled };
+            switched.push(Event::new(kind).task(id));
+        }
+        if let Some(task) = &entry.definition {
+            table::anchor(tx, id, &anchor_text(task), now_ms)?;
+        }
+    }
+    for (id, row) in &rows {
+        if row.present && snapshot.get(id).is_none() {
+            table::forget(tx, id)?;
+        }
+    }
+    Ok(switched)
+}
+
+fn seen(id: &TaskId, entry: &Entry) -> Seen {
+    match &entry.definition {
+        Some(task) => Seen {
+            id: id.clone(),
+            enabled: entry.enabled,
+            hash: task.hash.clone(),
+            schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
+        },
+        // A file that never parsed has no instants.
+        None => {
+            Seen { id: id.clone(), enabled: false, hash: entry.hash.to_string(), schedule: String::new() }
+        }
+    }
+}
+
+fn events(change: &Change, actor: &str) -> Vec<Event> {
+    let kinds = [
+        (&change.added, EventKind::TaskAdded),
+        (&change.changed, EventKind::TaskChanged),
+        (&change.removed, EventKind::TaskRemoved),
+        (&change.broken, EventKind::TaskBroken),
+        (&change.mended, EventKind::TaskMended),
+    ];
+    let mut events = Vec::new();
+    for (ids, kind) in kinds {
+        // The first load of ten thousand files is one fact, not ten thousand.
+        if ids.len() > EVENTS_EACH_MAX {
+            events.push(Event::new(kind).actor(actor).data(json!({"count": ids.len()})));
+        } else {
+            events.extend(ids.iter().map(|id| Event::new(kind).task(id).actor(actor)));
+        }
+    }
+    events
+}
+
+/// Most events of one kind that one reload records singly.
+const EVENTS_EACH_MAX: usize = 100;
+
+fn log(change: &Change) {
+    for id in &change.broken {
+        warn!(task = %id, "its file has errors: `lucid check` shows them");
+    }
+    let counts = [change.added.len(), change.changed.len(), change.removed.len()];
+    info!(
+        added = counts[0],
+        changed = counts[1],
+        removed = counts[2],
+        broken = change.broken.len(),
+        "read the task files"
+    );
+}

@@ -1,0 +1,56 @@
+//! Signals: TERM leaves the runs alone, the first Ctrl-C ends them, the second kills them, HUP reloads.
+
+use std::io;
+
+use futures_util::StreamExt as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::{Origin, Process};
+use signal_hook_tokio::SignalsInfo;
+use tracing::{info, warn};
+
+use super::{App, Leave};
+
+/// Begins to catch signals; from here on none of them ends the process by itself.
+///
+/// # Errors
+/// The kernel does not take the handlers.
+pub fn catch() -> io::Result<SignalsInfo<WithOrigin>> {
+    SignalsInfo::with_exfiltrator([SIGTERM, SIGINT, SIGHUP], WithOrigin::default())
+}
+
+/// Acts on signals until the daemon is gone.
+pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
+    let mut interrupts = 0u32;
+    while let Some(Origin { signal, process, .. }) = signals.next().await {
+        match signal {
+            SIGTERM => {
+                info!(from = sender(process), "SIGTERM: going down; runs go on under their keepers");
+                app.shutdown.begin(Leave::RunsAlive);
+            }
+            SIGINT => {
+                interrupts += 1;
+                if interrupts == 1 {
+                    warn!("Ctrl-C: ending the runs, then lucid; once more kills them");
+                    app.shutdown.begin(Leave::EndRuns);
+                } else {
+                    warn!("Ctrl-C again: killing the runs");
+                    app.shutdown.begin(Leave::KillRuns);
+                }
+            }
+            SIGHUP => {
+                info!(from = sender(process), "SIGHUP: reading the task files");
+                super::service::reloading(&app);
+                if let Err(e) = app.reload("signal:HUP").await {
+                    warn!(error = %e, "the reload failed; what counted before still does");
+                }
+                super::service::reloaded();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn sender(process: Option<Process>) -> String {
+    process.map_or_else(|| "the kernel".to_owned(), |p| format!("pid {} uid {}", p.pid, p.uid))
+}

@@ -1,0 +1,53 @@
+//! Whose token is it? Runs show theirs to act for their task; the ledger holds only the hashes.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ids::{RunId, TaskId};
+use crate::model::task::{Kind, Task};
+use crate::run::table;
+use crate::store::StoreError;
+
+use super::App;
+
+/// What a token turns out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    Unknown,
+    /// Its run is over.
+    Spent(RunId),
+    Live {
+        run: RunId,
+        task: TaskId,
+        /// Rights beyond reading.
+        grants: Vec<String>,
+    },
+}
+
+impl App {
+    /// Looks `token` up. What is compared is a digest of 256 random bits, so that the time it takes
+    /// tells nothing about the token.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn judge_token(&self, token: &str) -> Result<Token, StoreError> {
+        let hash = Sha256::digest(token.as_bytes()).to_vec();
+        let found = self.store.read(move |conn| Ok::<_, StoreError>(table::by_token(conn, &hash)?)).await?;
+        let Some(run) = found else { return Ok(Token::Unknown) };
+        if !run.state().is_live() {
+            return Ok(Token::Spent(run.id));
+        }
+        let snapshot = self.snapshot();
+        let definition = snapshot.get(&run.task).and_then(|entry| entry.definition.clone());
+        // A grant that has been taken out of the file is taken from the run as well.
+        let grants = definition.map(|task| grants(&task)).unwrap_or_default();
+        Ok(Token::Live { run: run.id, task: run.task, grants })
+    }
+}
+
+/// A built-in gets what it is built to do, whatever its file says; none of those needs a right yet.
+fn grants(task: &Task) -> Vec<String> {
+    match &task.kind {
+        Kind::Action(_) => Vec::new(),
+        Kind::Command(_) | Kind::Agent(_) => task.grants.clone(),
+    }
+}

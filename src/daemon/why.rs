@@ -1,0 +1,155 @@
+//! "Why did it not run?" answered from the ledger, in one sentence.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::ids::TaskId;
+use crate::model::run::{Run, RunState};
+use crate::run::history;
+use crate::store::StoreError;
+use crate::task::due::Instants;
+
+use super::App;
+use super::refused::Refused;
+
+/// How close to an instant a question must come to be about it.
+const NEAR: SignedDuration = SignedDuration::from_secs(60);
+
+#[derive(Debug, Clone)]
+pub struct Why {
+    pub task: TaskId,
+    /// The instant that the answer is about.
+    pub at: Timestamp,
+    pub answer: String,
+    pub row: Option<Run>,
+}
+
+impl App {
+    /// Why `id` ran or did not run at `at`; without `at`, at its last due instant.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is no such task.
+    pub async fn why(&self, id: &TaskId, at: Option<Timestamp>) -> Result<Why, Refused> {
+        let view = self.task(id).await?.ok_or_else(|| Refused::no_task(id))?;
+        let now = self.clock.wall();
+        let asked = at.unwrap_or(now);
+        let instant = match view.definition() {
+            Some(task) => {
+                let anchor = self.anchor_of(task).await?;
+                let instants = Instants::new(task, anchor);
+                // The last instant before the question; one just after it when that is nearer.
+                let before = instants.latest(asked);
+                let after =
+                    instants.next(asked).filter(|after| at.is_some() && after.duration_since(asked) <= NEAR);
+                match (before, after) {
+                    (Some(b), Some(a)) if a.duration_since(asked) < asked.duration_since(b) => Some(a),
+                    (Some(b), _) => Some(b),
+                    (None, after) => after,
+                }
+            }
+            None => None,
+        };
+        let about = instant.unwrap_or(asked);
+        let (task, about_ms) = (id.clone(), about.as_millisecond());
+        let row = self
+            .store
+            .read(move |conn| Ok::<_, StoreError>(history::table::covering(conn, &task, about_ms)?))
+            .await?;
+        let row = match (row, at) {
+            // Nothing was due: the last thing that happened, if the question names no time.
+            (None, None) => view.recent.first().cloned(),
+            (row, _) => row,
+        };
+        let answer = match &row {
+            Some(run) => sentence(run),
+            None => self.no_row(&view, instant, about, now),
+        };
+        Ok(Why { task: id.clone(), at: about, answer, row })
+    }
+
+    fn no_row(
+        &self,
+        view: &super::view::TaskView,
+        instant: Option<Timestamp>,
+        about: Timestamp,
+        now: Timestamp,
+    ) -> String {
+        let id = &view.id;
+        if view.definition().is_none() {
+            return format!("{id} has no due instants: its file has errors (lucid check)");
+        }
+        if !view.entry.enabled {
+            return format!("{id} is disabled: it has no due instants (lucid enable {id})");
+        }
+        match instant {
+            None => format!(
+                "{id} has no schedule that names an instant up to {about}: it runs when asked (lucid run {id})"
+            ),
+            Some(at) if at > now => format!("{at} has not come yet"),
+            Some(at) => format!(
+                "no row covers {at}: the task was new, disabled or had another schedule then, so nothing was due"
+            ),
+        }
+    }
+}
+
+/// What a row says, in words.
+#[must_use]
+pub fn sentence(run: &Run) -> String {
+    let id = run.id;
+    let reason = run.reason.as_deref().unwrap_or("");
+    match run.state() {
+        RunState::Claimed => match run.waiting {
+            Some(crate::model::run::Waiting::Overlap) => format!("{id} waits for the run before it to end"),
+            Some(crate::model::run::Waiting::Lock) => format!("{id} waits for a named lock"),
+            Some(crate::model::run::Waiting::Parallel) => {
+                format!("{id} waits for a place: scheduler.max_parallel_runs is reached")
+            }
+            None => format!("{id} is about to start"),
+        },
+        RunState::Running => format!("{id} is running"),
+        RunState::Stopping => format!("{id} is being stopped"),
+        RunState::Ok => format!("{id} ran and ended well{}", late(run)),
+        RunState::Failed => format!("{id} ran and failed: {}", ending(run)),
+        RunState::Timeout => format!("{id} ran into its limit ({reason}) and was ended"),
+        RunState::Killed => format!("{id} was ended: {reason}"),
+        RunState::Lost => format!("{id} started, and its result is lost: {reason}"),
+        RunState::NotStarted => format!("{id} was recorded and never started; it starts once more"),
+        RunState::Blocked => format!("{id} could not be tried: {reason}"),
+        RunState::Skipped => format!("skipped: {}", skipped(reason)),
+        RunState::Missed => format!(
+            "missed: nothing ran for {} instants, because the daemon or the machine was down and catch_up did not take them up",
+            run.missed_count.unwrap_or(1)
+        ),
+        RunState::KillFailed => format!("{id} outlives SIGKILL; its key stays held until it is gone"),
+    }
+}
+
+fn skipped(reason: &str) -> &str {
+    match reason {
+        "overlap" => "the run before it was still going (overlap)",
+        "paused" => "the task was paused",
+        "draining" => "the daemon was draining",
+        "lock" => "its named lock stayed taken until the next instant was due",
+        "invalid_file" => "its file had been broken for longer than the last good version may stand in",
+        "disabled" => "it was disabled while it waited",
+        other => other,
+    }
+}
+
+fn ending(run: &Run) -> String {
+    match (run.exit_code, run.signal) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => run.reason.clone().unwrap_or_default(),
+    }
+}
+
+/// Only a lateness that a person would call late is worth a word.
+fn late(run: &Run) -> String {
+    match (run.scheduled_ms, run.started_ms) {
+        (Some(due), Some(started)) if started - due >= 1_000 => {
+            format!(", {} s late", (started - due) / 1000)
+        }
+        (_, _) => String::new(),
+    }
+}

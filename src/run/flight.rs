@@ -1,0 +1,309 @@
+//! Single flight: who may start, who waits, who is turned away, each with its row in the ledger.
+//!
+//! Every function here runs inside the caller's transaction and has no effect but rows and events.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::journal::Journal;
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::{Fence, RunId};
+use crate::model::run::{Run, RunState, Step, Trigger, Waiting};
+use crate::model::task::{Kind, Overlap, Task};
+use crate::run::RunError;
+use crate::run::table::{self, Extras};
+use crate::store::Tx;
+
+/// What the daemon allows at this moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Gates {
+    pub max_parallel_runs: u32,
+    pub draining: bool,
+}
+
+/// Somebody wants a task to run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub task: Arc<Task>,
+    pub trigger: Trigger,
+    /// The due instant; none for manual, startup and event runs.
+    pub scheduled_ms: Option<i64>,
+    pub attempt: u32,
+    pub actor: String,
+    pub extra_env: Vec<(String, String)>,
+    /// Run it although it is disabled.
+    pub forced: bool,
+    /// The file has been broken for longer than its last good version may stand in for it.
+    pub expired: bool,
+    pub now_ms: i64,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+pub enum Claim {
+    /// Start it.
+    Go(Run),
+    Waits(Run),
+    /// Waits for `holder`, which is to be stopped.
+    Replaces {
+        run: Run,
+        holder: Run,
+    },
+    /// A row says why nothing runs.
+    Skipped(Run),
+    /// The instant has its row already.
+    Covered,
+    /// Disabled, or its file is gone: there is no such instant.
+    Off,
+    /// The file has changed since the request was made: ask again with the new definition.
+    Stale,
+    /// A manual run or retry found the key taken.
+    Taken {
+        holder: Run,
+    },
+    /// A manual run was refused: the task is paused or the daemon drains.
+    Refused {
+        reason: &'static str,
+    },
+}
+
+/// Decides about `request` and writes the row.
+///
+/// # Errors
+/// Only what the database says.
+pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Result<Claim, RunError> {
+    let task = &request.task;
+    let by_clock = matches!(request.trigger, Trigger::Schedule | Trigger::CatchUp);
+    let Some(standing) = table::standing(tx, &task.id, request.now_ms)? else { return Ok(Claim::Off) };
+    if !request.forced && (!standing.enabled || !standing.present) {
+        return Ok(Claim::Off);
+    }
+    if standing.hash != task.hash {
+        return Ok(Claim::Stale);
+    }
+    if by_clock
+        && let Some(at) = request.scheduled_ms
+        && table::has_instant(tx, &task.id, at)?
+    {
+        return Ok(Claim::Covered);
+    }
+    let turned_away = if request.expired {
+        Some("invalid_file")
+    } else if gates.draining {
+        Some("draining")
+    } else if standing.paused && request.trigger != Trigger::Manual {
+        Some("paused")
+    } else {
+        None
+    };
+    if let Some(reason) = turned_away {
+        return match request.trigger {
+            Trigger::Manual | Trigger::Retry => Ok(Claim::Refused { reason }),
+            Trigger::Schedule | Trigger::CatchUp | Trigger::Startup | Trigger::Event => {
+                skip(tx, journal, request, reason)
+            }
+        };
+    }
+    // A due instant ends the wait of an earlier one for its locks, and the wait for a retry.
+    if by_clock {
+        give_up_lock_wait(tx, journal, request)?;
+        if let Some(run) = table::drop_retry(tx, &task.id)? {
+            record(
+                tx,
+                journal,
+                request,
+                EventKind::RetryDropped,
+                run,
+                json!({"reason": "next instant due"}),
+            )?;
+        }
+    }
+    match table::holder(tx, &task.flight_key())? {
+        None => admit(tx, journal, gates, request),
+        Some(holder) => contend(tx, journal, request, holder),
+    }
+}
+
+fn contend(tx: &Tx<'_>, journal: &Journal, request: &Request, holder: Run) -> Result<Claim, RunError> {
+    if matches!(request.trigger, Trigger::Manual | Trigger::Retry) {
+        return Ok(Claim::Taken { holder });
+    }
+    match request.task.overlap {
+        Overlap::Skip => skip(tx, journal, request, "overlap"),
+        Overlap::Queue | Overlap::Replace if table::queued(tx, &request.task.flight_key())?.is_some() => {
+            skip(tx, journal, request, "overlap")
+        }
+        Overlap::Queue => Ok(Claim::Waits(write_claimed(tx, journal, request, Some(Waiting::Overlap))?)),
+        Overlap::Replace => {
+            Ok(Claim::Replaces { run: write_claimed(tx, journal, request, Some(Waiting::Overlap))?, holder })
+        }
+    }
+}
+
+fn admit(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Result<Claim, RunError> {
+    // Counted before the row is written, which would count itself.
+    let full = is_counted(&request.task) && table::places_taken(tx)? >= gates.max_parallel_runs;
+    let mut run = write_claimed(tx, journal, request, None)?;
+    let waiting = if table::take_locks(tx, run.id, &request.task.locks)?.is_some() {
+        Some(Waiting::Lock)
+    } else if full {
+        Some(Waiting::Parallel)
+    } else {
+        None
+    };
+    let Some(waiting) = waiting else { return Ok(Claim::Go(run)) };
+    table::set_waiting(tx, run.id, Some(waiting))?;
+    run.waiting = Some(waiting);
+    Ok(Claim::Waits(run))
+}
+
+/// Agent runs are bounded by their profile and slots, everything else by `max_parallel_runs`.
+fn is_counted(task: &Task) -> bool {
+    match task.kind {
+        Kind::Command(_) | Kind::Action(_) => true,
+        Kind::Agent(_) => false,
+    }
+}
+
+fn write_claimed(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    request: &Request,
+    waiting: Option<Waiting>,
+) -> Result<Run, RunError> {
+    let mut run = row(request, RunState::Claimed);
+    run.waiting = waiting;
+    run.fence = table::next_fence(tx)?;
+    run.id = table::insert(tx, &run, &extras(request))?;
+    record(tx, journal, request, EventKind::RunClaimed, run.id, json!({"trigger": run.trigger.name()}))?;
+    Ok(run)
+}
+
+fn skip(tx: &Tx<'_>, journal: &Journal, request: &Request, reason: &str) -> Result<Claim, RunError> {
+    let mut run = row(request, RunState::Skipped);
+    run.reason = Some(reason.to_owned());
+    run.ended_ms = Some(request.now_ms);
+    run.id = table::insert(tx, &run, &extras(request))?;
+    record(tx, journal, request, EventKind::RunSkipped, run.id, json!({"reason": reason}))?;
+    Ok(Claim::Skipped(run))
+}
+
+/// Writes the row for a span of instants that nothing will run for.
+///
+/// # Errors
+/// Only what the database says.
+pub fn miss(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    request: &Request,
+    to_ms: i64,
+    count: i64,
+) -> Result<(), RunError> {
+    let Some(from_ms) = request.scheduled_ms else { return Ok(()) };
+    if table::has_instant(tx, &request.task.id, from_ms)? {
+        return Ok(());
+    }
+    let mut run = row(request, RunState::Missed);
+    run.missed_to_ms = Some(to_ms);
+    run.missed_count = Some(count);
+    run.ended_ms = Some(request.now_ms);
+    run.reason = Some("missed".to_owned());
+    run.id = table::insert(tx, &run, &extras(request))?;
+    record(tx, journal, request, EventKind::RunMissed, run.id, json!({"to_ms": to_ms, "count": count}))
+}
+
+fn row(request: &Request, state: RunState) -> Run {
+    let mut run = Run::new(RunId(0), request.task.id.clone(), request.trigger, state);
+    run.attempt = request.attempt;
+    run.actor.clone_from(&request.actor);
+    run.scheduled_ms = request.scheduled_ms;
+    run.claimed_ms = request.now_ms;
+    run.definition_hash.clone_from(&request.task.hash);
+    run.extra_env.clone_from(&request.extra_env);
+    run.forced = request.forced;
+    run.fence = Fence(0);
+    run
+}
+
+fn extras(request: &Request) -> Extras {
+    Extras {
+        flight_key: request.task.flight_key(),
+        argv: super::command::argv_shown(&request.task),
+        locks: request.task.locks.clone(),
+        counted: is_counted(&request.task),
+    }
+}
+
+fn record(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    request: &Request,
+    kind: EventKind,
+    run: RunId,
+    data: serde_json::Value,
+) -> Result<(), RunError> {
+    let event = Event::new(kind).task(&request.task.id).run(run).actor(&request.actor).data(data);
+    journal.record(tx, request.now_ms, event)?;
+    Ok(())
+}
+
+fn give_up_lock_wait(tx: &Tx<'_>, journal: &Journal, request: &Request) -> Result<(), RunError> {
+    let Some(holder) = table::holder(tx, &request.task.flight_key())? else { return Ok(()) };
+    if holder.waiting == Some(Waiting::Lock) {
+        give_up(tx, journal, holder, "lock", request.now_ms)?;
+    }
+    Ok(())
+}
+
+/// Turns a claimed run that never started into a skipped one.
+fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i64) -> Result<(), RunError> {
+    let from = run.state();
+    run.step(Step::Skip)?;
+    run.waiting = None;
+    run.reason = Some(reason.to_owned());
+    run.ended_ms = Some(now_ms);
+    if table::update(tx, &run, from)? {
+        table::drop_locks(tx, run.id)?;
+        let event =
+            Event::new(EventKind::RunSkipped).task(&run.task).run(run.id).data(json!({"reason": reason}));
+        journal.record(tx, now_ms, event)?;
+    }
+    Ok(())
+}
+
+/// Lets go whoever can go now, the longest waiting first, and gives them to be started.
+///
+/// # Errors
+/// Only what the database says.
+pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
+    for waiter in table::held_back(tx)? {
+        if waiter.run.waiting == Some(Waiting::Overlap) && table::holder(tx, &waiter.flight_key)?.is_some() {
+            continue;
+        }
+        let next = if table::take_locks(tx, waiter.run.id, &waiter.locks)?.is_some() {
+            Waiting::Lock
+        } else {
+            Waiting::Parallel
+        };
+        table::set_waiting(tx, waiter.run.id, Some(next))?;
+    }
+    let mut free = gates.max_parallel_runs.saturating_sub(table::places_taken(tx)?);
+    let mut gone = Vec::new();
+    for mut waiter in table::wanting_a_place(tx, free.max(1))? {
+        if waiter.counted && free == 0 {
+            continue;
+        }
+        let standing = table::standing(tx, &waiter.run.task, now_ms)?;
+        let off = standing.is_none_or(|s| !s.enabled || !s.present);
+        if off && !waiter.run.forced {
+            give_up(tx, journal, waiter.run, "disabled", now_ms)?;
+            continue;
+        }
+        table::set_waiting(tx, waiter.run.id, None)?;
+        waiter.run.waiting = None;
+        free = free.saturating_sub(u32::from(waiter.counted));
+        gone.push(waiter.run);
+    }
+    Ok(gone)
+}

@@ -1,0 +1,93 @@
+//! Reading the ledger: lists, the row behind an instant, counts. Nothing here writes.
+
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+use crate::model::ids::{RunId, TaskId};
+use crate::model::run::{Run, RunState, Trigger};
+use crate::run::table::{COLUMNS, read};
+
+/// Which rows of the ledger are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    pub task: Option<TaskId>,
+    pub states: Vec<RunState>,
+    pub trigger: Option<Trigger>,
+    /// Claimed at or after.
+    pub since_ms: Option<i64>,
+    /// Only numbers below this one: the keyset cursor.
+    pub before: Option<RunId>,
+    pub limit: u32,
+}
+
+/// Newest first.
+pub fn query(conn: &Connection, query: &Query) -> rusqlite::Result<Vec<Run>> {
+    let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE 1");
+    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+    let mut clause = |text: &str, value: Box<dyn ToSql>| {
+        values.push(value);
+        sql.push_str(text);
+        sql.push_str(&values.len().to_string());
+    };
+    if let Some(task) = &query.task {
+        clause(" AND task = ?", Box::new(task.as_str().to_owned()));
+    }
+    if let Some(trigger) = query.trigger {
+        clause(" AND trigger = ?", Box::new(trigger.name()));
+    }
+    if let Some(since) = query.since_ms {
+        clause(" AND claimed_ms >= ?", Box::new(since));
+    }
+    if let Some(before) = query.before {
+        clause(" AND id < ?", Box::new(before.0));
+    }
+    if !query.states.is_empty() {
+        let names: Vec<String> = query.states.iter().map(|s| format!("'{}'", s.name())).collect();
+        sql.push_str(&format!(" AND state IN ({})", names.join(", ")));
+    }
+    sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", query.limit));
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+    conn.prepare_cached(&sql)?.query_map(values.as_slice(), read)?.collect()
+}
+
+/// The row that covers the instant `at_ms` of `task`: the instant's own, else a `missed` span around it.
+pub fn covering(conn: &Connection, task: &TaskId, at_ms: i64) -> rusqlite::Result<Option<Run>> {
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM runs WHERE task = ?1 AND scheduled_ms <= ?2 \
+         AND coalesce(missed_to_ms, scheduled_ms) >= ?2 ORDER BY id DESC LIMIT 1"
+    ))?
+    .query_row(params![task.as_str(), at_ms], read)
+    .optional()
+}
+
+/// The newest runs of every task, at most `each` of them, newest first within a task.
+pub fn recent(conn: &Connection, each: u32) -> rusqlite::Result<Vec<Run>> {
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM runs WHERE id IN (SELECT r.id FROM tasks t JOIN runs r ON r.id IN \
+         (SELECT id FROM runs WHERE task = t.id ORDER BY id DESC LIMIT ?1)) ORDER BY task, id DESC"
+    ))?
+    .query_map([each], read)?
+    .collect()
+}
+
+/// Counts runs by state since `since_ms`.
+pub fn counts_since(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec<(RunState, i64)>> {
+    let rows = conn
+        .prepare_cached("SELECT state, count(*) FROM runs WHERE claimed_ms >= ?1 GROUP BY state")?
+        .query_map([since_ms], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows.into_iter().filter_map(|(name, n)| Some((RunState::parse(&name)?, n))).collect())
+}
+
+/// Tasks whose newest run that ended was a failure.
+pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
+    let names = conn
+        .prepare_cached(
+            "SELECT task FROM runs WHERE id IN (SELECT (SELECT id FROM runs WHERE task = t.id \
+             AND state IN ('ok', 'failed', 'timeout', 'killed', 'lost', 'blocked', 'kill_failed') \
+             ORDER BY id DESC LIMIT 1) FROM tasks t WHERE t.present = 1) \
+             AND state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') ORDER BY task",
+        )?
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
+}

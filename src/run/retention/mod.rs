@@ -1,0 +1,173 @@
+//! How long the ledger and its outputs are kept: by age, by count and by bytes, on the daemon's own
+//! cadence and never on the way of a run.
+
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::model::ids::{RunId, TaskId};
+use crate::run::{RunError, Runs};
+
+/// Rows deleted in one transaction.
+pub const CHUNK_ROWS: u32 = 500;
+
+/// What of one task's past is kept.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    pub task: TaskId,
+    pub rows: u64,
+    pub age: Duration,
+}
+
+/// Limits for the outputs of all runs together.
+#[derive(Debug, Clone, Copy)]
+pub struct KeepOutputs {
+    pub age: Duration,
+    pub bytes: u64,
+}
+
+/// What went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub rows: usize,
+    pub folders: usize,
+    pub bytes: u64,
+}
+
+/// A run's folder as the sweep sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folder {
+    pub id: RunId,
+    pub bytes: u64,
+    /// Last change, milliseconds since the epoch.
+    pub changed_ms: i64,
+}
+
+impl Runs {
+    /// Deletes rows that are over their task's limits, and their folders.
+    ///
+    /// # Errors
+    /// Only what the database says; what went before stays gone.
+    pub async fn sweep_rows(&self, keeps: Vec<Keep>) -> Result<Swept, RunError> {
+        let mut swept = Swept::default();
+        for keep in keeps {
+            let oldest_ms = self.clock.wall_ms().saturating_sub(millis(keep.age));
+            loop {
+                let task = keep.task.clone();
+                let gone = self
+                    .store
+                    .write(move |tx| -> Result<Vec<RunId>, RunError> {
+                        Ok(table::delete_over(tx, &task, keep.rows, oldest_ms, CHUNK_ROWS)?)
+                    })
+                    .await?;
+                swept.rows += gone.len();
+                for id in &gone {
+                    swept.folders += usize::from(remove(&self.run_dir(*id)));
+                }
+                if gone.len() < CHUNK_ROWS as usize {
+                    break;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Deletes folders of ended runs that are too old, then the oldest until the rest fits.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn sweep_outputs(&self, keep: KeepOutputs) -> Result<Swept, RunError> {
+        let live: Vec<RunId> = self
+            .store
+            .read(|conn| -> Result<_, RunError> { Ok(super::table::live(conn)?) })
+            .await?
+            .iter()
+            .map(|run| run.id)
+            .collect();
+        let (dir, now_ms) = (self.dir.clone(), self.clock.wall_ms());
+        let swept = tokio::task::spawn_blocking(move || {
+            let folders = list(&dir).unwrap_or_default();
+            let mut swept = Swept::default();
+            for folder in too_many(folders, &live, keep, now_ms) {
+                if remove(&super::run_dir(&dir, folder.id)) {
+                    swept.folders += 1;
+                    swept.bytes += folder.bytes;
+                }
+            }
+            swept
+        })
+        .await;
+        Ok(swept.unwrap_or_default())
+    }
+}
+
+/// Which folders have to go: those over the age, then the oldest over the bytes; a live run's never.
+#[must_use]
+pub fn too_many(folders: Vec<Folder>, live: &[RunId], keep: KeepOutputs, now_ms: i64) -> Vec<Folder> {
+    let oldest_ms = now_ms.saturating_sub(millis(keep.age));
+    let mut total: u64 = folders.iter().map(|folder| folder.bytes).sum();
+    let by_id: BTreeMap<RunId, Folder> =
+        folders.into_iter().filter(|f| !live.contains(&f.id)).map(|f| (f.id, f)).collect();
+    let mut gone = Vec::new();
+    for folder in by_id.into_values() {
+        if folder.changed_ms < oldest_ms || total > keep.bytes {
+            total = total.saturating_sub(folder.bytes);
+            gone.push(folder);
+        }
+    }
+    gone
+}
+
+fn list(dir: &Path) -> io::Result<Vec<Folder>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i64>().ok()) else { continue };
+        let mut folder = Folder { id: RunId(id), bytes: 0, changed_ms: 0 };
+        for file in fs::read_dir(entry.path())?.flatten() {
+            if let Ok(metadata) = file.metadata() {
+                folder.bytes += metadata.len();
+                let changed = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+                folder.changed_ms = folder.changed_ms.max(changed.map_or(0, millis));
+            }
+        }
+        folders.push(folder);
+    }
+    Ok(folders)
+}
+
+fn remove(dir: &Path) -> bool {
+    fs::remove_dir_all(dir).is_ok()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(id: i64, bytes: u64, changed_ms: i64) -> Folder {
+        Folder { id: RunId(id), bytes, changed_ms }
+    }
+
+    fn ids(gone: &[Folder]) -> Vec<i64> {
+        gone.iter().map(|f| f.id.0).collect()
+    }
+
+    #[test]
+    fn age_first_then_bytes_and_never_a_live_one() {
+        let keep = KeepOutputs { age: Duration::from_secs(10), bytes: 100 };
+        let folders =
+            vec![folder(1, 10, 1_000), folder(2, 60, 95_000), folder(3, 30, 96_000), folder(4, 30, 99_000)];
+        assert_eq!(ids(&too_many(folders.clone(), &[], keep, 100_000)), [1, 2]);
+        assert_eq!(ids(&too_many(folders.clone(), &[RunId(1), RunId(2)], keep, 100_000)), [3]);
+        let roomy = KeepOutputs { bytes: 1000, ..keep };
+        assert_eq!(ids(&too_many(folders, &[], roomy, 100_000)), [1]);
+    }
+}

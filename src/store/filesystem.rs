@@ -1,0 +1,72 @@
+//! What the file system below the state directory is, and whether it is full.
+
+use std::io;
+use std::path::Path;
+
+/// Below this many free bytes a failing write is blamed on the disk.
+const FULL_BELOW_BYTES: u64 = 1 << 20;
+
+/// How far the locks and the shared memory of a file system can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Local,
+    /// May be local or not, depending on what serves it.
+    Doubtful(&'static str),
+    Network(&'static str),
+}
+
+/// Magic numbers of statfs(2) for file systems on which the log's shared memory is not shared.
+const NETWORK: [(u64, &str); 11] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x0102_1997, "9P"),
+    (0x5346_414F, "AFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x7375_7245, "Coda"),
+    (0x7461_636F, "OCFS2"),
+];
+const FUSE: u64 = 0x6573_5546;
+
+pub(super) fn kind(dir: &Path) -> io::Result<Kind> {
+    // The field is signed on some targets; only its low 32 bits carry the number.
+    #[allow(clippy::cast_sign_loss)]
+    let magic = rustix::fs::statfs(dir)?.f_type as u64 & 0xFFFF_FFFF;
+    Ok(kind_of(magic))
+}
+
+fn kind_of(magic: u64) -> Kind {
+    if magic == FUSE {
+        return Kind::Doubtful("FUSE");
+    }
+    NETWORK.iter().find(|(number, _)| *number == magic).map_or(Kind::Local, |(_, name)| Kind::Network(name))
+}
+
+/// Bytes that we may still write.
+pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+pub(super) fn is_full(dir: &Path) -> bool {
+    free_bytes(dir).is_ok_and(|free| free < FULL_BELOW_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_told_by_their_number() {
+        assert_eq!(kind_of(0x6969), Kind::Network("NFS"));
+        assert_eq!(kind_of(0x0102_1997), Kind::Network("9P"));
+        assert_eq!(kind_of(0xFF53_4D42), Kind::Network("CIFS"));
+        assert_eq!(kind_of(0x6573_5546), Kind::Doubtful("FUSE"));
+        for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x9123_683E, 0x5846_5342] {
+            assert_eq!(kind_of(local), Kind::Local, "{local:x}");
+        }
+    }
+}

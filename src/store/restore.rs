@@ -1,0 +1,130 @@
+//! Putting a backup in the place of a database that is broken or gone.
+//!
+//! Nothing is deleted: the broken file and its log are set aside. Everything happens on a copy, whose
+//! rename into place is the last step, so a crash on the way leaves a start that simply tries again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+
+use super::condition::{Condition, inspect};
+use super::connection::{self, Role, beside};
+use super::maintain::Depth;
+use super::open::OpenError;
+use super::{BACKUP_DIR, DATABASE_FILE, Notice, RUNS_DIR, backup, rotate};
+
+/// After a restore every numbering goes on this far above what the backup knew, since numbers given
+/// after it was made are on people's screens and in logs. A million is eleven tasks that are due every
+/// second of a whole day, the usual age of a backup.
+pub const RESTORE_ID_MARGIN: i64 = 1_000_000;
+/// A run folder with a higher number is no run of ours; 2^53 is where JSON readers lose digits.
+const RUN_ID_CREDIBLE_MAX: i64 = 1 << 53;
+
+/// Puts the newest sound backup of the state directory `dir` into place.
+pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<Notice, OpenError> {
+    let database = dir.join(DATABASE_FILE);
+    let copy = beside(&database, ".restoring");
+    let backups = dir.join(BACKUP_DIR);
+    let names = backup::list(&backups).map_err(|source| OpenError::Backup { source })?;
+    for name in names {
+        let candidate = backups.join(name.file_name());
+        if !try_copy(&candidate, &copy)? {
+            tracing::warn!(backup = %candidate.display(), "this backup is damaged, an older one is tried");
+            continue;
+        }
+        raise_copy(dir, &copy)?;
+        let set_aside = set_aside(&database, now_ms)?;
+        fs::rename(&copy, &database).map_err(io_error("putting in place", &database))?;
+        backup::sync(dir).map_err(|source| OpenError::Backup { source })?;
+        return Ok(Notice::Restored { backup: candidate, set_aside, because: because.to_owned() });
+    }
+    Err(OpenError::NoBackup { path: database, because: because.to_owned() })
+}
+
+/// Copies one backup and checks the copy; false when it is damaged.
+fn try_copy(candidate: &Path, copy: &Path) -> Result<bool, OpenError> {
+    backup::discard(copy);
+    connection::private_file(copy).map_err(io_error("making", copy))?;
+    fs::copy(candidate, copy).map_err(io_error("copying", candidate))?;
+    // The copy takes on the mode of its source as well as its bytes.
+    connection::private_file(copy).map_err(io_error("making private", copy))?;
+    let found = inspect(copy, Role::Copy, Depth::Full)
+        .map_err(|source| OpenError::Sqlite { doing: "checking a backup", source })?;
+    Ok(match found {
+        Condition::Sound { .. } => true,
+        Condition::Empty | Condition::Foreign { .. } | Condition::Newer { .. } | Condition::Broken { .. } => {
+            false
+        }
+    })
+}
+
+fn raise_copy(dir: &Path, copy: &Path) -> Result<(), OpenError> {
+    let doing = "raising the numbers of the restored database";
+    let raised = connection::open(copy, Role::Copy).and_then(|conn| raise_numbers(&conn, highest_run(dir)));
+    raised.map_err(|source| OpenError::Sqlite { doing, source })?;
+    backup::sync(copy).map_err(|source| OpenError::Backup { source })
+}
+
+/// Renames the database and its log; where the database is now, if there was one.
+fn set_aside(database: &Path, now_ms: i64) -> Result<Option<PathBuf>, OpenError> {
+    let mut aside = beside(database, &format!(".broken-{}", rotate::stamp(now_ms)));
+    let mut n = 1;
+    while aside.exists() || beside(&aside, "-wal").exists() {
+        n += 1;
+        aside = beside(database, &format!(".broken-{}-{n}", rotate::stamp(now_ms)));
+    }
+    let mut found = None;
+    for suffix in ["", "-wal", "-shm"] {
+        let from = beside(database, suffix);
+        match fs::rename(&from, beside(&aside, suffix)) {
+            Ok(()) => found = Some(aside.clone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("setting aside", &from)(error)),
+        }
+    }
+    Ok(found)
+}
+
+/// The highest number among the run folders, 0 when there is none.
+pub(super) fn highest_run(dir: &Path) -> i64 {
+    let Ok(entries) = fs::read_dir(dir.join(RUNS_DIR)) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i64>().ok())
+        .filter(|number| *number < RUN_ID_CREDIBLE_MAX)
+        .fold(0, i64::max)
+}
+
+/// The highest run number that the database ever gave, 0 when it gave none.
+pub(super) fn highest_known_run(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'", [], |row| {
+        row.get(0)
+    })
+}
+
+/// Lets every numbering (runs, events, …) go on [`RESTORE_ID_MARGIN`] above what is known of it.
+pub(super) fn raise_numbers(conn: &Connection, highest_run: i64) -> rusqlite::Result<()> {
+    let tx = conn.unchecked_transaction()?;
+    let numbered: Vec<String> = tx
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for table in numbered {
+        let floor = if table == "runs" { highest_run } else { 0 };
+        let known: i64 = tx.query_row(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?1",
+            params![table],
+            |row| row.get(0),
+        )?;
+        let raised = known.max(floor).saturating_add(RESTORE_ID_MARGIN);
+        tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1", params![table])?;
+        tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, raised])?;
+    }
+    tx.commit()
+}
+
+fn io_error<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> OpenError + use<'p> {
+    move |source| OpenError::Io { doing, path: path.to_owned(), source }
+}

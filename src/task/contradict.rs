@@ -1,0 +1,294 @@
+//! What a file says against itself or against the config: the E3xx.
+//!
+//! Each rule is one function that gets the read fields and says what it finds. Findings in
+//! [`BLOCKING`] leave the task in the registry, where its runs end `blocked` with the reason, so
+//! that a missing profile is seen on the task's page and not only in a log.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::diagnose::{Place, Severity};
+use super::fields::{Fields, Reader};
+use super::front::Front;
+use super::keys::near;
+use super::parse::Rules;
+use super::scalars::shown;
+use crate::model::schedule::{Context, format_duration};
+use crate::model::task::{Agent, Kind, Task};
+
+/// Errors that block the task's runs instead of refusing its file.
+pub const BLOCKING: [&str; 2] = ["E306", "E307"];
+
+/// Agents and pools are read and checked by this version and run by a later one.
+const NOT_DISPATCHED: &str = "agents and worktree pools are not run by this version";
+
+/// Instants looked at to find the shortest time between two.
+const INTERVAL_SAMPLE: usize = 32;
+
+/// The one kind that the file names.
+pub fn kind(reader: &mut Reader<'_>, fields: &Fields, front: &Front<'_>, rules: &Rules) -> Option<Kind> {
+    let given: Vec<_> =
+        ["command", "agent", "action"].into_iter().filter_map(|key| fields.get(key)).collect();
+    match given[..] {
+        [] => {
+            // A kind that was there but could not be read has been told of already.
+            if !reader.found.iter().any(|found| found.severity == Severity::Error) {
+                let help = "add `command:`, `agent:` or `action:`";
+                let place = Place { line: 1, column: 1, end_column: 4 };
+                reader.error(place, "E118", "the file does not say what to run".to_owned(), help);
+            }
+            None
+        }
+        [one] => match one.key.name {
+            "command" => fields.command("command").map(Kind::Command),
+            "agent" => {
+                if front.body.trim().is_empty() {
+                    let help = "write it below the front-matter; it goes to the agent's stdin";
+                    reader.error(
+                        one.place,
+                        "E309",
+                        "the agent has no prompt: the body is empty".to_owned(),
+                        help,
+                    );
+                }
+                Some(Kind::Agent(Agent {
+                    profile: fields.text("agent")?,
+                    model: fields.text("model"),
+                    max_turns: fields.count("max_turns"),
+                    budget_usd: fields.text("budget_usd"),
+                    tools: fields.texts("tools"),
+                }))
+            }
+            _ => {
+                let name = fields.text("action")?;
+                known_action(reader, &name, one.place, rules);
+                Some(Kind::Action(name))
+            }
+        },
+        [first, second, ..] => {
+            let message = format!("`{}` and `{}` cannot both be what runs", first.key.name, second.key.name);
+            let other = (first.key_place, "the other kind");
+            reader.error_with(second.key_place, "E302", message, "keep one; a task is one thing", other);
+            None
+        }
+    }
+}
+
+fn known_action(reader: &mut Reader<'_>, name: &str, place: Place, rules: &Rules) {
+    let actions = rules.known.actions;
+    if !actions.contains(&name) {
+        let meant = near(actions.iter().copied(), name)
+            .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+        let help = format!("one of {}", actions.join(", "));
+        reader.error(place, "E120", format!("there is no action `{}`{meant}", shown(name)), &help);
+    }
+}
+
+/// Looks at the task as a whole; gives the reason why its runs are blocked, if they are.
+pub fn judge(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) -> Option<String> {
+    claim_wait(reader, fields, task, rules);
+    retries(reader, fields, task);
+    jitter(reader, fields, task);
+    without_effect(reader, fields, task);
+    limits(reader, fields, task);
+    let unknown = unknown_profile(reader, fields, task, rules).or(unknown_pool(reader, fields, task, rules));
+    let later = matches!(task.kind, Kind::Agent(_)) || task.pool.is_some();
+    unknown.or_else(|| later.then(|| NOT_DISPATCHED.to_owned()))
+}
+
+fn timeout_place(fields: &Fields) -> Option<Place> {
+    fields.get("timeout").map(|field| field.place)
+}
+
+fn claim_wait(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) {
+    let group = fields.group("worktree");
+    let own = group.get("claim_wait").and_then(|field| Some((field.place, task.worktree.claim_wait?)));
+    let pools = task.pool.as_ref().and_then(|pool| rules.known.pools.get(pool).copied().flatten());
+    let pools = pools.and_then(|wait| Some((fields.get("pool")?.place, wait)));
+    let Some((place, wait)) = own.or(pools) else { return };
+    if wait < task.timeout {
+        return;
+    }
+    let what = if own.is_some() { "worktree.claim_wait" } else { "the pool's claim_wait" };
+    let message = format!(
+        "{what} ({}) must be shorter than timeout ({})",
+        format_duration(wait),
+        format_duration(task.timeout)
+    );
+    let help = "so a full pool always ends in a kill, and the slot may stay half claimed";
+    match timeout_place(fields) {
+        Some(timeout) => reader.error_with(place, "E301", message, help, (timeout, "the run is killed here")),
+        None => reader.error(place, "E301", message, help),
+    }
+}
+
+/// A waiting retry gives way to the next due instant, so one that waits longer never comes.
+fn retries(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
+    let group = fields.group("retries");
+    let delay_place = group.get("delay").map(|field| field.place);
+    if let (Some(place), true) = (delay_place, task.retries.delay > task.retries.max_delay) {
+        let message = format!(
+            "retries.delay ({}) is longer than retries.max_delay ({})",
+            format_duration(task.retries.delay),
+            format_duration(task.retries.max_delay)
+        );
+        reader.error(place, "E304", message, "raise max_delay or lower delay");
+    }
+    let (Some(place), true) = (delay_place, task.retries.max > 0) else { return };
+    let Some(interval) = shortest_interval(task) else { return };
+    if task.retries.delay >= interval {
+        let message = format!(
+            "a retry after {} never comes: the schedule is due again after {}",
+            format_duration(task.retries.delay),
+            format_duration(interval)
+        );
+        reader.error(place, "E303", message, "a waiting retry gives way to the next due instant");
+        return;
+    }
+    let mut wait = task.retries.delay;
+    let mut total = Duration::ZERO;
+    for attempt in 1..=task.retries.max {
+        total = total.saturating_add(wait);
+        if total >= interval {
+            let message = format!(
+                "retry {attempt} of {} never comes: the schedule is due again after {}",
+                task.retries.max,
+                format_duration(interval)
+            );
+            reader.say(Severity::Warning, place, "W303", message, "lower max, delay or backoff");
+            return;
+        }
+        let next_ms = wait.as_millis().saturating_mul(u128::from(task.retries.backoff_milli)) / 1000;
+        wait = Duration::from_millis(u64::try_from(next_ms).unwrap_or(u64::MAX)).min(task.retries.max_delay);
+    }
+}
+
+fn jitter(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
+    let Some(place) = fields.get("jitter").map(|field| field.place) else { return };
+    if task.jitter.is_zero() {
+        return;
+    }
+    if let Some(interval) = shortest_interval(task).filter(|interval| task.jitter >= *interval) {
+        let message = format!(
+            "jitter ({}) must be shorter than the time between two runs ({})",
+            format_duration(task.jitter),
+            format_duration(interval)
+        );
+        reader.error(place, "E305", message, "lower it");
+    }
+}
+
+/// The shortest time between two of the next due instants, from a fixed date on.
+fn shortest_interval(task: &Task) -> Option<Duration> {
+    /// 2027-01-01: any fixed instant serves, and no clock is read.
+    const FROM: Timestamp = Timestamp::constant(1_798_761_600, 0);
+    let ctx = Context { zone: task.zone.clone(), anchor: FROM };
+    let first = task.schedule.next(FROM, &ctx)?.at;
+    let mut shortest: Option<Duration> = None;
+    let mut last = first;
+    for _ in 0..INTERVAL_SAMPLE {
+        let Some(fire) = task.schedule.next(last, &ctx) else { break };
+        let gap = Duration::try_from(fire.at.duration_since(last)).ok()?;
+        shortest = Some(shortest.map_or(gap, |known| known.min(gap)));
+        last = fire.at;
+    }
+    shortest
+}
+
+/// Keys that mean nothing for this kind of task.
+fn without_effect(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
+    let mut say = |name: &str, why: &str| {
+        if let Some(field) = fields.get(name) {
+            let message = format!("`{name}` has no effect: {why}");
+            reader.say(Severity::Warning, field.key_place, "W301", message, "remove it");
+        }
+    };
+    match &task.kind {
+        Kind::Command(command) => {
+            for name in ["model", "max_turns", "budget_usd", "tools"] {
+                say(name, "only an agent has one");
+            }
+            if matches!(command, crate::model::task::Command::Argv(_)) && task.preflight.is_none() {
+                say("shell", "a list is started without a shell");
+            }
+        }
+        Kind::Action(_) => {
+            for name in ["model", "max_turns", "budget_usd", "tools"] {
+                say(name, "only an agent has one");
+            }
+            if task.preflight.is_none() {
+                say("shell", "an action is started without a shell");
+            }
+            say("stdin", "an action reads no stdin");
+        }
+        Kind::Agent(_) => {}
+    }
+    if task.schedule.is_manual() {
+        for name in ["catch_up", "catch_up_window", "jitter"] {
+            say(name, "there is no schedule");
+        }
+    }
+    if task.pool.is_none() {
+        say("worktree", "there is no `pool`");
+    }
+}
+
+fn limits(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
+    if let (Some(field), Some(idle)) = (fields.get("idle_timeout"), task.idle_timeout)
+        && idle >= task.timeout
+    {
+        let message = format!(
+            "idle_timeout ({}) never acts: timeout ({}) comes first",
+            format_duration(idle),
+            format_duration(task.timeout)
+        );
+        let help = "make it shorter than timeout";
+        match timeout_place(fields) {
+            Some(timeout) => reader.error_with(field.place, "E310", message, help, (timeout, "ends the run")),
+            None => reader.error(field.place, "E310", message, help),
+        }
+    }
+    if let (Some(field), Kind::Agent(_)) = (fields.get("stdin"), &task.kind) {
+        let message = "`stdin` and the body cannot both be the agent's input".to_owned();
+        reader.error(field.key_place, "E308", message, "put the text into the body");
+    }
+}
+
+/// In a file that is switched off a missing name is only worth a note.
+fn severity(task: &Task) -> Severity {
+    if task.enabled { Severity::Error } else { Severity::Info }
+}
+
+fn unknown_profile(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) -> Option<String> {
+    let Kind::Agent(agent) = &task.kind else { return None };
+    let profiles = &rules.known.profiles;
+    if profiles.contains(&agent.profile) {
+        return None;
+    }
+    let reason = format!("there is no agent profile `{}`", shown(&agent.profile));
+    let help = offer(profiles.iter().map(String::as_str), &agent.profile, "agents");
+    let code = if task.enabled { "E307" } else { "I307" };
+    reader.say(severity(task), fields.get("agent")?.place, code, reason.clone(), &help);
+    Some(reason)
+}
+
+fn unknown_pool(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) -> Option<String> {
+    let pool = task.pool.as_ref()?;
+    let pools = &rules.known.pools;
+    if pools.contains_key(pool) {
+        return None;
+    }
+    let reason = format!("there is no pool `{}`", shown(pool));
+    let help = offer(pools.keys().map(String::as_str), pool, "pools");
+    let code = if task.enabled { "E306" } else { "I306" };
+    reader.say(severity(task), fields.get("pool")?.place, code, reason.clone(), &help);
+    Some(reason)
+}
+
+fn offer<'k>(names: impl Iterator<Item = &'k str> + Clone, given: &str, section: &str) -> String {
+    match near(names, given) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add it to the config under `{section}:`"),
+    }
+}

@@ -1,0 +1,294 @@
+//! A finding about a task file: where it is, what it says, and how people and programs see it.
+//!
+//! Owns the value and its four renderings (human, short, GitHub annotation, JSON). It reads no
+//! file: a diagnostic carries the source lines that its rendering shows.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    Warning,
+    Error,
+}
+
+impl Severity {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A stretch of one line of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// From 1; 0 says that the finding is about the file as a whole.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// One past the last character; equal to `column` for a point.
+    pub end_column: u32,
+}
+
+/// The source lines that a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Excerpt {
+    /// Number of the first line, from 1; 0 when there is none.
+    pub start: u32,
+    pub text: Box<str>,
+}
+
+/// Longest source line that a diagnostic carries.
+const SOURCE_LINE_MAX_CHARS: usize = 240;
+
+/// Between two places further apart than this, the lines in between are left out.
+const EXCERPT_GAP_MAX_LINES: usize = 8;
+
+/// A longer help stands below the source, not at the caret.
+const CARET_HELP_MAX_CHARS: usize = 90;
+
+/// Whether the human rendering is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    Never,
+    Always,
+}
+
+/// A second place that the finding is about, with what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    pub place: Place,
+    pub text: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// As shown to people: relative where that is shorter.
+    pub file: PathBuf,
+    pub severity: Severity,
+    /// Has a page in [`super::codes`].
+    pub code: &'static str,
+    pub message: String,
+    pub help: Option<String>,
+    pub place: Place,
+    pub labels: Vec<Label>,
+    pub excerpt: Excerpt,
+}
+
+impl Diagnostic {
+    /// A finding about the file as a whole.
+    #[must_use]
+    pub fn whole_file(file: &Path, severity: Severity, code: &'static str, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            severity,
+            code,
+            message,
+            help: None,
+            place: Place::default(),
+            labels: Vec::new(),
+            excerpt: Excerpt::default(),
+        }
+    }
+
+    /// A finding at a place of a text.
+    #[must_use]
+    pub fn at(
+        file: &Path,
+        source: &Source<'_>,
+        place: Place,
+        severity: Severity,
+        code: &'static str,
+        message: String,
+    ) -> Self {
+        let mut found = Self::whole_file(file, severity, code, message);
+        found.excerpt = source.excerpt(place.line, place.line);
+        found.place = place;
+        found
+    }
+
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a second place.
+    #[must_use]
+    pub fn with_label(mut self, source: &Source<'_>, place: Place, text: impl Into<String>) -> Self {
+        self.labels.push(Label { place, text: text.into() });
+        let lines = || self.labels.iter().map(|label| label.place.line).chain([self.place.line]);
+        let first = lines().min().unwrap_or(place.line);
+        let last = lines().max().unwrap_or(place.line);
+        self.excerpt = source.excerpt(first, last);
+        self
+    }
+
+    /// `file:line:column`, or the file alone.
+    #[must_use]
+    pub fn position(&self) -> String {
+        if self.place.line == 0 {
+            return self.file.display().to_string();
+        }
+        format!("{}:{}:{}", self.file.display(), self.place.line, self.place.column)
+    }
+
+    /// `file:line:col: severity[code]: message`, for editors.
+    #[must_use]
+    pub fn short(&self) -> String {
+        format!("{}: {}[{}]: {}", self.position(), self.severity.name(), self.code, self.message)
+    }
+
+    /// A workflow command that GitHub shows beside the line.
+    #[must_use]
+    pub fn github(&self) -> String {
+        let level = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "notice",
+        };
+        let text = match &self.help {
+            Some(help) => format!("{}\n{help}", self.message),
+            None => self.message.clone(),
+        };
+        format!(
+            "::{level} file={},line={},col={},endColumn={},title={}::{}",
+            escape_property(&self.file.display().to_string()),
+            self.place.line.max(1),
+            self.place.column.max(1),
+            self.place.end_column.max(1),
+            self.code,
+            escape_data(&text),
+        )
+    }
+
+    /// The contract's JSON; it may grow, it never changes.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "file": self.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "end_line": self.place.line,
+            "end_column": self.place.end_column,
+            "severity": self.severity,
+            "code": self.code,
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+
+    /// The source line with a caret below it.
+    #[must_use]
+    pub fn human(&self, color: Color) -> String {
+        let renderer = match color {
+            Color::Never => Renderer::plain(),
+            Color::Always => Renderer::styled(),
+        };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Info => Level::NOTE,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code);
+        if self.place.line == 0 {
+            let mut group = Group::with_title(title)
+                .element(annotate_snippets::Origin::path(self.file.display().to_string()));
+            if let Some(help) = &self.help {
+                group = group.element(Level::HELP.message(help.as_str()));
+            }
+            return renderer.render(&[group]);
+        }
+        let at_caret = self.help.as_deref().filter(|help| help.chars().count() <= CARET_HELP_MAX_CHARS);
+        let mut snippet = Snippet::source(&*self.excerpt.text)
+            .path(self.file.display().to_string())
+            .line_start(self.excerpt.start as usize)
+            .annotation(AnnotationKind::Primary.span(self.excerpt.span(self.place)).label(at_caret));
+        for label in &self.labels {
+            let span = self.excerpt.span(label.place);
+            snippet = snippet.annotation(AnnotationKind::Context.span(span).label(label.text.as_str()));
+        }
+        let mut group = Group::with_title(title).element(snippet);
+        if let (None, Some(help)) = (at_caret, &self.help) {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        renderer.render(&[group])
+    }
+}
+
+impl Excerpt {
+    /// Byte range of `place` in the text, clipped to it.
+    fn span(&self, place: Place) -> Range<usize> {
+        let nth = place.line.saturating_sub(self.start) as usize;
+        let before: usize = self.text.split_inclusive('\n').take(nth).map(str::len).sum();
+        let line = self.text.split('\n').nth(nth).unwrap_or("");
+        let offset = |column: u32| {
+            let chars = column.saturating_sub(1) as usize;
+            before + line.char_indices().nth(chars).map_or(line.len(), |(at, _)| at)
+        };
+        let start = offset(place.column);
+        start..offset(place.end_column).max(start)
+    }
+}
+
+/// A text with its lines found, to make places and excerpts of.
+pub struct Source<'a> {
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
+        Self { lines: text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect() }
+    }
+
+    /// A line by its number from 1; empty beyond the end.
+    #[must_use]
+    pub fn line(&self, number: u32) -> &'a str {
+        (number as usize).checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or("")
+    }
+
+    /// The character that a place starts with.
+    #[must_use]
+    pub fn char_at(&self, place: Place) -> Option<char> {
+        self.line(place.line).chars().nth((place.column as usize).checked_sub(1)?)
+    }
+
+    fn excerpt(&self, first: u32, last: u32) -> Excerpt {
+        let far = last.saturating_sub(first) as usize > EXCERPT_GAP_MAX_LINES;
+        let mut text = String::new();
+        for number in first..=last {
+            if number > first {
+                text.push('\n');
+            }
+            if !far || number == first || number == last {
+                text.extend(self.line(number).chars().take(SOURCE_LINE_MAX_CHARS).map(visible));
+            }
+        }
+        Excerpt { start: first, text: text.into() }
+    }
+}
+
+/// A control character as one that can be shown without moving the cursor; the count stays.
+fn visible(c: char) -> char {
+    if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+fn escape_data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn escape_property(text: &str) -> String {
+    escape_data(text).replace(':', "%3A").replace(',', "%2C")
+}

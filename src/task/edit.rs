@@ -1,0 +1,116 @@
+//! The one edit that lucid makes to a task file: its `enabled:` line.
+//!
+//! One line changes; comments, line ends and mode stay, and the file is replaced as a whole
+//! or not at all.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::fields::Flag;
+use super::front::{self, Split};
+use super::parse::FILE_MAX_BYTES;
+use super::scalars::flag_word;
+use super::scan;
+use crate::platform::files;
+
+/// The part of a file's mode that a new file gets.
+const MODE_BITS: u32 = 0o7777;
+
+/// What was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// From 1.
+    pub line: u32,
+    /// The line before, without its end; `None` when it was added.
+    pub before: Option<String>,
+    pub after: String,
+}
+
+/// Why a file was left as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error("{} cannot be changed: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} is no task file: it has no front-matter", .0.display())]
+    NoFrontMatter(PathBuf),
+    #[error("{} is not UTF-8, or larger than {FILE_MAX_BYTES} bytes", .0.display())]
+    Unreadable(PathBuf),
+    #[error("{} says `enabled:` {count} times; keep one", path.display())]
+    Twice { path: PathBuf, count: usize },
+}
+
+/// Writes `enabled: true` or `enabled: false` into the file at `path`.
+///
+/// Gives `None` when the line already says so; the file is not touched then.
+///
+/// # Errors
+/// [`EditError`]; the file is as it was.
+pub fn set_enabled(path: &Path, enabled: bool) -> Result<Option<Edit>, EditError> {
+    let io = |source| EditError::Io { path: path.to_owned(), source };
+    // A link keeps pointing where it points: the file behind it is replaced.
+    let real = fs::canonicalize(path).map_err(io)?;
+    let bytes = match scan::read(&real).map_err(io)? {
+        scan::Content::Bytes(bytes, _) => bytes,
+        scan::Content::TooLarge(..) | scan::Content::NoFile(_) => {
+            return Err(EditError::Unreadable(path.to_owned()));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|_| EditError::Unreadable(path.to_owned()))?;
+    let Some((edit, text)) = rewrite(path, &text, if enabled { Flag::On } else { Flag::Off })? else {
+        return Ok(None);
+    };
+    let mode = fs::metadata(&real).map_err(io)?.permissions().mode() & MODE_BITS;
+    files::replace(&real, text.as_bytes(), mode).map_err(io)?;
+    Ok(Some(edit))
+}
+
+/// The edit as a function of the text; `None` when there is nothing to change.
+fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)>, EditError> {
+    let word = match flag {
+        Flag::On => "true",
+        Flag::Off => "false",
+    };
+    let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+    match front::split(text) {
+        Split::NotATask { .. } | Split::Unclosed => return Err(EditError::NoFrontMatter(path.to_owned())),
+        Split::Task(_) => {}
+    }
+    let lines: Vec<(u32, &str)> = front::raw_lines(text).filter(|(_, line)| is_enabled_line(line)).collect();
+    let (edit, start, end) = match lines[..] {
+        [] => {
+            let fence = text.split_inclusive('\n').next().unwrap_or("");
+            let line_end = if fence.ends_with("\r\n") { "\r\n" } else { "\n" };
+            let after = format!("enabled: {word}");
+            let at = whole.len() - text.len() + fence.len();
+            let edited = format!("{}{after}{line_end}{}", &whole[..at], &whole[at..]);
+            return Ok(Some((Edit { line: 2, before: None, after }, edited)));
+        }
+        [(number, line)] => {
+            let start = line.as_ptr() as usize - whole.as_ptr() as usize;
+            let bare = line.trim_end_matches(['\n', '\r']);
+            let value_at = bare.find(':').map_or(bare.len(), |colon| colon + 1);
+            let (head, rest) = bare.split_at(value_at);
+            let comment = rest.find('#').filter(|at| *at == 0 || rest[..*at].ends_with([' ', '\t']));
+            let (value, comment) = rest.split_at(comment.unwrap_or(rest.len()));
+            if flag_word(value.trim().trim_matches(['"', '\''])) == Some(flag) {
+                return Ok(None);
+            }
+            let before_value = &value[..value.len() - value.trim_start().len()];
+            let gap = if value.trim().is_empty() { " " } else { before_value };
+            let behind = &value[value.trim_end().len()..];
+            let behind = if comment.is_empty() || !behind.is_empty() { behind } else { " " };
+            let after = format!("{head}{gap}{word}{behind}{comment}");
+            let edit = Edit { line: number, before: Some(bare.to_owned()), after };
+            (edit, start, start + bare.len())
+        }
+        [_, _, ..] => return Err(EditError::Twice { path: path.to_owned(), count: lines.len() }),
+    };
+    let edited = format!("{}{}{}", &whole[..start], edit.after, &whole[end..]);
+    Ok(Some((edit, edited)))
+}
+
+fn is_enabled_line(line: &str) -> bool {
+    line.strip_prefix("enabled").is_some_and(|rest| rest.trim_start_matches([' ', '\t']).starts_with(':'))
+}

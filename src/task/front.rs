@@ -1,0 +1,262 @@
+//! Cuts the front-matter out of a file and quotes what YAML refuses but people write.
+//!
+//! Lines stay where they are, and a quoted value starts where it started, so places found in the
+//! prepared text are places of the file. It does not read values.
+
+use serde_yaml::granit_parser::{Event, Parser};
+
+use super::yaml::parser_options;
+
+/// What a file is, seen from its first line.
+pub enum Split<'a> {
+    /// No front-matter: not a task. Holds the line of a fence that came too late.
+    NotATask {
+        late_fence: Option<u32>,
+    },
+    /// The first fence has no second.
+    Unclosed,
+    Task(Front<'a>),
+}
+
+/// A file cut in two.
+pub struct Front<'a> {
+    /// The lines between the fences, prepared for YAML; its first line is the file's second.
+    pub yaml: String,
+    pub body: &'a str,
+    /// Values that were quoted here.
+    pub quoted: Vec<Quoted>,
+}
+
+/// A value that stands unquoted in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quoted {
+    /// Line of the file, from 1.
+    pub line: u32,
+    /// Characters from 1; the end is one past the last.
+    pub column: u32,
+    pub end_column: u32,
+}
+
+/// Number of the file's line that the YAML starts on.
+pub const FIRST_YAML_LINE: u32 = 2;
+
+/// Keys whose plain values may break YAML's rules.
+const LENIENT: [&str; 2] = ["schedule", "command"];
+
+/// Splits `text`, which has no byte order mark any more.
+#[must_use]
+pub fn split(text: &str) -> Split<'_> {
+    let mut lines = text.split_inclusive('\n');
+    let first = lines.next().unwrap_or("");
+    if !is_fence(first) {
+        return Split::NotATask { late_fence: late_fence(text) };
+    }
+    let mut end = first.len();
+    for line in lines {
+        if is_fence(line) {
+            let (yaml, quoted) = prepare(&text[first.len()..end]);
+            return Split::Task(Front { yaml, body: &text[end + line.len()..], quoted });
+        }
+        end += line.len();
+    }
+    Split::Unclosed
+}
+
+/// The raw lines between the fences with their numbers, also of an unclosed or broken file.
+pub fn raw_lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
+    let fenced = text.split_inclusive('\n').next().is_some_and(is_fence);
+    (1u32..).zip(text.split_inclusive('\n')).skip(1).take_while(move |(_, line)| fenced && !is_fence(line))
+}
+
+pub fn is_fence(line: &str) -> bool {
+    line.trim_end() == "---"
+}
+
+/// A fence after nothing but blank lines is one that its author meant.
+fn late_fence(text: &str) -> Option<u32> {
+    (1u32..)
+        .zip(text.split('\n'))
+        .find(|(_, line)| !line.trim().is_empty())
+        .filter(|(number, line)| *number > 1 && is_fence(line))
+        .map(|(number, _)| number)
+}
+
+/// Quotes exactly those values of the lenient keys that YAML would refuse.
+fn prepare(raw: &str) -> (String, Vec<Quoted>) {
+    let lines: Vec<&str> = raw.split('\n').collect();
+    let mut text = String::with_capacity(raw.len() + 16);
+    let mut quoted = Vec::new();
+    let mut in_schedule_list = false;
+    for (index, line) in lines.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        let value = match value_start(line) {
+            Some((key, start)) => {
+                in_schedule_list = key == "schedule" && bare(&line[start..]).is_empty();
+                // A shell drops its comments by itself, and knows what is in quotes.
+                let value = if key == "command" { line[start..].trim_end() } else { bare(&line[start..]) };
+                // No schedule starts so, but a list of schedules does.
+                let is_list = key == "schedule" && value.starts_with(['[', '{']);
+                (LENIENT.contains(&key) && !is_list).then_some((start, value))
+            }
+            None if in_schedule_list => item_start(line).map(|start| (start, bare(&line[start..]))),
+            None => None,
+        };
+        in_schedule_list &= value.is_some() || line.trim().is_empty() || line.trim_start().starts_with('#');
+        let next = lines.get(index + 1).copied().unwrap_or("");
+        match value.filter(|(_, value)| refused(value, next)) {
+            Some((start, value)) => {
+                text.push_str(&line[..start]);
+                text.push('\'');
+                text.push_str(&value.replace('\'', "''"));
+                text.push('\'');
+                text.push_str(&line[start + value.len()..]);
+                let number = FIRST_YAML_LINE + u32::try_from(index).unwrap_or(u32::MAX - FIRST_YAML_LINE);
+                let column = 1 + count(&line[..start]);
+                quoted.push(Quoted { line: number, column, end_column: column + count(value) });
+            }
+            None => text.push_str(line),
+        }
+    }
+    (text, quoted)
+}
+
+fn count(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+/// The top-level key of a line and where its value starts.
+fn value_start(line: &str) -> Option<(&str, usize)> {
+    let colon = line.find(':')?;
+    let key = &line[..colon];
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let rest = &line[colon + 1..];
+    let value = rest.trim_start_matches([' ', '\t']);
+    if !plain || (value.len() == rest.len() && !value.trim_end().is_empty()) {
+        return None;
+    }
+    Some((key, line.len() - value.len()))
+}
+
+/// Where the value of a `- value` line starts.
+fn item_start(line: &str) -> Option<usize> {
+    let rest = line.trim_start_matches(' ').strip_prefix('-')?;
+    let value = rest.trim_start_matches([' ', '\t']);
+    (value.len() < rest.len()).then_some(line.len() - value.len())
+}
+
+/// A value without the comment behind it.
+fn bare(value: &str) -> &str {
+    let value = value.trim_end();
+    if value.starts_with('#') {
+        return "";
+    }
+    let comment = [" #", "\t#"].into_iter().filter_map(|mark| value.find(mark)).min();
+    comment.map_or(value, |at| value[..at].trim_end())
+}
+
+/// Whether the value is whole on this line and no YAML.
+fn refused(value: &str, next: &str) -> bool {
+    let starts_plainly = value.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '.');
+    if value.is_empty() || (starts_plainly && !value.contains(':')) {
+        return false;
+    }
+    let goes_on = next.starts_with([' ', '\t', ']', '}'])
+        && !next.trim().is_empty()
+        && !next.trim_start().starts_with(['#', '-']);
+    // An opening mark without its end is a slip, not a command.
+    let ends = |close: char| value.chars().skip(1).any(|c| c == close);
+    let is_open = match value.chars().next() {
+        Some('[') => !ends(']'),
+        Some('{') => !ends('}'),
+        Some(quote @ ('"' | '\'')) => !ends(quote),
+        Some(_) | None => false,
+    };
+    !goes_on && !is_open && !is_yaml_value(value)
+}
+
+fn is_yaml_value(value: &str) -> bool {
+    let line = format!("k: {value}\n");
+    let mut depth = 0usize;
+    for event in Parser::new_from_str_with_options(&line, parser_options()) {
+        match event {
+            Err(_) => return false,
+            Ok((Event::MappingStart(..), _)) => depth += 1,
+            Ok(_) => {}
+        }
+    }
+    depth > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn yaml(raw: &str) -> String {
+        prepare(raw).0
+    }
+
+    #[test]
+    fn what_yaml_refuses_is_quoted_and_nothing_else() {
+        for (line, prepared) in [
+            ("schedule: */5 * * * *", "schedule: '*/5 * * * *'"),
+            ("schedule: * * * * *  # often", "schedule: '* * * * *'  # often"),
+            ("schedule: @daily\r", "schedule: '@daily'\r"),
+            ("command: echo a: b", "command: 'echo a: b'"),
+            ("command: echo it's: b", "command: 'echo it''s: b'"),
+            ("command: %x", "command: '%x'"),
+            ("command: echo 'a: #b' # c", "command: 'echo ''a: #b'' # c'"),
+            ("command: [ -f /x ] && echo y", "command: '[ -f /x ] && echo y'"),
+            ("command: \"a\" b", "command: '\"a\" b'"),
+            (
+                "schedule:\n  - */5 * * * *\n  - @daily\ncommand: x",
+                "schedule:\n  - '*/5 * * * *'\n  - '@daily'\ncommand: x",
+            ),
+        ] {
+            assert_eq!(yaml(line), prepared);
+        }
+        for untouched in [
+            "schedule: 0 9 * * 1-5",
+            "schedule: \"*/5 * * * *\"",
+            "schedule: every 1d at 09:00",
+            "schedule: *anchor",
+            "command: [",
+            "command: \"open",
+            "schedule: [@daily]",
+            "command: [a, b]",
+            "command: [a,\n  b]",
+            "command: |\n  echo a: b",
+            "command: >-\n  echo a: b",
+            "command: echo http://x/",
+            "name: a: b",
+            "env:\n  schedule: */5 * * * *",
+            "tags:\n  - @x",
+            "schedule:",
+        ] {
+            assert_eq!(yaml(untouched), untouched);
+        }
+    }
+
+    #[test]
+    fn places_of_quoted_values_are_those_of_the_file() {
+        let (_, quoted) = prepare("name: ü\nschedule:   @daily # x");
+        assert_eq!(quoted, [Quoted { line: 3, column: 13, end_column: 19 }]);
+    }
+
+    #[test]
+    fn fences() {
+        assert!(
+            matches!(split("---\nname: x\n---\nbody\n"), Split::Task(f) if f.body == "body\n" && f.yaml == "name: x\n")
+        );
+        assert!(matches!(split("---  \r\nname: x\r\n---\r\nbody"), Split::Task(f) if f.body == "body"));
+        assert!(matches!(split("---\n---"), Split::Task(f) if f.yaml.is_empty()));
+        assert!(matches!(split("---\nname: x\n"), Split::Unclosed));
+        assert!(matches!(split("\n\n---\nname: x\n---"), Split::NotATask { late_fence: Some(3) }));
+        assert!(matches!(split("# Title\n---\n"), Split::NotATask { late_fence: None }));
+        assert!(matches!(split(""), Split::NotATask { late_fence: None }));
+        assert!(matches!(split("----\n"), Split::NotATask { late_fence: None }));
+        assert_eq!(raw_lines("---\na\nb\n---\nc").map(|(n, _)| n).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(raw_lines("a\nb").count(), 0);
+    }
+}

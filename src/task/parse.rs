@@ -1,0 +1,262 @@
+//! One file's bytes to one task, every default resolved, and everything that is to be said about it.
+//!
+//! Pure: no file is opened here and no clock is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::build::build;
+use super::contradict;
+use super::diagnose::{Diagnostic, Place, Severity, Source};
+use super::fields::{Fields, Flag, Reader};
+use super::front::{self, Front, Split};
+use super::keys;
+use super::scalars::flag_word;
+use super::yaml::{self, Content, Refusal, Why};
+use crate::model::ids::TaskId;
+use crate::model::schedule::Zone;
+use crate::model::task::Task;
+
+/// Largest task file.
+pub const FILE_MAX_BYTES: u64 = 256 * 1024;
+
+/// The text below a command is documentation; more of it than this is not kept in memory.
+pub const COMMAND_BODY_MAX_BYTES: usize = 1024;
+
+/// Most findings about one file that are kept, the worst first.
+pub const FOUND_MAX: usize = 100;
+
+/// What applies where a file says nothing.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    pub timeout: Duration,
+    pub agent_timeout: Duration,
+    pub kill_grace: Duration,
+    pub catch_up_window: Duration,
+    pub log_max_bytes: u64,
+    pub keep_runs: u32,
+    pub keep_for: Duration,
+    pub shell: String,
+    pub zone: Zone,
+}
+
+/// What a file may refer to.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Agent profiles of the config.
+    pub profiles: BTreeSet<String>,
+    /// Pools of the config, each with its own claim wait.
+    pub pools: BTreeMap<String, Option<Duration>>,
+    /// Built-in actions.
+    pub actions: &'static [&'static str],
+}
+
+/// What files are read by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub defaults: Defaults,
+    pub known: Known,
+}
+
+/// What came of a file.
+#[derive(Debug)]
+pub enum Parsed {
+    /// No front-matter: none of our business. A warning at most.
+    NotATask(Option<Diagnostic>),
+    Task {
+        /// `None` when an error keeps it from running.
+        task: Option<Box<Task>>,
+        /// The file's text says `enabled: false`, readable or not.
+        says_disabled: bool,
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+/// Reads a file.
+#[must_use]
+pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Parsed::Task {
+            task: None,
+            says_disabled: says_disabled(&String::from_utf8_lossy(bytes)),
+            diagnostics: vec![too_large(file, bytes.len() as u64)],
+        };
+    }
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return not_utf8(file, bytes, error.valid_up_to()),
+    };
+    let source = Source::new(text);
+    let mut reader = Reader { file, source: &source, found: Vec::new() };
+    let front = match front::split(text) {
+        Split::NotATask { late_fence } => {
+            return Parsed::NotATask(late_fence.map(|line| late(&mut reader, line)));
+        }
+        Split::Unclosed => {
+            let help = "end the front-matter with a line `---`";
+            reader.error(first_line(), "E111", "the front-matter is never closed".to_owned(), help);
+            return finish(None, text, reader);
+        }
+        Split::Task(front) => front,
+    };
+    let task = read(&mut reader, id, &front, rules).map(|mut task| {
+        task.hash = sha256_hex(bytes);
+        task
+    });
+    finish(task, text, reader)
+}
+
+fn finish(task: Option<Task>, text: &str, mut reader: Reader<'_>) -> Parsed {
+    if reader.found.len() > FOUND_MAX {
+        reader.found.sort_by_key(|found| std::cmp::Reverse(found.severity));
+        reader.found.truncate(FOUND_MAX);
+    }
+    reader.found.sort_by_key(|found| (found.place.line, found.place.column));
+    let says_disabled = match &task {
+        Some(task) => !task.enabled,
+        None => says_disabled(text),
+    };
+    Parsed::Task { task: task.map(Box::new), says_disabled, diagnostics: reader.found }
+}
+
+/// Looks for `enabled: false` in a front-matter that cannot be read as a whole.
+///
+/// A person who switches a task off must be obeyed even when something else in the file is wrong.
+#[must_use]
+pub fn says_disabled(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    front::raw_lines(text).any(|(_, line)| {
+        line.strip_prefix("enabled").and_then(|rest| rest.trim_start().strip_prefix(':')).is_some_and(
+            |value| {
+                let word = value.split('#').next().unwrap_or("").trim().trim_matches(['"', '\'']);
+                flag_word(word) == Some(Flag::Off)
+            },
+        )
+    })
+}
+
+fn first_line() -> Place {
+    Place { line: 1, column: 1, end_column: 4 }
+}
+
+fn late(reader: &mut Reader<'_>, line: u32) -> Diagnostic {
+    let message = "not read as a task: the `---` is not on the first line".to_owned();
+    Diagnostic::at(
+        reader.file,
+        reader.source,
+        Place { line, ..first_line() },
+        Severity::Warning,
+        "W103",
+        message,
+    )
+    .with_help("remove the lines above it")
+}
+
+pub fn too_large(file: &Path, bytes: u64) -> Diagnostic {
+    let message = format!("the file has {bytes} bytes, more than the {FILE_MAX_BYTES} a task file may have");
+    Diagnostic::whole_file(file, Severity::Error, "E112", message)
+        .with_help("put long texts into files of their own and name them")
+}
+
+fn not_utf8(file: &Path, bytes: &[u8], valid: usize) -> Parsed {
+    let text = String::from_utf8_lossy(bytes);
+    if !text.split('\n').next().is_some_and(front::is_fence) {
+        return Parsed::NotATask(None);
+    }
+    let before = String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default());
+    let line = before.split('\n').count();
+    let column = before.split('\n').next_back().map_or(0, |line| line.chars().count()) + 1;
+    let column = u32::try_from(column).unwrap_or(u32::MAX);
+    let place = Place { line: u32::try_from(line).unwrap_or(u32::MAX), column, end_column: column + 1 };
+    let source = Source::new(&text);
+    let byte = bytes.get(valid).copied().unwrap_or_default();
+    let message = format!("the byte 0x{byte:02X} is not UTF-8");
+    let found = Diagnostic::at(file, &source, place, Severity::Error, "E114", message)
+        .with_help("save the file as UTF-8");
+    Parsed::Task { task: None, says_disabled: says_disabled(&text), diagnostics: vec![found] }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+fn read(reader: &mut Reader<'_>, id: &TaskId, front: &Front<'_>, rules: &Rules) -> Option<Task> {
+    let root = match yaml::read(&front.yaml, &front.quoted) {
+        Ok(root) => root,
+        Err(refusal) => {
+            refuse(reader, refusal);
+            return None;
+        }
+    };
+    let pairs = match root.map(|node| (node.place, node.content)) {
+        None | Some((_, Content::Empty)) => Vec::new(),
+        Some((_, Content::Map(pairs))) => pairs,
+        Some((place, Content::Text(_) | Content::List(_))) => {
+            let help = "each line is `key: value`";
+            reader.error(place, "E115", "the front-matter is no map of keys".to_owned(), help);
+            return None;
+        }
+    };
+    let fields = Fields::read(reader, keys::KEYS, "", &pairs);
+    for quoted in &front.quoted {
+        let place = Place { line: quoted.line, column: quoted.column, end_column: quoted.end_column };
+        let help = "fine here; other YAML tools will refuse it";
+        reader.say(Severity::Info, place, "I203", "this value is not quoted".to_owned(), help);
+    }
+    let kind = contradict::kind(reader, &fields, front, rules)?;
+    let task = build(&fields, id, reader.file, front.body, kind, rules);
+    let blocked = contradict::judge(reader, &fields, &task, rules);
+    let broken = reader
+        .found
+        .iter()
+        .any(|found| found.severity == Severity::Error && !contradict::BLOCKING.contains(&found.code));
+    (!broken).then_some(Task { blocked_by: blocked, ..task })
+}
+
+fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
+    let Refusal { place, why } = refusal;
+    match why {
+        Why::Syntax(_)
+            if reader.source.line(place.line).starts_with(['\t', ' '])
+                && reader.source.line(place.line).trim_start_matches(' ').starts_with('\t') =>
+        {
+            let spaces = reader.source.line(place.line).chars().take_while(|c| *c == ' ').count();
+            let column = u32::try_from(spaces).unwrap_or(0) + 1;
+            let place = Place { column, end_column: column + 1, ..place };
+            let help = "YAML wants spaces here";
+            reader.error(place, "E116", "a tab cannot indent".to_owned(), help);
+        }
+        Why::Syntax(what) => {
+            let help = "quote the value, or write a longer text behind `|` on lines of its own";
+            reader.error(place, "E110", format!("not YAML: {what}"), help);
+        }
+        Why::TooMuch(limit) => {
+            reader.error(place, "E113", format!("the front-matter has {limit}"), "make it smaller");
+        }
+        Why::NotRead(what) => {
+            reader.error(
+                place,
+                "E110",
+                format!("{what} is not read in a task file"),
+                "write the value itself",
+            );
+        }
+        Why::KeyIsNoText => {
+            let help = "quote a value that starts with `{` or `[`";
+            reader.error(place, "E110", "a key must be a plain text".to_owned(), help);
+        }
+        Why::Duplicate { key, first } => {
+            let message = format!("`{}` stands twice", super::scalars::shown(&key));
+            reader.error_with(place, "E117", message, "remove one of them", (first, "first here"));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The units: what systemd itself says about them, and what must stand in them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging")
+}
+
+/// What `systemd-analyze verify` says about copies of the units that name the program just built.
+/// It ends with 0 whatever it finds, so what it prints is what counts. None when there is no systemd here.
+fn verified(folder: &Path, manager: &str, change: impl Fn(String) -> String) -> Option<String> {
+    let copies = tempfile::tempdir().unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.arg(manager).arg("verify").env("XDG_RUNTIME_DIR", copies.path());
+    for unit in ["lucid.service", "lucid.socket"] {
+        let text = fs::read_to_string(folder.join(unit)).unwrap();
+        let text = text.replace("/usr/bin/lucid", env!("CARGO_BIN_EXE_lucid"));
+        let copy = copies.path().join(unit);
+        fs::write(&copy, change(text)).unwrap();
+        verify.arg(copy);
+    }
+    let output = verify.output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    Some(said.replace(copies.path().to_str().unwrap(), ""))
+}
+
+/// Key → values of a unit, comments left out.
+fn settings(unit: &str) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let text = fs::read_to_string(packaging().join(unit)).unwrap();
+    for (key, value) in
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='))
+    {
+        found.entry(key.to_owned()).or_default().push(value.to_owned());
+    }
+    found
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    for (folder, manager) in [(packaging(), "--system"), (packaging().join("user"), "--user")] {
+        let Some(said) = verified(&folder, manager, |text| text) else {
+            eprintln!("no systemd-analyze here: the units are not verified");
+            return;
+        };
+        assert_eq!(said, "", "{manager}");
+        // It would have said so.
+        let said = verified(&folder, manager, |text| text.replace("KillMode=", "KilMode=")).unwrap();
+        assert!(said.contains("Unknown key 'KilMode'"), "{manager}: {said}");
+    }
+}
+
+#[test]
+fn a_restart_costs_no_run_and_a_refusal_is_not_repeated() {
+    for unit in ["lucid.service", "user/lucid.service"] {
+        let unit = settings(unit);
+        assert_eq!(unit["KillMode"], ["process"]);
+        assert_eq!(unit["Delegate"], ["yes"]);
+        assert_eq!(unit["OOMPolicy"], ["continue"]);
+        assert_eq!(unit["Restart"], ["always"]);
+        assert_eq!(unit["RestartPreventExitStatus"], ["2 75 78"]);
+        assert_eq!(unit["StartLimitIntervalSec"], ["0"]);
+        assert_eq!(unit["Type"], ["notify"]);
+        assert!(unit["ExecStop"][0].ends_with("/usr/bin/lucid stop --from-systemd"));
+        assert_eq!(unit["ExecReload"], ["/bin/kill -HUP $MAINPID"]);
+        // The socket's folder must not be the service's: it would be deleted when the service stops.
+        assert!(!unit.contains_key("RuntimeDirectory"));
+    }
+}
+
+#[test]
+fn the_socket_is_where_the_config_expects_it() {
+    let system = settings("lucid.socket");
+    assert_eq!(system["ListenStream"], ["/run/lucid/lucid.sock"]);
+    assert_eq!(system["SocketMode"], ["0660"]);
+    assert_eq!(system["FileDescriptorName"], ["lucid"]);
+    let user = settings("user/lucid.socket");
+    assert_eq!(user["ListenStream"], ["%t/lucid/lucid.sock"]);
+    assert_eq!(user["SocketMode"], ["0600"]);
+    assert_eq!(user["FileDescriptorName"], ["lucid"]);
+}
+
+#[test]
+fn secrets_come_by_standard_input_and_the_config_knows() {
+    let unit = settings("lucid.service");
+    assert_eq!(unit["StandardInput"], ["file:/etc/lucid/secrets"]);
+    assert!(unit["Environment"].contains(&"LUCID_SECRETS__FILE=stdin".to_owned()));
+    assert!(unit["Environment"].contains(&"LUCID_CONFIG=/etc/lucid/lucid.yaml".to_owned()));
+}
