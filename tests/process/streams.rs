@@ -146,7 +146,7 @@ async fn one_line_of_100_mb_stays_flat_in_memory() {
     const PEAK_MAX_KB: u64 = 16 * 1024;
     let world = world();
     let script = "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo end; exec sleep 60";
-    let private = Private { env: Vec::new(), masks: vec!["xxxxxxxxxxxxxxxy".to_owned()] };
+    let private = Private { env: Vec::new(), masks: vec!["a-secret-to-look-for".to_owned()] };
     for (id, stdout, file) in
         [("wide1", Stdout::Log, "output.log"), ("wide2", Stdout::Lines { max_bytes: 10_000 }, "events.jsonl")]
     {
