@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lucid::platform::process::output::Reader;
+use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{
     Cause, End, Exit, ForkError, Found, Keeper, Nursery, Private, Spec, Stdin, Stdout, append_stdin, boot_id,
     clear, close_stdin, examine, stop,
@@ -43,6 +44,7 @@ fn sh(id: &str, script: &str) -> Spec {
         log_max: 1_000_000,
         stdin: Stdin::Null,
         stdout: Stdout::Log,
+        cgroups: Cgroups::Auto,
     }
 }
 
@@ -577,6 +579,16 @@ async fn live_input_is_followed_until_it_is_closed() {
 
 // ---- cost ----
 
+/// Processor time of a process and of those it has waited for.
+fn cpu_ms(pid: u32) -> (u64, u64) {
+    const MS_PER_TICK: u64 = 10;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name: state is the first, utime, stime, cutime and cstime begin at the twelfth.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let tick = |n: usize| fields[n].parse::<u64>().unwrap() * MS_PER_TICK;
+    (tick(11) + tick(12), tick(13) + tick(14))
+}
+
 /// Prints what a keeper costs; run by name, in release, on an idle machine.
 #[tokio::test]
 #[ignore = "a measurement"]
@@ -589,7 +601,7 @@ async fn burst_of_a_thousand() {
     for mut child in children {
         child.wait().unwrap();
     }
-    let bare = begun.elapsed();
+    let (bare, bare_cpu) = (begun.elapsed(), cpu_ms(std::process::id()).1);
 
     for n in 0..RUNS {
         let spec = Spec { argv: vec!["/bin/true".to_owned()], ..sh(&format!("{n}"), "") };
@@ -604,7 +616,12 @@ async fn burst_of_a_thousand() {
     futures_util::future::join_all(starts).await;
     let kept = begun.elapsed();
     assert!(dirs.iter().all(|dir| Exit::read(dir).unwrap().is_some_and(|exit| exit.end == End::Code(0))));
+    let (own, below) = cpu_ms(world.nursery.pid().unwrap());
     println!("{RUNS} bare {bare:?}, kept {kept:?}: {:.2} times", kept.as_secs_f64() / bare.as_secs_f64());
+    println!(
+        "CPU ms: bare {bare_cpu}, nursery {own}, keepers and commands {below}, us {}",
+        cpu_ms(std::process::id()).0
+    );
 
     let keeper = world.start("memory", &sh("memory", "exec sleep 60"), &Private::default()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -55,3 +55,42 @@ pub fn right(method: &Method, path: &str) -> Option<Right> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     TABLE.iter().find(|(m, p, _)| m == method && *p == path).map(|(_, _, right)| *right)
 }
+
+/// Every route, for those who have to try them all.
+pub fn all() -> impl Iterator<Item = (&'static Method, &'static str, Right)> {
+    TABLE.iter().map(|(method, path, right)| (method, *path, *right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_and_the_handlers_are_the_same() {
+        let named: BTreeSet<String> = all().map(|(method, path, _)| format!("{method} {path}")).collect();
+        assert_eq!(named.len(), TABLE.len(), "a route stands twice in the table");
+        let mut handled = BTreeSet::new();
+        for (path, item) in crate::api::router::document().paths.paths {
+            for (method, operation) in [
+                ("GET", item.get),
+                ("POST", item.post),
+                ("PATCH", item.patch),
+                ("PUT", item.put),
+                ("DELETE", item.delete),
+            ] {
+                if operation.is_some() {
+                    handled.insert(format!("{method} {path}"));
+                }
+            }
+        }
+        assert_eq!(named, handled);
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_has_no_right() {
+        assert_eq!(right(&Method::HEAD, HEALTHZ), Some(Right::Alive));
+        assert_eq!(right(&Method::DELETE, "/api/v1/tasks/{id}"), None);
+        assert_eq!(right(&Method::GET, "/api/v1/secrets"), None);
+    }
+}

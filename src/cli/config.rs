@@ -54,11 +54,7 @@ pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
     config.map_err(|error| refused(&error))
 }
 
-/// What the configuration is read from.
-///
-/// # Errors
-/// The current folder is gone.
-pub fn sources(context: &Context) -> Result<Sources, Failure> {
+fn sources(context: &Context) -> Result<Sources, Failure> {
     let sources = Sources::from_process(context.globals.config.clone());
     sources.map_err(|error| anyhow::anyhow!("cannot tell the current folder: {error}").into())
 }

@@ -1,11 +1,6 @@
-//! `lucid serve`: the daemon in the foreground.
-//!
-//! Puts together what no layer below may know of all at once: settings, log, daemon, sockets, signals and the
-//! service manager. The order is the promise: the state is locked and the past settled before anything
-//! listens, and everything listens before the first tick.
+//! `lucid serve`: the daemon in the foreground, from settings to its last word.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::io::{self, IsTerminal as _};
 
 use sd_notify::NotifyState;
 use tracing::level_filters::LevelFilter;
@@ -14,141 +9,149 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::config::sources;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::look::{Paint, clean, count};
-use crate::api::serve::{self as listeners, OpenError};
-use crate::config::{self, Config, ConfigErrors, LogFormat, LogLevel};
+use super::look::clean;
+use crate::api;
+use crate::config::{self, Config, LogFormat, LogLevel, Sources};
 use crate::daemon::boot::EX_CONFIG;
 use crate::daemon::ring::LogRing;
-use crate::daemon::{App, BootError, Surroundings, boot, service, signals};
+use crate::daemon::{self, App, BootError, Surroundings, service, signals};
+use crate::model::schedule::format_duration;
+use crate::platform::clock::Clock;
 
-/// How long the first look at the schedules may take before the daemon says what it knows.
-const FIRST_TICK_MAX: Duration = Duration::from_secs(2);
+/// Threads of the runtime: the work is waiting, and memory is counted.
+const WORKER_THREADS: usize = 2;
+/// Threads for disk work at one time.
+const BLOCKING_THREADS_MAX: usize = 32;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
 /// # Errors
-/// What keeps the daemon from running, with 75 when another holds the state and 78 when a person must act.
+/// What keeps the daemon from running, with the exit code that says whether a restart could help.
 pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
-    let config = config::load(&sources(context)?).map_err(|error| refused(&error))?;
-    let ring = LogRing::new(context.clock);
-    log_to(context, &config, &ring);
+    let sources = Sources::from_process(context.globals.config.clone())
+        .map_err(|e| ended(1, format!("cannot tell the current folder: {e}")))?;
+    let config = config::load(&sources).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
+    let surroundings = surroundings(&sources, context.clock).map_err(|e| ended(1, e.to_string()))?;
+    let log = start_log(context, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
-        .map_err(|error| anyhow::anyhow!("starting the runtime: {error}"))?;
-    let served = runtime.block_on(serve(context, config, ring));
-    // Whatever still blocks a thread must not keep the daemon from going.
-    runtime.shutdown_background();
-    served
+        .map_err(|e| ended(1, format!("cannot start the runtime: {e}")))?;
+    runtime.block_on(serve(context, config, surroundings, log))
 }
 
-async fn serve(context: &Context, config: Config, ring: LogRing) -> Result<Exit, Failure> {
-    let caught = signals::catch().map_err(|error| anyhow::anyhow!("catching signals: {error}"))?;
-    let daemon = boot(config, surroundings(context)?, ring).await.map_err(|error| not_booted(&error))?;
+async fn serve(
+    context: &Context,
+    config: Config,
+    surroundings: Surroundings,
+    log: LogRing,
+) -> Result<Exit, Failure> {
+    let signals = signals::catch().map_err(|e| ended(1, format!("cannot catch signals: {e}")))?;
+    let daemon = daemon::boot(config, surroundings, log).await.map_err(|e| not_booted(&e))?;
     let app = daemon.app.clone();
-    let sockets = listeners::open(&app.config).map_err(|error| not_open(&error))?;
-    let (serving, obeying) = (app.clone(), app.clone());
-    let served = tokio::spawn(listeners::serve(serving, sockets));
+    let sockets = api::serve::open(&app.config).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
+    let served = tokio::spawn(api::serve::serve(app.clone(), sockets));
+    tokio::spawn(signals::obey(app.clone(), signals));
     let started = daemon.start();
-    tokio::spawn(signals::obey(obeying, caught));
-    service::tell(&[NotifyState::Ready]);
-    say_hello(context, &app).await?;
+    let status = format!("{} tasks", app.snapshot().entries.len());
+    service::tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    welcome(context, &app).await;
     started.until_gone().await;
     match served.await {
         Ok(Ok(())) => Ok(Exit::Done),
-        Ok(Err(error)) => Err(error.into()),
-        Err(error) => Err(anyhow::anyhow!("the listeners did not end well: {error}").into()),
+        Ok(Err(e)) => Err(ended(1, format!("the sockets were not served: {e:#}"))),
+        Err(e) => Err(ended(1, format!("the listeners ended badly: {e}"))),
     }
 }
 
-fn surroundings(context: &Context) -> Result<Surroundings, Failure> {
-    let exe = std::env::current_exe()
-        .map_err(|error| anyhow::anyhow!("cannot tell this program's file: {error}"))?;
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+fn not_booted(error: &BootError) -> Failure {
+    ended(error.exit_code(), error.to_string())
+}
+
+fn ended(code: i32, message: String) -> Failure {
+    let exit = Exit::Code(u8::try_from(code).unwrap_or(1));
+    Failure::Ended { exit, message, help: None }
+}
+
+fn surroundings(sources: &Sources, clock: Clock) -> io::Result<Surroundings> {
+    let text = |s: &std::ffi::OsString| s.to_str().map(str::to_owned);
     Ok(Surroundings {
-        clock: context.clock,
-        env,
-        home: std::env::home_dir(),
-        exe,
+        clock,
+        // A variable that is no text could not be passed on by name anyway.
+        env: sources.env.iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect(),
+        home: sources.home.clone(),
+        exe: std::env::current_exe()?,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     })
 }
 
-/// Lines on standard error, and the last of them in memory.
-fn log_to(context: &Context, config: &Config, ring: &LogRing) {
-    let level = match (context.globals.verbose, context.globals.quiet) {
-        (0, true) => LevelFilter::WARN,
-        (0, false) => match config.log.level {
+/// Log lines go to standard error; `-v` and `-q` move what the config says.
+fn start_log(context: &Context, config: &Config) -> LogRing {
+    let ring = LogRing::new(context.clock);
+    let level = match (context.globals.quiet, context.globals.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => match config.log.level {
             LogLevel::Error => LevelFilter::ERROR,
             LogLevel::Warn => LevelFilter::WARN,
             LogLevel::Info => LevelFilter::INFO,
             LogLevel::Debug => LevelFilter::DEBUG,
             LogLevel::Trace => LevelFilter::TRACE,
         },
-        (1, _) => LevelFilter::DEBUG,
-        (_, _) => LevelFilter::TRACE,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
     };
-    let ours = |level| Targets::new().with_default(LevelFilter::WARN).with_target("lucid", level);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(context.error_look().paint == Paint::Ansi);
-    let lines = match config.log.format {
-        LogFormat::Text => lines.with_target(false).boxed(),
-        LogFormat::Json => lines.json().boxed(),
+    let filter =
+        Targets::new().with_default(level).with_target("tokio_cron_scheduler", level.min(LevelFilter::WARN));
+    let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let stderr = match config.log.format {
+        LogFormat::Text => stderr.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => stderr.json().flatten_event(true).boxed(),
     };
-    let kept = ring.clone().with_filter(ours(level.max(LevelFilter::INFO)));
-    // Another subscriber is there only in a test, which then keeps its own.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(ours(level))).with(kept).try_init();
+    tracing_subscriber::registry()
+        .with(stderr.with_filter(filter.clone()))
+        .with(ring.clone().with_filter(filter))
+        .init();
+    ring
 }
 
-/// Where it listens and what runs next.
-async fn say_hello(context: &Context, app: &App) -> Result<(), Failure> {
-    let mut next = app.next.subscribe();
-    // With nothing due there is nothing to wait for; the hello then says so.
-    let _ = tokio::time::timeout(FIRST_TICK_MAX, next.wait_for(Option::is_some)).await;
-    let next = next.borrow().clone();
-    let look = context.look();
-    let due = match next {
-        Some((at, task)) => format!("next: {task} {} ({})", look.instant(at), look.until(at)),
-        None => "nothing is due".to_owned(),
-    };
-    let tasks = count(app.snapshot().entries.len(), "task");
-    let socket = app.config.control.socket.to_string_lossy().into_owned();
-    context.print(&format!(
-        "lucid {} listens on {} · {tasks} · {due}\n",
+/// The first screen: where it listens, what it knows, what runs next.
+async fn welcome(context: &Context, app: &App) {
+    let snapshot = app.snapshot();
+    let on = snapshot.iter().filter(|(_, entry)| entry.enabled).count();
+    let off = snapshot.iter().count() - on;
+    let broken = snapshot.iter().filter(|(_, entry)| entry.is_broken()).count();
+    context.note(&format!(
+        "lucid {} · pid {} · state {}",
         env!("CARGO_PKG_VERSION"),
-        clean(&socket)
-    ))
+        std::process::id(),
+        app.config.state_dir.display()
+    ));
+    context.note(&format!("listening on {}", app.config.control.socket.display()));
+    let next = first_next(app).await;
+    context.note(&format!("{on} tasks on, {off} off · {next}"));
+    if broken > 0 {
+        context.note(&format!("{broken} task files have errors: lucid check"));
+    }
+    context.note("in another terminal: lucid status · lucid runs · lucid logs -f TASK");
 }
 
-fn refused(error: &ConfigErrors) -> Failure {
-    let help = match error {
-        ConfigErrors::NotFound { .. } => None,
-        ConfigErrors::Refused { .. } => {
-            Some("see what is set where with `lucid config --effective`".to_owned())
+/// The tick has to look once before it knows.
+async fn first_next(app: &App) -> String {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+    let mut next = app.next.subscribe();
+    let known = tokio::time::timeout(PATIENCE, next.wait_for(Option::is_some)).await.is_ok();
+    let first = if known { next.borrow().clone() } else { None };
+    match first {
+        Some((at, task)) => {
+            let wait = at.duration_since(app.clock.wall()).as_secs().max(0);
+            let wait = std::time::Duration::from_secs(wait.unsigned_abs());
+            format!("next: {} in {}", clean(task.as_str()), format_duration(wait))
         }
-    };
-    Failure::Ended { exit: exit(EX_CONFIG), message: error.to_string(), help }
-}
-
-fn not_booted(error: &BootError) -> Failure {
-    Failure::Ended { exit: exit(error.exit_code()), message: error.to_string(), help: None }
-}
-
-fn not_open(error: &OpenError) -> Failure {
-    let code = match error {
-        OpenError::Group(_) => exit(EX_CONFIG),
-        OpenError::Bind(_) | OpenError::Inherited(_) => Exit::No,
-    };
-    Failure::Ended { exit: code, message: error.to_string(), help: None }
-}
-
-fn exit(code: i32) -> Exit {
-    u8::try_from(code).map_or(Exit::No, Exit::Code)
+        None => "nothing is scheduled".to_owned(),
+    }
 }

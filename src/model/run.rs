@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::cause::{StopReason, Trigger, Waiting};
 use super::ids::{Fence, RunId, TaskId};
 
 /// Where a run stands. The names are the contract's.
@@ -91,109 +92,13 @@ impl RunState {
     }
 
     fn ends_a_started_run(self) -> bool {
-        matches!(
-            self,
-            Self::Ok | Self::Failed | Self::Timeout | Self::Killed | Self::Lost | Self::Blocked
-        )
+        matches!(self, Self::Ok | Self::Failed | Self::Timeout | Self::Killed | Self::Lost | Self::Blocked)
     }
 
     /// Ended in a way a person may have to look at.
     #[must_use]
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed)
-    }
-}
-
-/// What made a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    Schedule,
-    CatchUp,
-    Manual,
-    Startup,
-    Retry,
-    Event,
-}
-
-impl Trigger {
-    pub const ALL: [Self; 6] =
-        [Self::Schedule, Self::CatchUp, Self::Manual, Self::Startup, Self::Retry, Self::Event];
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::CatchUp => "catch_up",
-            Self::Manual => "manual",
-            Self::Startup => "startup",
-            Self::Retry => "retry",
-            Self::Event => "event",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.name() == name)
-    }
-}
-
-/// Why a claimed run has not been let go yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Waiting {
-    /// Behind an earlier run of the same task; holds no key.
-    Overlap,
-    /// For a named lock.
-    Lock,
-    /// For a place under `max_parallel_runs`.
-    Parallel,
-}
-
-impl Waiting {
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Overlap => "overlap",
-            Self::Lock => "lock",
-            Self::Parallel => "parallel",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Overlap, Self::Lock, Self::Parallel].into_iter().find(|w| w.name() == name)
-    }
-}
-
-/// Who or what asked a run to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    Timeout,
-    Idle,
-    Cancelled,
-    Replaced,
-    Shutdown,
-}
-
-impl StopReason {
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Idle => "idle",
-            Self::Cancelled => "cancelled",
-            Self::Replaced => "replaced",
-            Self::Shutdown => "shutdown",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Timeout, Self::Idle, Self::Cancelled, Self::Replaced, Self::Shutdown]
-            .into_iter()
-            .find(|r| r.name() == name)
     }
 }
 
@@ -393,10 +298,29 @@ mod tests {
                 .iter()
                 .filter_map(|&step| next(from, step).ok().map(|to| format!("{step:?} -> {}", to.name())))
                 .collect();
-            writeln!(table, "{:<11} {}", from.name(), if ways.is_empty() { "-".into() } else { ways.join(" | ") })
-                .expect("a String takes any text");
+            writeln!(
+                table,
+                "{:<11} {}",
+                from.name(),
+                if ways.is_empty() { "-".into() } else { ways.join(" | ") }
+            )
+            .expect("a String takes any text");
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r"
+        claimed     Start -> running | NeverStarted -> not_started | Skip -> skipped | Finish(Failed) -> failed | Finish(Killed) -> killed | Finish(Blocked) -> blocked
+        running     Stop -> stopping | NeverStarted -> not_started | KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
+        stopping    Stop -> stopping | NeverStarted -> not_started | KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
+        ok          -
+        failed      -
+        timeout     -
+        killed      -
+        lost        -
+        not_started ClaimAgain -> claimed | Skip -> skipped
+        blocked     -
+        skipped     -
+        missed      -
+        kill_failed KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
+        ");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Knows runs and keepers; which task is due, and what a task file says, is decided elsewhere.
 
 pub mod command;
+mod finish;
 pub mod flight;
 pub mod history;
 pub mod outcome;

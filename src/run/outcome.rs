@@ -85,7 +85,20 @@ mod tests {
     use super::*;
 
     fn exit(end: End, cause: Cause) -> Exit {
-        Exit { end, cause, ..Exit::default() }
+        Exit {
+            end,
+            cause,
+            started_ms: 0,
+            ended_ms: 0,
+            duration_ms: 0,
+            log_bytes: 0,
+            log_cut_bytes: 0,
+            log_lost_bytes: 0,
+            killed: 0,
+            escalated: false,
+            core: false,
+            leftovers: 0,
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One batch of writes: a transaction around a savepoint each, and what follows when it fails.
 //!
 //! A batch that cannot commit is replayed one by one, so that one bad write costs the others nothing
-//! but time. When the disk is full the ballast is given up first and the batch tried again.
+//! but time. When the disk is full the ballast is given up before the replay.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,7 +15,6 @@ use super::writer::{Counters, Hook, Tx};
 use super::{Notice, StoreError, ballast, filesystem, maintain};
 
 /// What became of one attempt of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attempt {
     Done,
     /// The job returned an error of its own, or panicked.
@@ -25,8 +24,6 @@ pub(super) enum Attempt {
 /// A piece of work together with the way back to its caller.
 pub(super) trait Job: Send {
     fn attempt(&mut self, tx: &Tx<'_>) -> Attempt;
-    /// What the last attempt came to.
-    fn last(&self) -> Attempt;
     /// Hands over what the last attempt returned, or `fault` if the store could not keep it.
     fn answer(self: Box<Self>, fault: Option<StoreError>);
 }
@@ -57,12 +54,9 @@ where
     fn attempt(&mut self, tx: &Tx<'_>) -> Attempt {
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(tx)))
             .unwrap_or_else(|_| Err(StoreError::Panicked.into()));
+        let attempt = if result.is_ok() { Attempt::Done } else { Attempt::Refused };
         self.result = Some(result);
-        self.last()
-    }
-
-    fn last(&self) -> Attempt {
-        if matches!(self.result, Some(Ok(_))) { Attempt::Done } else { Attempt::Refused }
+        attempt
     }
 
     fn answer(self: Box<Self>, fault: Option<StoreError>) {
@@ -105,46 +99,33 @@ pub(super) struct Desk {
 impl Desk {
     /// Commits `jobs` together and answers each.
     pub(super) fn commit(&self, mut jobs: Vec<Box<dyn Job>>) {
-        let first = self.transact(&mut jobs);
-        let roomier = self.starved(&first, &jobs) && self.make_room();
-        let undone = match first {
-            Ok(()) => {
-                let (kept, refused): (Vec<_>, Vec<_>) =
-                    jobs.into_iter().partition(|job| job.last() == Attempt::Done);
-                answer_all(kept, None);
-                if !roomier {
-                    return answer_all(refused, None);
-                }
-                refused
-            }
-            Err(Failure::Database(StoreError::Busy)) => {
-                // Each replay would wait for the same lock again.
-                self.counters.busy.fetch_add(1, Ordering::Relaxed);
-                return answer_all(jobs, Some(&StoreError::Busy));
-            }
-            Err(failure) if jobs.len() == 1 && !roomier => {
-                return answer_all(jobs, Some(&failure.into()));
-            }
-            Err(_) => jobs,
+        let Err(failure) = self.transact(&mut jobs) else {
+            return answer_all(jobs, None);
         };
+        if let Failure::Database(StoreError::Busy) = failure {
+            // Each replay would wait for the same lock again.
+            self.counters.busy.fetch_add(1, Ordering::Relaxed);
+            return answer_all(jobs, Some(&StoreError::Busy));
+        }
+        let roomier = self.starved(&failure) && self.make_room();
+        if jobs.len() == 1 && !roomier {
+            return answer_all(jobs, Some(&failure.into()));
+        }
         self.counters.replays.fetch_add(1, Ordering::Relaxed);
-        for job in undone {
+        for job in jobs {
             let mut alone = vec![job];
             let fault = self.transact(&mut alone).err().map(StoreError::from);
             answer_all(alone, fault.as_ref());
         }
     }
 
-    /// Whether the disk is what failed. A job's own error is opaque here, so one that refused is
-    /// believed to be starved when hardly any room is left.
-    fn starved(&self, outcome: &Result<(), Failure>, jobs: &[Box<dyn Job>]) -> bool {
-        match outcome {
-            Ok(()) => jobs.iter().any(|job| job.last() == Attempt::Refused) && filesystem::is_full(&self.dir),
-            Err(Failure::Database(StoreError::DiskFull)) => true,
-            Err(Failure::Database(StoreError::Sqlite(_)) | Failure::RolledBack) => {
-                filesystem::is_full(&self.dir)
-            }
-            Err(Failure::Database(_)) => false,
+    /// Whether the disk is what failed. SQLite rolls the whole transaction back when it cannot write a
+    /// page, whatever the job that met it makes of the error.
+    fn starved(&self, failure: &Failure) -> bool {
+        match failure {
+            Failure::Database(StoreError::DiskFull) => true,
+            Failure::Database(StoreError::Sqlite(_)) | Failure::RolledBack => filesystem::is_full(&self.dir),
+            Failure::Database(_) => false,
         }
     }
 

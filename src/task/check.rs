@@ -110,3 +110,40 @@ fn file(path: &Path, tasks_dir: &Path, rules: &Rules, report: &mut Report) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rules;
+    use super::*;
+
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+    /// What a new user reads first has nothing to mend, also without any agent profile.
+    #[test]
+    fn the_shipped_tasks_are_clean() {
+        let mut rules = rules();
+        rules.known.profiles.clear();
+        rules.known.pools.clear();
+        let report = check(&[], &Path::new(ROOT).join("tasks"), &rules).unwrap();
+        assert!(report.files >= 6);
+        let found: Vec<String> = report.diagnostics.iter().map(Diagnostic::short).collect();
+        assert_eq!(found, ["tasks/agent-brief.md:5:8: info[I307]: there is no agent profile `claude`"]);
+    }
+
+    #[test]
+    fn files_and_folders_are_counted_and_files_that_are_no_tasks_are_not() {
+        let corpus = Path::new(ROOT).join("tests/corpus");
+        let paths = ["flag-typo.md", "not-a-task.md", "key-on.md"].map(|name| corpus.join(name));
+        let report = check(&paths, Path::new("/nowhere"), &rules()).unwrap();
+        assert_eq!((report.files, report.count(Severity::Error), report.count(Severity::Warning)), (2, 1, 1));
+        let json = report.json();
+        assert_eq!((&json["schema_version"], &json["errors"]), (&json!(1), &json!(1)));
+        assert_eq!(json["diagnostics"][0]["code"], "E103");
+
+        let whole = check(&[corpus], Path::new("/nowhere"), &rules()).unwrap();
+        assert!(whole.files > 120 && whole.files_with(Severity::Error) > 90);
+        assert!(check(&["/nowhere/x.md".into()], Path::new("/nowhere"), &rules()).is_err());
+        let missing = check(&[], Path::new("/nowhere"), &rules()).unwrap();
+        assert_eq!(missing.diagnostics[0].code, "E119");
+    }
+}

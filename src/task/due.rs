@@ -162,3 +162,95 @@ fn missed(
     let just_before = first.checked_sub(SignedDuration::from_nanos(1)).ok()?;
     Some(Missed { from: first, to, count: instants.count(just_before, to) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::testing::task;
+
+    const POLICY: Policy = Policy { misfire_after: Duration::from_secs(60), catch_up_max: 3 };
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn planned(front: &str, covered: &str, now: &str) -> String {
+        let task = task(front);
+        let plan = plan(&task, at("2026-01-01T00:00:00Z"), at(covered), at(now), POLICY);
+        let mut words: Vec<String> =
+            plan.missed.iter().map(|m| format!("missed {}..{} x{}", m.from, m.to, m.count)).collect();
+        words.extend(plan.fires.iter().map(|f| format!("{} {}", f.trigger.name(), f.at)));
+        words.join(", ")
+    }
+
+    #[test]
+    fn nothing_is_due_before_its_time() {
+        assert_eq!(planned("schedule: '0 * * * *'", "2026-03-01T10:00:00Z", "2026-03-01T10:59:59.999Z"), "");
+        assert_eq!(planned("schedule: manual", "2026-03-01T10:00:00Z", "2026-03-02T10:00:00Z"), "");
+    }
+
+    #[test]
+    fn one_instant_on_time_is_a_schedule_run() {
+        let now = "2026-03-01T11:00:00.004Z";
+        let due = "schedule 2026-03-01T11:00:00Z";
+        for policy in ["latest", "skip", "all"] {
+            let front = format!("schedule: '0 * * * *'\ncatch_up: {policy}");
+            assert_eq!(planned(&front, "2026-03-01T10:00:00Z", now), due, "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_downtime_costs_one_missed_row_and_by_policy_one_or_more_runs() {
+        let front = |policy| format!("schedule: '0 * * * *'\ncatch_up: {policy}");
+        let (covered, now) = ("2026-03-01T00:00:00Z", "2026-03-01T05:30:00Z");
+        assert_eq!(
+            planned(&front("latest"), covered, now),
+            "missed 2026-03-01T01:00:00Z..2026-03-01T04:00:00Z x4, catch_up 2026-03-01T05:00:00Z"
+        );
+        assert_eq!(
+            planned(&front("skip"), covered, now),
+            "missed 2026-03-01T01:00:00Z..2026-03-01T05:00:00Z x5"
+        );
+        assert_eq!(
+            planned(&front("all"), covered, now),
+            "missed 2026-03-01T01:00:00Z..2026-03-01T02:00:00Z x2, catch_up 2026-03-01T03:00:00Z, \
+             catch_up 2026-03-01T04:00:00Z, catch_up 2026-03-01T05:00:00Z"
+        );
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_made_up_for() {
+        let front = "schedule: '0 3 * * *'\ncatch_up_window: 6h";
+        let covered = "2026-03-01T03:00:00Z";
+        assert_eq!(planned(front, covered, "2026-03-02T09:00:00Z"), "catch_up 2026-03-02T03:00:00Z");
+        assert_eq!(
+            planned(front, covered, "2026-03-02T09:00:01Z"),
+            "missed 2026-03-02T03:00:00Z..2026-03-02T03:00:00Z x1"
+        );
+        assert_eq!(
+            planned(front, covered, "2026-04-10T12:00:00Z"),
+            "missed 2026-03-02T03:00:00Z..2026-04-10T03:00:00Z x40"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_never_fires_a_burst() {
+        let front = "schedule: every 1m\ncatch_up: latest";
+        assert_eq!(
+            planned(front, "2026-03-01T10:00:00Z", "2026-03-01T11:00:00.010Z"),
+            "missed 2026-03-01T10:01:00Z..2026-03-01T10:59:00Z x59, schedule 2026-03-01T11:00:00Z"
+        );
+    }
+
+    #[test]
+    fn jitter_moves_the_instant_and_keeps_it_on_time() {
+        let task = task("schedule: '0 * * * *'\njitter: 10m");
+        let offset = SignedDuration::try_from(task.jitter_offset()).unwrap();
+        assert!(offset > SignedDuration::ZERO && offset < SignedDuration::from_mins(10));
+        let instants = Instants::new(&task, at("2026-01-01T00:00:00Z"));
+        let due = instants.next(at("2026-03-01T10:30:00Z")).unwrap();
+        assert_eq!(due, at("2026-03-01T11:00:00Z").checked_add(offset).unwrap());
+        assert_eq!(instants.latest(due), Some(due));
+        assert_eq!(instants.count(at("2026-03-01T10:30:00Z"), due), 1);
+    }
+}

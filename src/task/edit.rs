@@ -1,16 +1,22 @@
 //! The one edit that lucid makes to a task file: its `enabled:` line.
 //!
-//! One line changes; comments, line ends, mode and owner stay, and the file is replaced as a whole
+//! One line changes; comments, line ends and mode stay, and the file is replaced as a whole
 //! or not at all.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::fields::Flag;
 use super::front::{self, Split};
 use super::parse::FILE_MAX_BYTES;
+use super::scalars::flag_word;
 use super::scan;
+use crate::platform::files;
+
+/// The part of a file's mode that a new file gets.
+const MODE_BITS: u32 = 0o7777;
 
 /// What was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +61,8 @@ pub fn set_enabled(path: &Path, enabled: bool) -> Result<Option<Edit>, EditError
     let Some((edit, text)) = rewrite(path, &text, if enabled { Flag::On } else { Flag::Off })? else {
         return Ok(None);
     };
-    replace(&real, text.as_bytes()).map_err(io)?;
+    let mode = fs::metadata(&real).map_err(io)?.permissions().mode() & MODE_BITS;
+    files::replace(&real, text.as_bytes(), mode).map_err(io)?;
     Ok(Some(edit))
 }
 
@@ -87,7 +94,7 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
             let (head, rest) = bare.split_at(value_at);
             let comment = rest.find('#').filter(|at| *at == 0 || rest[..*at].ends_with([' ', '\t']));
             let (value, comment) = rest.split_at(comment.unwrap_or(rest.len()));
-            if super::scalars::flag_word(value.trim().trim_matches(['"', '\''])) == Some(flag) {
+            if flag_word(value.trim().trim_matches(['"', '\''])) == Some(flag) {
                 return Ok(None);
             }
             let before_value = &value[..value.len() - value.trim_start().len()];
@@ -106,25 +113,4 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
 
 fn is_enabled_line(line: &str) -> bool {
     line.strip_prefix("enabled").is_some_and(|rest| rest.trim_start_matches([' ', '\t']).starts_with(':'))
-}
-
-/// Puts `bytes` where `path` is: whole, with the same mode, or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Starts with a dot, so that nobody takes it for a task.
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = (|| {
-        let mode: Permissions = fs::metadata(path)?.permissions();
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.set_permissions(mode)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

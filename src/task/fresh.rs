@@ -113,11 +113,12 @@ pub fn merge(
     if let Some(task) = task {
         let task: Arc<Task> = Arc::from(task);
         return Entry {
-            hash: task.hash.as_str().into(),
+            hash: task.hash.clone(),
             enabled: task.enabled,
             definition: Some(task),
             file,
             stale_since: None,
+            expires_ms: None,
             diagnostics,
             text_says_disabled: false,
             expired: false,
@@ -125,10 +126,11 @@ pub fn merge(
     }
     let definition = before.and_then(|entry| entry.definition.clone());
     Entry {
-        hash: definition.as_ref().map_or("", |task| &task.hash).into(),
+        hash: definition.as_ref().map(|task| task.hash.clone()).unwrap_or_default(),
         enabled: !says_disabled && definition.as_ref().is_some_and(|task| task.enabled),
         file,
         stale_since: Some(before.and_then(|entry| entry.stale_since).unwrap_or(now_ms)),
+        expires_ms: None,
         diagnostics,
         text_says_disabled: says_disabled,
         expired: before.is_some_and(|entry| entry.expired),
@@ -151,7 +153,12 @@ pub fn note(id: &TaskId, before: Option<&Arc<Entry>>, next: &Entry, change: &mut
         (true, false) => change.mended.push(id.clone()),
         (true, true) | (false, false) => {}
     }
-    if before.hash != next.hash || before.enabled != next.enabled {
+    match (before.enabled, next.enabled) {
+        (false, true) => change.enabled.push(id.clone()),
+        (true, false) => change.disabled.push(id.clone()),
+        (true, true) | (false, false) => {}
+    }
+    if before.hash != next.hash {
         change.changed.push(id);
     }
 }

@@ -165,7 +165,15 @@ fn refused(value: &str, next: &str) -> bool {
     let goes_on = next.starts_with([' ', '\t', ']', '}'])
         && !next.trim().is_empty()
         && !next.trim_start().starts_with(['#', '-']);
-    !goes_on && !is_yaml_value(value)
+    // An opening mark without its end is a slip, not a command.
+    let ends = |close: char| value.chars().skip(1).any(|c| c == close);
+    let is_open = match value.chars().next() {
+        Some('[') => !ends(']'),
+        Some('{') => !ends('}'),
+        Some(quote @ ('"' | '\'')) => !ends(quote),
+        Some(_) | None => false,
+    };
+    !goes_on && !is_open && !is_yaml_value(value)
 }
 
 fn is_yaml_value(value: &str) -> bool {
@@ -213,6 +221,8 @@ mod tests {
             "schedule: \"*/5 * * * *\"",
             "schedule: every 1d at 09:00",
             "schedule: *anchor",
+            "command: [",
+            "command: \"open",
             "schedule: [@daily]",
             "command: [a, b]",
             "command: [a,\n  b]",

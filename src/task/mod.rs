@@ -22,6 +22,8 @@ mod scalars;
 mod scan;
 mod shapes;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 pub mod watch;
 mod yaml;
 
@@ -33,3 +35,5 @@ pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod registry_tests;

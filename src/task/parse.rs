@@ -27,6 +27,9 @@ pub const FILE_MAX_BYTES: u64 = 256 * 1024;
 /// The text below a command is documentation; more of it than this is not kept in memory.
 pub const COMMAND_BODY_MAX_BYTES: usize = 1024;
 
+/// Most findings about one file that are kept, the worst first.
+pub const FOUND_MAX: usize = 100;
+
 /// What applies where a file says nothing.
 #[derive(Debug, Clone)]
 pub struct Defaults {
@@ -109,6 +112,10 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
 }
 
 fn finish(task: Option<Task>, text: &str, mut reader: Reader<'_>) -> Parsed {
+    if reader.found.len() > FOUND_MAX {
+        reader.found.sort_by_key(|found| std::cmp::Reverse(found.severity));
+        reader.found.truncate(FOUND_MAX);
+    }
     reader.found.sort_by_key(|found| (found.place.line, found.place.column));
     let says_disabled = match &task {
         Some(task) => !task.enabled,

@@ -16,6 +16,7 @@ use super::fresh::{Fresh, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
 use crate::model::ids::TaskId;
+use crate::model::schedule::Schedule;
 use crate::model::task::Task;
 
 /// How long the last good version of a broken file goes on, unless the config says otherwise.
@@ -31,6 +32,10 @@ const RACY_MS: i64 = 2000;
 /// From this many files on they are read on several threads.
 const PARALLEL_MIN_FILES: usize = 256;
 const THREADS_MAX: usize = 4;
+/// Files that are read before the first of them is taken over; bounds what waits in memory.
+const READ_AHEAD_FILES: usize = 1024;
+/// Schedules that are shared; there are rarely more than the minutes of a day.
+const SCHEDULES_MAX: usize = 4096;
 
 /// One task of the folder, good or not.
 #[derive(Debug, Clone)]
@@ -40,9 +45,11 @@ pub struct Entry {
     /// As shown to people.
     pub file: PathBuf,
     /// SHA-256 of the bytes that `definition` was read from, hex; empty without one.
-    pub hash: Box<str>,
+    pub hash: String,
     /// Since when the file is worse than `definition`, milliseconds since the epoch.
     pub stale_since: Option<i64>,
+    /// When a stale `definition` is given up, milliseconds since the epoch.
+    pub expires_ms: Option<i64>,
     pub diagnostics: Vec<Diagnostic>,
     /// What the definition says, unless the text of a broken file says `enabled: false`.
     pub enabled: bool,
@@ -103,8 +110,11 @@ impl Snapshot {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     pub added: Vec<TaskId>,
-    /// A new good version, or another `enabled`.
+    /// A new good version.
     pub changed: Vec<TaskId>,
+    /// Switched on or off, by a good file or by the text of a broken one.
+    pub enabled: Vec<TaskId>,
+    pub disabled: Vec<TaskId>,
     pub removed: Vec<TaskId>,
     /// Stopped being readable, or came unreadable.
     pub broken: Vec<TaskId>,
@@ -147,6 +157,8 @@ pub struct Registry {
     rules: Rules,
     stale_max: Duration,
     seen: HashMap<PathBuf, Seen>,
+    /// By their text: thousands of tasks share few schedules, and one takes a kilobyte.
+    schedules: HashMap<String, Schedule>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -155,7 +167,15 @@ impl Registry {
     #[must_use]
     pub fn new(root: PathBuf, rules: Rules) -> Self {
         let shown_root = root.file_name().map_or_else(|| root.clone(), PathBuf::from);
-        Self { root, shown_root, rules, stale_max: STALE_MAX, seen: HashMap::new(), snapshot: Arc::default() }
+        Self {
+            root,
+            shown_root,
+            rules,
+            stale_max: STALE_MAX,
+            seen: HashMap::new(),
+            schedules: HashMap::new(),
+            snapshot: Arc::default(),
+        }
     }
 
     /// Another time for which the last good version of a broken file goes on.
@@ -200,10 +220,14 @@ impl Registry {
             }
         };
         let changed: Vec<&Candidate> = listed.iter().filter(|found| self.is_news(found)).collect();
-        let fresh = self.read_all(&changed);
+        if changed.is_empty() && listed.len() == self.seen.len() && !self.expiry_is_due(now_ms) {
+            return change;
+        }
         let mut entries = self.snapshot.entries.clone();
-        for (candidate, fresh) in changed.iter().zip(fresh) {
-            self.take(&mut entries, &candidate.path, fresh, now_ms, &mut change);
+        for part in changed.chunks(READ_AHEAD_FILES) {
+            for (candidate, fresh) in part.iter().zip(self.read_all(part)) {
+                self.take(&mut entries, &candidate.path, fresh, now_ms, &mut change);
+            }
         }
         self.forget(&mut entries, &listed, &mut change);
         self.expire(&mut entries, now_ms, &mut change);
@@ -212,10 +236,7 @@ impl Registry {
             .filter_map(|found| self.seen.get(&found.path))
             .flat_map(|seen| seen.loose.iter().cloned())
             .collect();
-        let files = entries.len();
-        if !changed.is_empty() || !change.is_empty() || loose != self.snapshot.loose {
-            self.snapshot = Arc::new(Snapshot { entries, loose, files });
-        }
+        self.snapshot = Arc::new(Snapshot { files: entries.len(), entries, loose });
         change
     }
 
@@ -286,8 +307,13 @@ impl Registry {
         }
         let mut seen = Seen { stamp: fresh.stamp, racy, id: None, loose: Vec::new() };
         match (fresh.id, fresh.parsed) {
-            (Some(id), Some(Parsed::Task { task, says_disabled, diagnostics })) => {
-                let next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
+            (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
+                if let Some(task) = &mut task {
+                    task.schedule = self.shared(&task.schedule);
+                }
+                let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
+                let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
+                next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
                 note(&id, before, &next, change);
                 seen.id = Some(id.clone());
                 entries.insert(id, Arc::new(next));
@@ -303,6 +329,15 @@ impl Registry {
             (None, Some(Parsed::Task { diagnostics, .. })) => seen.loose = diagnostics,
         }
         self.seen.insert(path.to_owned(), seen);
+    }
+
+    /// The same schedule, from the one place in memory where its text has been read before.
+    fn shared(&mut self, schedule: &Schedule) -> Schedule {
+        let text = schedule.texts().collect::<Vec<_>>().join("\n");
+        if self.schedules.len() >= SCHEDULES_MAX && !self.schedules.contains_key(&text) {
+            self.schedules.clear();
+        }
+        self.schedules.entry(text).or_insert_with(|| schedule.clone()).clone()
     }
 
     /// Drops what is no longer in the folder.
@@ -326,13 +361,19 @@ impl Registry {
 
     /// Gives up last good versions that are older than allowed.
     fn expire(&self, entries: &mut BTreeMap<TaskId, Arc<Entry>>, now_ms: i64, change: &mut Change) {
-        let max_ms = i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX);
         for (id, entry) in entries.iter_mut() {
-            let Some(since) = entry.stale_since else { continue };
-            if !entry.expired && entry.definition.is_some() && now_ms.saturating_sub(since) >= max_ms {
-                *entry = Arc::new(Entry { expired: true, ..(**entry).clone() });
+            if entry.expires_ms.is_some_and(|at| at <= now_ms) {
+                *entry = Arc::new(Entry { expired: true, expires_ms: None, ..(**entry).clone() });
                 change.expired.push(id.clone());
             }
         }
+    }
+
+    fn expiry_is_due(&self, now_ms: i64) -> bool {
+        self.snapshot.entries.values().any(|entry| entry.expires_ms.is_some_and(|at| at <= now_ms))
+    }
+
+    fn stale_max_ms(&self) -> i64 {
+        i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX)
     }
 }

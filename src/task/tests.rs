@@ -238,7 +238,19 @@ fn short_github_and_json() {
         "::error file=tasks/x.md,line=3,col=1,endColumn=7,title=E101::unknown key `timout`, did you mean \
          `timeout`?%0Awithout it the default of 10m applies"
     );
-    insta::assert_json_snapshot!(found[0].json(), @"");
+    insta::assert_json_snapshot!(found[0].json(), @r#"
+    {
+      "code": "E101",
+      "column": 1,
+      "end_column": 7,
+      "end_line": 3,
+      "file": "tasks/x.md",
+      "help": "without it the default of 10m applies",
+      "line": 3,
+      "message": "unknown key `timout`, did you mean `timeout`?",
+      "severity": "error"
+    }
+    "#);
 }
 
 #[test]
@@ -248,6 +260,38 @@ fn a_file_over_the_limit_says_its_size() {
     let (task, found, _) = parsed(&bytes);
     assert!(task.is_none());
     assert!(found[0].message.contains("300000 bytes"), "{}", found[0].message);
+}
+
+/// The largest files that are read, made to cost as much as they can.
+#[test]
+fn the_worst_files_are_read_in_time() {
+    let fill = |unit: &str| unit.repeat(250_000 / unit.len());
+    let numbered = |form: fn(usize) -> String| (0..12_000).map(form).collect::<String>();
+    for (name, front) in [
+        ("many schedules", format!("schedule:\n{}", fill("  - @daily\n"))),
+        ("many refused commands", fill("command: a: b\n")),
+        ("many unknown keys", numbered(|n| format!("timoutx{n}: 1\n"))),
+        ("one long line", format!("name: {}", fill("x"))),
+        ("one long key", format!("{}: 1", fill("x"))),
+        ("one long schedule", format!("schedule: {}", fill("*/5,"))),
+        ("brackets", fill("[")),
+        ("braces", fill("{a: ")),
+        ("quotes", fill("'\"")),
+        ("anchors", numbered(|n| format!("x-{n}: &a{n} *a{n}\n"))),
+        ("question marks", fill("? ")),
+        ("dashes", fill("- ")),
+        ("comments", fill("# x\n")),
+        ("colons", fill(": ")),
+        ("tabs", fill("\t")),
+        ("env", format!("env:\n{}", numbered(|n| format!("  A-{n}: 1\n")))),
+    ] {
+        let bytes = format!("---\ncommand: ./x\n{front}\n---\n");
+        let start = Instant::now();
+        let (_, found, _) = parsed(bytes.as_bytes());
+        assert!(found.len() <= super::parse::FOUND_MAX);
+        assert!(start.elapsed() < Duration::from_secs(8), "{name} took {:?}", start.elapsed());
+        println!("{name}: {:?}", start.elapsed());
+    }
 }
 
 #[test]

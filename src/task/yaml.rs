@@ -246,8 +246,8 @@ impl Builder<'_> {
 
     fn place(&self, span: &Span) -> Place {
         let (line, column) = (file_line(span.start.line()), narrow(span.start.col() + 1));
-        if let Some(quoted) = self.quoted.iter().find(|q| q.line == line && q.column == column) {
-            return Place { line, column, end_column: quoted.end_column };
+        if let Ok(nth) = self.quoted.binary_search_by_key(&(line, column), |q| (q.line, q.column)) {
+            return Place { line, column, end_column: self.quoted[nth].end_column };
         }
         let one_line = span.start.line() == span.end.line();
         let end = if one_line { narrow(span.end.col() + 1) } else { column + 1 };

@@ -92,7 +92,7 @@ fn interval(parts: &Parts) -> Option<String> {
 
 /// The step when `values` are `0, n, 2n, …` with `n` dividing `size`.
 fn step(values: &[u16], size: u16) -> Option<u16> {
-    let count = u16::try_from(values.len()).ok().filter(|count| *count > 0 && size % *count == 0)?;
+    let count = u16::try_from(values.len()).ok().filter(|count| *count > 0 && size.is_multiple_of(*count))?;
     let step = size / count;
     values.iter().zip(0..).all(|(value, index)| *value == index * step).then_some(step)
 }

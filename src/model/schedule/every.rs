@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 
-use super::cron::Pattern;
 use super::duration::reword;
 use super::field::Token;
+use super::parse::cron;
 use super::{Finding, Rule, code, parse_duration};
 
 const MINUTE: i64 = 60;
@@ -79,7 +79,7 @@ fn span<'t>(whole: Token<'t>, words: &[Token<'t>]) -> Option<Token<'t>> {
 
 fn cron_at(days: &str, time: Time) -> Result<Rule, Finding> {
     let (h, m, s) = (time.hour(), time.minute(), time.second());
-    Pattern::parse(&format!("{s} {m} {h} * * {days}")).map(Rule::Cron)
+    cron(&format!("{s} {m} {h} * * {days}"))
 }
 
 /// `mon,thu`, `monday and thursday`, `weekday`, as cron writes them.
@@ -138,7 +138,7 @@ fn elapsed(secs: i64) -> Result<Rule, Finding> {
     } else {
         return Ok(Rule::Elapsed { secs });
     };
-    Pattern::parse(&expression).map(Rule::Cron)
+    cron(&expression)
 }
 
 fn stepped(step: i64, rest: &str) -> String {

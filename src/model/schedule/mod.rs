@@ -25,6 +25,8 @@ mod size;
 mod zone;
 
 #[cfg(test)]
+mod grammar;
+#[cfg(test)]
 mod laws;
 
 pub use count::WALK_MAX as COUNT_WALK_MAX;
@@ -57,7 +59,7 @@ struct Item {
 #[derive(Debug)]
 enum Rule {
     /// A cron expression, or what was short for one.
-    Cron(cron::Pattern),
+    Cron(Box<cron::Pattern>),
     /// Every so many seconds of elapsed time, counted from the anchor.
     Elapsed { secs: i64 },
     /// A time of day on every n-th day, counted from the anchor's date.

@@ -73,14 +73,19 @@ fn item(text: &str) -> Result<Rule, Finding> {
             "remove it, or the other items",
         )),
         word if word.starts_with('@') => alias(whole, word, rest),
-        _ if is_cron(whole, &words) => Pattern::parse(text).map(Rule::Cron),
+        _ if first.text.contains('=') => Err(assignment(whole, *first)),
+        _ if is_cron(whole, &words) => cron(text),
         _ => Err(unreadable(whole)),
     }
 }
 
+pub(super) fn cron(expression: &str) -> Result<Rule, Finding> {
+    Pattern::parse(expression).map(|pattern| Rule::Cron(Box::new(pattern)))
+}
+
 /// Meant as a cron expression, right or wrong.
 fn is_cron(whole: Token<'_>, words: &[Token<'_>]) -> bool {
-    let has_star = words.iter().any(|word| word.text.contains(['*', '?']) && !word.text.contains('='));
+    let has_star = words.iter().any(|word| word.text.contains(['*', '?']));
     let starts_like_a_field = whole.text.starts_with(|c: char| c.is_ascii_digit());
     has_star || (words.len() > 2 && starts_like_a_field && super::duration::reword(whole.text).is_none())
 }
@@ -98,7 +103,7 @@ fn alias(whole: Token<'_>, word: &str, rest: &[Token<'_>]) -> Result<Rule, Findi
         return Ok(Rule::Startup);
     }
     match ALIASES.iter().find(|(name, _)| *name == word) {
-        Some((_, expression)) => Pattern::parse(expression).map(Rule::Cron),
+        Some((_, expression)) => cron(expression),
         None => {
             let names: Vec<&str> = ALIASES.iter().map(|(name, _)| *name).collect();
             let help = format!("known are {} and @startup", names.join(" "));
@@ -144,14 +149,17 @@ fn unreadable(whole: Token<'_>) -> Finding {
             return whole.finding(code::NOT_A_SCHEDULE, message, format!("write `{longer}`"));
         }
     }
-    let help = match text.split_once('=') {
-        Some(("TZ" | "CRON_TZ", zone)) => {
-            let zone = zone.split_whitespace().next().unwrap_or_default();
-            format!("write `timezone: {zone}` beside `schedule:`")
-        }
+    whole.finding(code::NOT_A_SCHEDULE, format!("`{text}` is no schedule"), HELP)
+}
+
+/// `CRON_TZ=Europe/Berlin 0 9 * * *`, as some crontabs have it.
+fn assignment(whole: Token<'_>, first: Token<'_>) -> Finding {
+    let help = match first.text.split_once('=') {
+        Some(("TZ" | "CRON_TZ", zone)) => format!("write `timezone: {zone}` beside `schedule:`"),
         Some(_) | None => HELP.to_owned(),
     };
-    whole.finding(code::NOT_A_SCHEDULE, format!("`{text}` is no schedule"), help)
+    let token = Token { text: first.text, ..whole };
+    token.finding(code::NOT_A_SCHEDULE, format!("`{}` is no part of a schedule", first.text), help)
 }
 
 /// Cron's own trap: with both days set, either is enough.

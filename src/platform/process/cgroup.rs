@@ -32,11 +32,6 @@ impl Cgroup {
         &self.path
     }
 
-    /// The file that a process writes "0" to in order to enter.
-    pub fn door(&self) -> PathBuf {
-        self.path.join("cgroup.procs")
-    }
-
     /// SIGKILL to everything in it, forks in progress included. Says whether the kernel took the order.
     pub fn kill(&self) -> bool {
         fs::write(self.path.join("cgroup.kill"), "1").is_ok()

@@ -4,9 +4,9 @@
 //! not start comes back through a pipe that a successful exec closes.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub fn start(what: &Start<'_>) -> Result<i32, Failure> {
     let system = |doing: &str, e: &io::Error| not_started(format!("cannot {doing}: {e}"));
     let (reader, mut writer) = io::pipe().map_err(|e| system("make a pipe", &e))?;
     let keeper = rustix::process::getpid();
-    match sys::fork().map_err(|e| system("fork", &e))? {
+    match prepared.fork().map_err(|e| system("fork", &e))? {
         Fork::Child => {
             let (step, error) = prepared.become_command(what, keeper);
             let mut report = [0; 5];
@@ -83,7 +83,7 @@ struct Prepared {
     argv: Strings,
     env: Strings,
     cwd: CString,
-    door: Option<File>,
+    cgroup: Option<File>,
 }
 
 impl Prepared {
@@ -112,8 +112,16 @@ impl Prepared {
             env: Strings::new(env?),
             cwd: CString::new(what.cwd.as_os_str().as_bytes())
                 .map_err(|_| not_started("the working directory holds a NUL byte".to_owned()))?,
-            door: what.cgroup.and_then(|c| OpenOptions::new().write(true).open(c.door()).ok()),
+            cgroup: what.cgroup.and_then(|cgroup| File::open(cgroup.path()).ok()),
         })
+    }
+
+    /// A cgroup that cannot be entered (an old kernel, a filter, a limit) is done without.
+    fn fork(&self) -> io::Result<Fork> {
+        match &self.cgroup {
+            Some(cgroup) => sys::fork_into(cgroup.as_fd()).or_else(|_| sys::fork()),
+            None => sys::fork(),
+        }
     }
 
     /// In the child. Returns only when it failed.
@@ -127,9 +135,6 @@ impl Prepared {
             return setup(io::Error::from_raw_os_error(libc::ESRCH));
         }
         let _ = rustix::process::setsid();
-        if let Some(mut door) = self.door.as_ref() {
-            let _ = door.write_all(b"0");
-        }
         sys::reset_signals();
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         for (fd, target) in [(what.stdin, 0), (what.stdout, 1), (what.stderr, 2)] {
@@ -197,7 +202,6 @@ pub fn null_input() -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd as _;
 
     // Forking is for processes with one thread, which a test is not; what runs is tested with real keepers.
     #[test]

@@ -259,6 +259,7 @@ mod tests {
             log_max: 4,
             stdin: Stdin::Text("ü\n".into()),
             stdout: Stdout::Lines { max_bytes: 5 },
+            cgroups: Cgroups::Auto,
         };
         spec.write(&dir.path().join("8132")).unwrap();
         assert_eq!(Spec::read(&dir.path().join("8132")).unwrap(), spec);

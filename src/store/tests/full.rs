@@ -80,6 +80,18 @@ fn tenant_of_a_small_disk() {
     assert_eq!(keys_of(&store), ["after", "before", "on ballast"]);
     assert_eq!(store.restore_ballast().unwrap(), Ballast::Restored);
     assert_eq!(fs::metadata(dir.join("ballast")).unwrap().len(), BALLAST_BYTES);
+
+    // More than the page cache holds, so that the statement itself meets the full disk.
+    fill_up(&dir.join("filler"));
+    let many = store.write_blocking(|tx| {
+        let sql = "INSERT INTO meta
+                   WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 150)
+                   SELECT 'many-' || x, hex(zeroblob(20000)) FROM n";
+        Ok::<_, StoreError>(tx.execute(sql, [])?)
+    });
+    assert_eq!(many.unwrap(), 150);
+    assert_eq!(notices.try_recv().unwrap(), Notice::DiskFull { ballast_spent: true });
+    fs::remove_file(dir.join("filler")).unwrap();
     store.close();
     assert_eq!(open(&dir).notices, []);
 }

@@ -1,0 +1,146 @@
+//! The last transaction of a run: its end, its retry, and whoever waited for its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::{error, info};
+
+use crate::model::event::{Event, EventKind};
+use crate::model::run::{Outcome, Run, RunState, Step};
+use crate::model::task::{OnInterrupt, Task};
+use crate::platform::process::spec::Exit;
+use crate::run::outcome;
+use crate::run::{Notice, RunError, Runs, flight, table};
+use crate::store::Tx;
+
+/// Most times one due instant is run again after being cut off, by `on_interrupt: rerun`.
+const RERUN_MAX: u32 = 3;
+/// Wait before an interrupted run is run again.
+const RERUN_DELAY: Duration = Duration::from_secs(5);
+/// Wait before the end of a run is offered again to a database that did not take it.
+const FINISH_PAUSE: Duration = Duration::from_millis(500);
+
+impl Runs {
+    pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
+        let codes = task.map_or_else(|| vec![0], |task| task.success_codes.clone());
+        let mut outcome = outcome::decide(exit, &codes);
+        // A stop that was recorded names the reason better than the keeper's own clock.
+        if outcome.state == RunState::Killed
+            && let Some(reason) = run.stop_reason
+        {
+            outcome.reason = Some(reason.name().to_owned());
+        }
+        self.finish(run, task, outcome, Some(exit)).await;
+    }
+
+    /// Writes the end of a run, plans its retry, and lets go whoever waited for it.
+    pub(super) async fn finish(
+        &self,
+        run: Run,
+        task: Option<&Arc<Task>>,
+        outcome: Outcome,
+        exit: Option<&Exit>,
+    ) {
+        let end = End::new(self, run, task, outcome, exit);
+        let mut told = false;
+        let (run, promoted) = loop {
+            match self.write_end(end.clone()).await {
+                Ok(done) => break done,
+                Err(e) => {
+                    // The end of a run is a fact that must not be lost: a full disk is waited out.
+                    if !std::mem::replace(&mut told, true) {
+                        error!(run = end.run.id.0, error = %e, "could not record the end of a run; trying again");
+                    }
+                    tokio::time::sleep(FINISH_PAUSE).await;
+                }
+            }
+        };
+        if let Some(run) = run {
+            info!(run = run.id.0, task = %run.task, state = run.state().name(), reason = run.reason, "run over");
+            self.tell(Notice::Ended(Box::new(run)));
+        }
+        if !promoted.is_empty() {
+            self.tell(Notice::Promoted(promoted));
+        }
+    }
+
+    async fn write_end(&self, end: End) -> Result<(Option<Run>, Vec<Run>), RunError> {
+        let (journal, gates) = (self.journal.clone(), self.gates());
+        self.store
+            .write(move |tx| {
+                let mut run = end.run.clone();
+                let from = run.state();
+                run.step(Step::Finish(end.outcome.state))?;
+                run.waiting = None;
+                run.reason.clone_from(&end.outcome.reason);
+                run.exit_code = end.outcome.exit_code;
+                run.signal = end.outcome.signal;
+                run.ended_ms = Some(end.now_ms);
+                run.duration_ms = end.duration_ms;
+                run.log_bytes = end.log_bytes;
+                run.retry_ms = end.retry_ms(tx, &run)?;
+                if !table::update(tx, &run, from)? {
+                    return Ok::<_, RunError>((None, Vec::new()));
+                }
+                table::drop_locks(tx, run.id)?;
+                let event = Event::new(EventKind::RunFinished).task(&run.task).run(run.id).data(json!({
+                    "state": run.state().name(), "reason": run.reason, "exit_code": run.exit_code,
+                    "signal": run.signal, "duration_ms": run.duration_ms, "attempt": run.attempt,
+                    "trigger": run.trigger.name(),
+                }));
+                journal.record(tx, end.now_ms, event)?;
+                if let Some(at) = run.retry_ms {
+                    let event = Event::new(EventKind::RetryPlanned).task(&run.task).run(run.id);
+                    journal.record(tx, end.now_ms, event.data(json!({"at_ms": at})))?;
+                }
+                let promoted = flight::promote(tx, &journal, gates, end.now_ms)?;
+                Ok((Some(run), promoted))
+            })
+            .await
+    }
+}
+
+/// Everything that the last transaction of a run needs.
+#[derive(Clone)]
+struct End {
+    run: Run,
+    outcome: Outcome,
+    now_ms: i64,
+    duration_ms: Option<i64>,
+    log_bytes: Option<i64>,
+    /// By the task's `retries`.
+    retry_after: Option<Duration>,
+    reruns: bool,
+}
+
+impl End {
+    fn new(runs: &Runs, run: Run, task: Option<&Arc<Task>>, outcome: Outcome, exit: Option<&Exit>) -> Self {
+        let retry_after = task.and_then(|task| outcome::retry_after(&outcome, &task.retries, run.attempt));
+        let reruns = outcome.state == RunState::Lost
+            && task.is_some_and(|task| match task.on_interrupt {
+                OnInterrupt::Rerun => true,
+                OnInterrupt::Fail => false,
+            });
+        Self {
+            now_ms: exit.map_or_else(|| runs.clock.wall_ms(), |exit| exit.ended_ms),
+            duration_ms: exit.and_then(|exit| i64::try_from(exit.duration_ms).ok()),
+            log_bytes: exit.and_then(|exit| i64::try_from(exit.log_bytes).ok()),
+            run,
+            outcome,
+            retry_after,
+            reruns,
+        }
+    }
+
+    fn retry_ms(&self, tx: &Tx<'_>, run: &Run) -> Result<Option<i64>, RunError> {
+        let wait = match self.retry_after {
+            Some(wait) => wait,
+            None if self.reruns && table::interruptions(tx, &run.task, run.scheduled_ms)? < RERUN_MAX => {
+                RERUN_DELAY
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))))
+    }
+}
