@@ -17,13 +17,9 @@ impl Cgroup {
         Self { path }
     }
 
-    /// Makes `name` below this process's own cgroup.
-    pub fn create(name: &str) -> Option<Self> {
-        let own = own_directory(
-            &fs::read_to_string("/proc/self/cgroup").ok()?,
-            &fs::read_to_string("/proc/self/mountinfo").ok()?,
-        )?;
-        let path = own.join(name);
+    /// Makes `name` below `home`.
+    pub fn create(home: &Path, name: &str) -> Option<Self> {
+        let path = home.join(name);
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }
@@ -42,6 +38,14 @@ impl Cgroup {
         remove_below(&self.path);
         !self.path.exists()
     }
+}
+
+/// The directory of this process's own cgroup, where there is a v2 tree.
+pub fn home() -> Option<PathBuf> {
+    own_directory(
+        &fs::read_to_string("/proc/self/cgroup").ok()?,
+        &fs::read_to_string("/proc/self/mountinfo").ok()?,
+    )
 }
 
 /// Cgroups nest at most this deep for us; a run could make more, which then stay.
