@@ -11,7 +11,8 @@ use crate::processes::{self, pid_in, signal};
 use crate::world::{World, code_of};
 
 /// Writes a line, waits for a file, writes another, and ends with 7.
-const PATIENT: &str = "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
+const PATIENT: &str =
+    "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
 
 #[test]
 fn a_run_outlives_the_daemon_and_ends_with_its_own_code_and_all_output() {
@@ -177,9 +178,8 @@ fn an_interrupted_run_is_run_again_where_its_task_says_so_but_not_for_ever() {
     let mut killed = 0;
     // The cap is three reruns; each waits five seconds.
     for _ in 0..4 {
-        let row = world.until("a run of `again`", || {
-            world.rows("again").into_iter().find(|row| row.state == "running")
-        });
+        let row = world
+            .until("a run of `again`", || world.rows("again").into_iter().find(|row| row.state == "running"));
         assert!(signal(row.keeper_pid.unwrap(), Signal::KILL));
         killed += 1;
         assert_eq!(world.ended(row.id).state, "lost");
