@@ -41,6 +41,7 @@ pub struct Request {
 
 /// What became of a request.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "looked at once and dropped; a box a claim would cost more")]
 pub enum Claim {
     /// Start it.
     Go(Run),
