@@ -6,4 +6,5 @@
 mod crash;
 mod invariants;
 mod processes;
+mod storm;
 mod world;
