@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::{error, warn};
 
 use crate::model::event::Event;
-use crate::model::ids::TaskId;
+use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, StopReason, Trigger};
 use crate::model::task::{CatchUp, Task};
 use crate::run::flight::{self, Claim, Request};
@@ -150,7 +150,7 @@ fn finish(app: &App, carried: Carried) {
 pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
     match claim {
         Claim::Go(run) => launch(app, run, Arc::clone(task)),
-        Claim::Replaces { run: _, holder } => replace(app, holder),
+        Claim::Replaces { run: _, holder } => replace(app, holder.id),
         Claim::Waits(_)
         | Claim::Skipped(_)
         | Claim::Covered
@@ -166,11 +166,11 @@ fn launch(app: &App, run: Run, task: Arc<Task>) {
     tokio::spawn(async move { runs.launch(run, task).await });
 }
 
-fn replace(app: &App, holder: Run) {
+fn replace(app: &App, holder: RunId) {
     let app = app.clone();
     tokio::spawn(async move {
-        if let Err(e) = app.runs.stop(holder.id, StopReason::Replaced, None, SCHEDULER).await {
-            warn!(run = holder.id.0, error = %e, "could not stop the run that is to be replaced");
+        if let Err(e) = app.runs.stop(holder, StopReason::Replaced, None, SCHEDULER).await {
+            warn!(run = holder.0, error = %e, "could not stop the run that is to be replaced");
         }
     });
 }

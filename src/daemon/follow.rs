@@ -56,7 +56,7 @@ pub async fn files(app: App) {
         loop {
             match app.reload("files").await {
                 Ok(change) if change.unsettled => {
-                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await
+                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await;
                 }
                 Ok(_) => break,
                 Err(e) => {

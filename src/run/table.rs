@@ -1,6 +1,8 @@
 //! The ledger's SQL. Every change of state is one `UPDATE` that names the state it leaves and the
 //! fence it holds, and must change exactly one row.
 
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::ids::{Fence, RunId, TaskId};
@@ -296,10 +298,8 @@ pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<R
 
 /// Attempts of `task` for the same due instant that were cut off rather than failed.
 pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusqlite::Result<u32> {
-    conn.prepare_cached(
-        "SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND state = 'lost'",
-    )?
-    .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
+    conn.prepare_cached("SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND state = 'lost'")?
+        .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
 }
 
 /// What the claim has to know of a task, read in the claim's own transaction.

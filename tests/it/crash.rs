@@ -11,7 +11,8 @@ use crate::processes::{self, pid_in, signal};
 use crate::world::{World, code_of};
 
 /// Writes a line, waits for a file, writes another, and ends with 7.
-const PATIENT: &str = "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
+const PATIENT: &str =
+    "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
 
 #[test]
 fn a_run_outlives_the_daemon_and_ends_with_its_own_code_and_all_output() {

@@ -22,7 +22,8 @@ fn of_many_that_ask_at_once_one_gets_it() {
     world.task("one", &format!("command: |\n  {ALONE}\n  while [ ! -e go ]; do sleep 0.05; done"));
     world.serve();
     let codes: Vec<i32> = thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| world.lucid(["run", "one"]).code)).collect();
+        let callers: Vec<_> =
+            (0..CALLERS).map(|_| scope.spawn(|| world.lucid(["run", "one"]).code)).collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     });
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
@@ -49,7 +50,10 @@ fn a_second_daemon_goes_away_and_names_the_first() {
 #[test]
 fn a_daemon_that_was_stopped_for_a_while_shares_its_state_with_nobody() {
     let mut world = World::new();
-    world.task("tick", &format!("schedule: every 1s\ncommand: |\n  {ALONE}\n  echo $LUCID_SCHEDULED_AT >> ticks"));
+    world.task(
+        "tick",
+        &format!("schedule: every 1s\ncommand: |\n  {ALONE}\n  echo $LUCID_SCHEDULED_AT >> ticks"),
+    );
     world.serve();
     world.until("a tick", || (!world.read("ticks").is_empty()).then_some(()));
     world.signal(Signal::STOP);
@@ -104,7 +108,9 @@ fn overlap_is_skipped_queued_or_replaced() {
     world.serve();
     let rows = scheduled(&world, "skips", 5);
     assert!(rows.iter().any(|row| row.state == "ok"), "{rows:?}");
-    assert!(rows.iter().filter(|row| row.state == "skipped").all(|row| row.reason.as_deref() == Some("overlap")));
+    assert!(
+        rows.iter().filter(|row| row.state == "skipped").all(|row| row.reason.as_deref() == Some("overlap"))
+    );
     let rows = scheduled(&world, "queues", 5);
     // One waits and starts as soon as the other ends: two runs end back to back.
     let started: Vec<&Row> = rows.iter().filter(|row| row.started_ms.is_some()).collect();
@@ -201,4 +207,24 @@ fn a_waiting_run_outlives_the_daemon() {
     world.write("go", "");
     assert_eq!(world.ended(first).state, "ok");
     assert_eq!(world.ended(second).state, "ok");
+}
+
+#[test]
+fn one_that_gives_up_its_turn_holds_up_nobody_behind_it() {
+    let mut world = World::with("scheduler: {max_parallel_runs: 1}");
+    world.task("first", "command: while [ ! -e go ]; do sleep 0.05; done");
+    for task in ["switched-off", "paused", "last"] {
+        world.task(task, "lock: [door]\ncommand: echo in");
+    }
+    world.serve();
+    let first = world.start("first");
+    world.until_state(first, "running");
+    let waiting: Vec<i64> = ["switched-off", "paused", "last"].map(|task| world.start(task)).into();
+    world.lucid(["disable", "switched-off"]).expect(0);
+    world.lucid(["pause", "paused"]).expect(0);
+    world.write("go", "");
+    assert_eq!(world.ended(first).state, "ok");
+    let reasons: Vec<Option<String>> = waiting[..2].iter().map(|run| world.ended(*run).reason).collect();
+    assert_eq!(reasons, [Some("disabled".to_owned()), Some("paused".to_owned())]);
+    assert_eq!(world.ended(waiting[2]).state, "ok");
 }

@@ -95,7 +95,10 @@ pub fn ended_runs_hold_nothing(world: &World) {
 /// Nothing started of `task` that was claimed at or after the moment it was switched off.
 #[track_caller]
 pub fn nothing_started_since(world: &World, task: &str, off_ms: i64) {
-    let late: Vec<Row> =
-        world.rows(task).into_iter().filter(|row| row.claimed_ms >= off_ms && row.started_ms.is_some()).collect();
+    let late: Vec<Row> = world
+        .rows(task)
+        .into_iter()
+        .filter(|row| row.claimed_ms >= off_ms && row.started_ms.is_some())
+        .collect();
     assert!(late.is_empty(), "started although disabled at {off_ms}: {late:?}");
 }

@@ -77,7 +77,11 @@ fn escape(daemon: Daemon) {
     }
     for (id, run) in runs {
         let row = world.ended(run);
-        assert_eq!((row.state.as_str(), row.reason.as_deref()), ("timeout", Some("timeout")), "{id}: {row:?}");
+        assert_eq!(
+            (row.state.as_str(), row.reason.as_deref()),
+            ("timeout", Some("timeout")),
+            "{id}: {row:?}"
+        );
     }
 }
 
@@ -99,7 +103,10 @@ fn nothing_escapes_its_timeout_while_the_daemon_is_stopped() {
 #[test]
 fn what_a_command_leaves_behind_gets_its_grace_and_the_outcome_stays_the_commands() {
     let mut world = World::new();
-    world.task("leaves", "kill_grace: 1s\ncommand: |\n  setsid sh -c 'trap \"\" TERM; sleep 600' &\n  echo $! > pid\n  exit 5");
+    world.task(
+        "leaves",
+        "kill_grace: 1s\ncommand: |\n  setsid sh -c 'trap \"\" TERM; sleep 600' &\n  echo $! > pid\n  exit 5",
+    );
     world.serve();
     let row = world.run("leaves");
     assert_eq!((row.state.as_str(), row.exit_code), ("failed", Some(5)), "{row:?}");
@@ -124,8 +131,14 @@ fn silence_ends_a_run_with_an_idle_timeout_and_talk_does_not() {
 #[test]
 fn kill_ends_a_run_and_its_tree_and_says_who_asked() {
     let mut world = World::new();
-    world.task("polite", "command: |\n  trap 'echo bye; exit 0' TERM\n  echo ready\n  while :; do sleep 0.05; done");
-    world.task("stubborn", "kill_grace: 30s\ncommand: |\n  trap '' TERM\n  echo ready\n  while :; do sleep 0.05; done");
+    world.task(
+        "polite",
+        "command: |\n  trap 'echo bye; exit 0' TERM\n  echo ready\n  while :; do sleep 0.05; done",
+    );
+    world.task(
+        "stubborn",
+        "kill_grace: 30s\ncommand: |\n  trap '' TERM\n  echo ready\n  while :; do sleep 0.05; done",
+    );
     world.serve();
     let (polite, stubborn) = (world.start("polite"), world.start("stubborn"));
     for run in [polite, stubborn] {

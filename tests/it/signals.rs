@@ -9,8 +9,10 @@ use rustix::process::Signal;
 
 use crate::world::{LUCID, PATIENCE, World, code_of};
 
-const LONG: &str = "kill_grace: 20s\ncommand: |\n  trap 'echo bye; exit 3' TERM\n  echo up\n  while :; do sleep 0.05; done";
-const STUBBORN: &str = "kill_grace: 60s\ncommand: |\n  trap '' TERM\n  echo up\n  while :; do sleep 0.05; done";
+const LONG: &str =
+    "kill_grace: 20s\ncommand: |\n  trap 'echo bye; exit 3' TERM\n  echo up\n  while :; do sleep 0.05; done";
+const STUBBORN: &str =
+    "kill_grace: 60s\ncommand: |\n  trap '' TERM\n  echo up\n  while :; do sleep 0.05; done";
 
 fn up(world: &World, task: &str) -> i64 {
     let run = world.start(task);

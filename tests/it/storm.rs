@@ -128,7 +128,8 @@ fn storm(rounds: u32) {
     let seed = number("LUCID_STORM_SEED").unwrap_or(u64::from(now.subsec_nanos()) | 1);
     println!("LUCID_STORM_SEED={seed} LUCID_STORM_ROUNDS={rounds}");
     let mut dice = Dice(seed);
-    let mut world = World::with("defaults: {kill_grace: 2s, timeout: 10s}\nscheduler: {max_parallel_runs: 6}");
+    let mut world =
+        World::with("defaults: {kill_grace: 2s, timeout: 10s}\nscheduler: {max_parallel_runs: 6}");
     for kind in &KINDS {
         write_task(&world, kind, "enabled: true");
     }
@@ -147,7 +148,8 @@ fn storm(rounds: u32) {
     let at_rest = "SELECT count(*) FROM runs WHERE state IN \
                    ('claimed', 'running', 'stopping', 'kill_failed', 'not_started') OR retry_ms IS NOT NULL";
     world.until_within(Duration::from_secs(60), "a world at rest", || {
-        (world.number("SELECT count(*) FROM tasks WHERE enabled") == 0 && world.number(at_rest) == 0).then_some(())
+        (world.number("SELECT count(*) FROM tasks WHERE enabled") == 0 && world.number(at_rest) == 0)
+            .then_some(())
     });
     check(&world);
 }
@@ -212,7 +214,10 @@ fn starts_and_rows_agree(world: &World) {
     let ends: BTreeSet<i64> = world.read("ends").lines().filter_map(|line| line.parse().ok()).collect();
     for row in world.rows_where("true") {
         if runs.contains(&row.id) {
-            assert!(!["skipped", "missed", "not_started", "claimed"].contains(&row.state.as_str()), "{row:?}");
+            assert!(
+                !["skipped", "missed", "not_started", "claimed"].contains(&row.state.as_str()),
+                "{row:?}"
+            );
         }
         if row.state == "ok" {
             assert!(ends.contains(&row.id), "ok without an end: {row:?}");

@@ -393,12 +393,7 @@ impl World {
     }
 
     #[track_caller]
-    pub fn until_within<T>(
-        &self,
-        patience: Duration,
-        what: &str,
-        mut look: impl FnMut() -> Option<T>,
-    ) -> T {
+    pub fn until_within<T>(&self, patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let started = Instant::now();
         loop {
             if let Some(found) = look() {
