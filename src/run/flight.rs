@@ -291,6 +291,22 @@ fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i
 /// # Errors
 /// Only what the database says.
 pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
+    let mut gone = Vec::new();
+    if gates.draining {
+        return Ok(gone);
+    }
+    loop {
+        line_up(tx)?;
+        let given_up = let_go(tx, journal, gates, now_ms, &mut gone)?;
+        // What one that gave up had held, or its turn, may be what the next waits for; nobody would look again.
+        if given_up == 0 {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Gives those that wait for another run their key and their locks, where these are free by now.
+fn line_up(tx: &Tx<'_>) -> Result<(), RunError> {
     for waiter in table::held_back(tx)? {
         if waiter.run.waiting == Some(Waiting::Overlap) && table::holder(tx, &waiter.flight_key)?.is_some() {
             continue;
@@ -302,16 +318,31 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
         };
         table::set_waiting(tx, waiter.run.id, Some(next))?;
     }
+    Ok(())
+}
+
+/// Gives the places that are free; says how many had to give up since their task is not to start any more.
+fn let_go(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    gates: Gates,
+    now_ms: i64,
+    gone: &mut Vec<Run>,
+) -> Result<u32, RunError> {
     let mut free = gates.max_parallel_runs.saturating_sub(table::places_taken(tx)?);
-    let mut gone = Vec::new();
+    let mut given_up = 0;
     for mut waiter in table::wanting_a_place(tx, free.max(1))? {
         if waiter.counted && free == 0 {
             continue;
         }
         let standing = table::standing(tx, &waiter.run.task, now_ms)?;
-        let off = standing.is_none_or(|s| !s.enabled || !s.present);
-        if off && !waiter.run.forced {
-            give_up(tx, journal, waiter.run, "disabled", now_ms)?;
+        let reason = match standing {
+            Some(standing) if standing.enabled && standing.present => standing.paused.then_some("paused"),
+            Some(_) | None => Some("disabled"),
+        };
+        if let Some(reason) = reason.filter(|_| !waiter.run.forced) {
+            give_up(tx, journal, waiter.run, reason, now_ms)?;
+            given_up += 1;
             continue;
         }
         table::set_waiting(tx, waiter.run.id, None)?;
@@ -319,5 +350,5 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
         free = free.saturating_sub(u32::from(waiter.counted));
         gone.push(waiter.run);
     }
-    Ok(gone)
+    Ok(given_up)
 }

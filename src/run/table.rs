@@ -308,11 +308,9 @@ pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<R
 }
 
 /// Attempts of `task` for the same due instant that were cut off rather than failed.
-pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: Option<i64>) -> rusqlite::Result<u32> {
-    conn.prepare_cached(
-        "SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms IS ?2 AND state = 'lost'",
-    )?
-    .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
+pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusqlite::Result<u32> {
+    conn.prepare_cached("SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND state = 'lost'")?
+        .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
 }
 
 /// What the claim has to know of a task, read in the claim's own transaction.
