@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -167,7 +168,14 @@ fn take_lock(dir: &Path) -> Result<Lock, BootError> {
         .map_err(io(format!("making the state directory {}", dir.display())))?;
     let path = dir.join("lock");
     let holder = format!("pid {}", std::process::id());
-    match Lock::try_take(&path, &holder).map_err(io(format!("locking {}", path.display())))? {
+    let taken = Lock::try_take(&path, &holder).map_err(|source| match source.kind() {
+        // The first file that is written here: no restart mends it, a person does.
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            BootError::Store(OpenError::NotWritable { dir: dir.to_owned(), source })
+        }
+        _ => io(format!("locking {}", path.display()))(source),
+    })?;
+    match taken {
         Some(lock) => Ok(lock),
         None => {
             let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
