@@ -36,8 +36,13 @@ pub struct Request {
     pub forced: bool,
     /// The file has been broken for longer than its last good version may stand in for it.
     pub expired: bool,
+    /// Asked again with the same key within [`REQUEST_KEY_KEPT_MS`], the answer is the same run.
+    pub request_key: Option<String>,
     pub now_ms: i64,
 }
+
+/// How long a request's key stands for its run.
+pub const REQUEST_KEY_KEPT_MS: i64 = 24 * 3_600_000;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -55,6 +60,8 @@ pub enum Claim {
     Skipped(Run),
     /// The instant has its row already.
     Covered,
+    /// The very same request has its run already.
+    Known(Run),
     /// Disabled, or its file is gone: there is no such instant.
     Off,
     /// The file has changed since the request was made: ask again with the new definition.
@@ -76,6 +83,11 @@ pub enum Claim {
 pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Result<Claim, RunError> {
     let task = &request.task;
     let by_clock = matches!(request.trigger, Trigger::Schedule | Trigger::CatchUp);
+    if let Some(key) = &request.request_key
+        && let Some(run) = table::by_request_key(tx, key, request.now_ms - REQUEST_KEY_KEPT_MS)?
+    {
+        return Ok(Claim::Known(run));
+    }
     let Some(standing) = table::standing(tx, &task.id, request.now_ms)? else { return Ok(Claim::Off) };
     if !request.forced && (!standing.enabled || !standing.present) {
         return Ok(Claim::Off);
@@ -233,6 +245,7 @@ fn extras(request: &Request) -> Extras {
         argv: super::command::argv_shown(&request.task),
         locks: request.task.locks.clone(),
         counted: is_counted(&request.task),
+        request_key: request.request_key.clone(),
     }
 }
 
