@@ -159,9 +159,7 @@ fn a_runs_token_reads_and_does_only_what_its_task_was_granted() {
     world.task("plain", script);
     world.task("granted", &format!("grants: ['tasks:run']\n{script}"));
     world.task("other", "command: echo other");
-    world.task("cli", "command: '\"$LUCID_BIN\" status --json > status.json; \"$LUCID_BIN\" run other'\nenv: {LUCID_BIN: x}");
     world.serve();
-    // A name of lucid's own is refused in a file, so the program's path goes by another.
     let front = format!(
         "env: {{BIN: '{}'}}\ncommand: |\n  \"$BIN\" status --json > status.json && \"$BIN\" run other",
         crate::world::LUCID
@@ -200,7 +198,8 @@ fn a_runs_token_reads_and_does_only_what_its_task_was_granted() {
     assert_eq!(world.number("SELECT count(*) FROM runs WHERE token_hash IS NOT NULL AND id = 1"), 1);
     world.write("go", "");
     world.ended(plain);
-    assert_eq!(ask(&worker, "GET", "/api/v1/status", &bearer(&plain_token), "").status, 401);
+    let late = ask(&worker, "GET", "/api/v1/status", &bearer(&plain_token), "").status;
+    assert!([401, 409].contains(&late), "{late}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn jump(world: &World, offset: &str) {
 
 #[test]
 fn a_clock_that_jumps_brings_no_burst_no_repeat_and_moves_no_timeout() {
-    let mut world = World::with("scheduler: {tick: 500ms}\ndefaults: {kill_grace: 1s}");
+    let mut world = World::with("scheduler: {tick: 1s}\ndefaults: {kill_grace: 1s}");
     with_clock(&mut world);
     world.task("minute", "schedule: '* * * * *'\ncommand: echo $LUCID_SCHEDULED_AT >> minute");
     world.task("second", "schedule: every 1s\ncommand: echo $LUCID_SCHEDULED_AT >> second");
@@ -143,7 +143,7 @@ fn a_clock_that_jumps_brings_no_burst_no_repeat_and_moves_no_timeout() {
 
 #[test]
 fn a_clock_set_back_by_a_day_silences_no_task() {
-    let mut world = World::with("scheduler: {tick: 500ms}");
+    let mut world = World::with("scheduler: {tick: 1s}");
     with_clock(&mut world);
     jump(&world, "+1d");
     world.task("second", "schedule: every 1s\ncommand: echo $LUCID_SCHEDULED_AT >> second");
@@ -191,7 +191,10 @@ fn retries_wait_longer_each_time_and_give_way_to_the_next_instant() {
     world.lucid(["kill", &killed.to_string()]).expect(0);
     assert_eq!(world.ended(killed).retry_ms, None);
     // The next instant comes before the retry: the retry is dropped, and that is recorded.
-    world.task("gives-way", "schedule: every 3s\nretries: {max: 1, delay: 2900ms}\ncommand: exit 1");
+    world.task(
+        "gives-way",
+        "schedule: every 3s\nretries: {max: 1, delay: 2900ms}\ncommand: sleep 0.6; exit 1",
+    );
     world.until("a dropped retry", || (world.events("retry_dropped") >= 1).then_some(()));
     invariants::each_instant_has_one_row(&world, "gives-way", 3_000);
     assert!(world.rows_where("task = 'killed'").len() == 1);
@@ -209,7 +212,9 @@ fn once_is_once_over_edits_and_restarts() {
     world.restart();
     world.until("both", || (world.read("said").lines().count() == 2).then_some(()));
     let anchor = world.number("SELECT anchor_ms FROM anchors WHERE task = 'in'");
-    assert_eq!(world.rows("in")[0].scheduled_ms, Some(anchor + 2_000));
+    // To the second.
+    let late_ms = world.rows("in")[0].scheduled_ms.unwrap() - anchor;
+    assert!((1_000..=2_000).contains(&late_ms), "{late_ms}");
     world.task("in", "schedule: in 2s\ndescription: edited again\ncommand: echo in >> said");
     world.restart();
     std::thread::sleep(Duration::from_secs(3));
