@@ -58,7 +58,7 @@ fn a_full_disk_loses_no_end_is_told_and_is_over_when_there_is_room_again() {
         .until("its end is recorded", || Some(run_of(&world, run)).filter(|run| run["state"] == "failed"));
     assert_eq!(ended["exit_code"], 7, "{ended}");
     world.until("the full disk is an event", || {
-        let activity = world.lucid(["api", "GET", "/api/v1/activity?kind=disk_full"]);
+        let activity = world.lucid(["api", "GET", "/api/v1/activity?type=disk_full"]);
         (activity.code == 0 && activity.stdout.contains("disk_full")).then_some(())
     });
     assert!(!inside(&world, "ballast").exists(), "the reserve was given up for it");
