@@ -42,7 +42,10 @@ pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| ended(1, format!("cannot start the runtime: {e}")))?;
-    runtime.block_on(serve(context, config, surroundings, log))
+    let ended = runtime.block_on(serve(context, config, surroundings, log));
+    // All that had to be written is; a read that hangs (an env_file on a dead disk) must not keep us.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(

@@ -34,16 +34,13 @@ impl Runs {
     ) {
         let end = End::new(self, run, task, outcome, exit);
         let Some(written) = self.insist(end.run.id, || self.write_end(end.clone())).await else { return };
-        let Written { run, promoted, waits_to_start_again } = written;
+        let Written { run, promoted } = written;
         if let Some(run) = run {
             info!(run = run.id.0, task = %run.task, state = run.state().name(), reason = run.reason, "run over");
             self.tell(Notice::Ended(Box::new(run)));
         }
         if !promoted.is_empty() {
             self.tell(Notice::Promoted(promoted));
-        }
-        if waits_to_start_again {
-            self.look();
         }
     }
 
@@ -85,8 +82,7 @@ impl Runs {
                     journal.record(tx, end.now_ms, event.data(json!({"at_ms": at})))?;
                 }
                 let promoted = flight::promote(tx, &journal, gates, end.now_ms)?;
-                let waits_to_start_again = !table::not_started(tx)?.is_empty();
-                Ok(Written { run: Some(run), promoted, waits_to_start_again })
+                Ok(Written { run: Some(run), promoted })
             })
             .await
     }
@@ -98,8 +94,6 @@ struct Written {
     /// `None`: somebody else has written its end.
     run: Option<Run>,
     promoted: Vec<Run>,
-    /// A row that never started waits for its key.
-    waits_to_start_again: bool,
 }
 
 /// Everything that the last transaction of a run needs.

@@ -305,6 +305,7 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
     if gates.draining {
         return Ok(gone);
     }
+    take_up_again(tx)?;
     loop {
         line_up(tx)?;
         let given_up = let_go(tx, journal, gates, now_ms, &mut gone)?;
@@ -313,6 +314,24 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
             return Ok(gone);
         }
     }
+}
+
+/// Rows whose gate never opened stand in line once more as soon as their key is free; their locks and their
+/// place are looked at anew, as for any other that waits.
+fn take_up_again(tx: &Tx<'_>) -> Result<(), RunError> {
+    for mut run in table::not_started(tx)? {
+        if table::is_taken(tx, run.id)? {
+            continue;
+        }
+        let from = run.state();
+        run.step(Step::ClaimAgain)?;
+        run.waiting = Some(Waiting::Lock);
+        run.started_ms = None;
+        if table::update(tx, &run, from)? {
+            table::set_fence(tx, run.id, table::next_fence(tx)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives those that wait for another run their key and their locks, where these are free by now.

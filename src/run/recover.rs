@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::model::ids::TaskId;
-use crate::model::run::{Run, RunState, Step, Waiting};
+use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::{self, Found};
 use crate::run::{RunError, Runs, flight, table};
@@ -107,29 +107,12 @@ impl Runs {
         self.insist(id, write).await;
     }
 
-    /// Takes up again the rows whose gate never opened: the same row starts once more.
+    /// Gives to be started whoever can go now: what waits, and the rows whose gate never opened.
     ///
     /// # Errors
     /// Only what the database says.
     pub async fn claim_again(&self) -> Result<Vec<Run>, RunError> {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| {
-                for mut run in table::not_started(tx)? {
-                    let from = run.state();
-                    if table::is_taken(tx, run.id)? || gates.draining {
-                        continue;
-                    }
-                    run.step(Step::ClaimAgain)?;
-                    // Promotion, like any other wait: its locks and its place are looked at anew.
-                    run.waiting = Some(Waiting::Lock);
-                    run.started_ms = None;
-                    if table::update(tx, &run, from)? {
-                        table::set_fence(tx, run.id, table::next_fence(tx)?)?;
-                    }
-                }
-                flight::promote(tx, &journal, gates, now_ms)
-            })
-            .await
+        self.store.write(move |tx| flight::promote(tx, &journal, gates, now_ms)).await
     }
 }

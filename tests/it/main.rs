@@ -3,12 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cli;
 mod crash;
+mod disk;
 mod files;
 mod flight;
 mod invariants;
 mod limits;
 mod processes;
+mod secrets;
 mod signals;
+mod socket;
 mod storm;
+mod time;
 mod world;

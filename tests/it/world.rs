@@ -409,7 +409,10 @@ impl World {
     /// Everything that helps to understand a failure.
     pub fn picture(&self) -> String {
         let rows: Vec<Row> = if self.state("lucid.db").exists() {
-            self.rows_where("id > (SELECT max(id) FROM runs) - 20")
+            self.rows_where(
+                "id > (SELECT max(id) FROM runs) - 20 OR retry_ms IS NOT NULL OR state IN \
+                 ('claimed', 'running', 'stopping', 'kill_failed', 'not_started')",
+            )
         } else {
             Vec::new()
         };

@@ -84,6 +84,8 @@ CREATE UNIQUE INDEX runs_one_an_instant ON runs (task, scheduled_ms)
 CREATE INDEX runs_by_task ON runs (task, id);
 CREATE INDEX runs_live ON runs (state) WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed');
 CREATE INDEX runs_waiting ON runs (id) WHERE waiting IS NOT NULL;
+CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
+CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
 CREATE INDEX runs_retry ON runs (retry_ms) WHERE retry_ms IS NOT NULL;
 CREATE INDEX runs_token ON runs (token_hash) WHERE token_hash IS NOT NULL;
 CREATE UNIQUE INDEX runs_request ON runs (request_key) WHERE request_key IS NOT NULL;
