@@ -23,14 +23,8 @@ const FINISH_PAUSE: Duration = Duration::from_millis(500);
 
 impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
-        let codes = task.map_or_else(|| vec![0], |task| task.success_codes.clone());
-        let mut outcome = outcome::decide(exit, &codes);
-        // A stop that was recorded names the reason better than the keeper's own clock.
-        if outcome.state == RunState::Killed
-            && let Some(reason) = run.stop_reason
-        {
-            outcome.reason = Some(reason.name().to_owned());
-        }
+        let codes = task.map_or(&[0][..], |task| &task.success_codes);
+        let outcome = outcome::decide(exit, codes);
         self.finish(run, task, outcome, Some(exit)).await;
     }
 
@@ -69,11 +63,15 @@ impl Runs {
         let (journal, gates) = (self.journal.clone(), self.gates());
         self.store
             .write(move |tx| {
-                let mut run = end.run.clone();
+                // As it stands now: it may have been asked to stop since it was last looked at.
+                let Some(mut run) = table::get(tx, end.run.id)? else { return Ok((None, Vec::new())) };
                 let from = run.state();
+                if !from.is_live() || run.fence != end.run.fence {
+                    return Ok((None, Vec::new()));
+                }
                 run.step(Step::Finish(end.outcome.state))?;
                 run.waiting = None;
-                run.reason.clone_from(&end.outcome.reason);
+                run.reason = end.reason(&run);
                 run.exit_code = end.outcome.exit_code;
                 run.signal = end.outcome.signal;
                 run.ended_ms = Some(end.now_ms);
@@ -130,6 +128,14 @@ impl End {
             outcome,
             retry_after,
             reruns,
+        }
+    }
+
+    /// A stop that was recorded names the reason better than the keeper's own clock.
+    fn reason(&self, run: &Run) -> Option<String> {
+        match run.stop_reason.filter(|_| self.outcome.state == RunState::Killed) {
+            Some(reason) => Some(reason.name().to_owned()),
+            None => self.outcome.reason.clone(),
         }
     }
 

@@ -277,6 +277,10 @@ fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i
 /// # Errors
 /// Only what the database says.
 pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
+    // Most runs end with nobody waiting: there is nobody to count the places for.
+    if !table::is_anyone_waiting(tx)? {
+        return Ok(Vec::new());
+    }
     for waiter in table::held_back(tx)? {
         if waiter.run.waiting == Some(Waiting::Overlap) && table::holder(tx, &waiter.flight_key)?.is_some() {
             continue;

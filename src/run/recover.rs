@@ -65,7 +65,7 @@ impl Runs {
             Err(e) => {
                 warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again beside the rest");
                 let runs = self.clone();
-                tokio::spawn(async move { runs.settle(run.id, task).await });
+                tokio::spawn(async move { runs.settle(run, task).await });
                 return;
             }
         };
