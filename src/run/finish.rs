@@ -20,8 +20,9 @@ const RERUN_DELAY: Duration = Duration::from_secs(5);
 
 impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
-        let codes = task.map_or_else(|| vec![0], |task| task.success_codes.clone());
-        self.finish(run, task, outcome::decide(exit, &codes), Some(exit)).await;
+        let codes = task.map_or(&[0][..], |task| &task.success_codes);
+        let outcome = outcome::decide(exit, codes);
+        self.finish(run, task, outcome, Some(exit)).await;
     }
 
     /// Writes the end of a run, plans its retry, and lets go whoever waited for it.

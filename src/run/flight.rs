@@ -305,6 +305,10 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
     if gates.draining {
         return Ok(gone);
     }
+    // Most runs end with nobody waiting: there is nobody to count the places for.
+    if !table::is_anyone_waiting(tx)? {
+        return Ok(gone);
+    }
     take_up_again(tx)?;
     loop {
         line_up(tx)?;

@@ -84,10 +84,11 @@ impl Runs {
             Err(e) => warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again"),
         }
         let runs = self.clone();
-        let settled = tokio::spawn(async move { runs.settle(run.id, task).await });
+        let id = run.id;
+        let settled = tokio::spawn(async move { runs.settle(run, task).await });
         // What cannot be settled now (a process that outlives SIGKILL) must not keep the rest waiting.
         if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
-            warn!(run = run.id.0, "not settled yet; going on beside the rest");
+            warn!(run = id.0, "not settled yet; going on beside the rest");
         }
     }
 

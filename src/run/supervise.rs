@@ -32,12 +32,15 @@ const START_PAUSE: Duration = Duration::from_secs(2);
 /// Wait before the folder of an ended run that could not be read is read again.
 const EXAMINE_PAUSE: Duration = Duration::from_secs(1);
 
+/// A run under its keeper, and how long that takes at most.
+type Started = (Run, Keeper, Duration);
+
 impl Runs {
     /// Starts `run`, which holds its key and its place, and sees it through.
     pub async fn launch(&self, run: Run, task: Arc<Task>) {
         let id = run.id;
         match self.start(run, &task).await {
-            Ok(Some((run, keeper))) => self.watch(run, Some(task), keeper).await,
+            Ok(Some((run, keeper, limit))) => self.watch(run, Some(task), keeper, limit).await,
             Ok(None) => {}
             Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
         }
@@ -46,7 +49,8 @@ impl Runs {
     /// Sees a run through that an earlier daemon started.
     pub async fn adopt(&self, run: Run, task: Option<Arc<Task>>, keeper: Keeper) {
         info!(run = run.id.0, task = %run.task, "adopted a run of an earlier daemon");
-        self.watch(run, task, keeper).await;
+        let limit = Spec::read(keeper.dir()).map_or(Duration::MAX, |spec| limit(&spec));
+        self.watch(run, task, keeper, limit).await;
     }
 
     /// Ends a claimed run that cannot be tried.
@@ -54,7 +58,7 @@ impl Runs {
         self.finish(run, None, blocked(why), None).await;
     }
 
-    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<(Run, Keeper)>, RunError> {
+    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<Started>, RunError> {
         let token = match random_token() {
             Ok(token) => token,
             Err(e) => {
@@ -63,26 +67,22 @@ impl Runs {
             }
         };
         let built = {
-            let (site, task, run, token) = (self.site.clone(), Arc::clone(task), run.clone(), token.clone());
-            // Reads an env_file, which may lie on a slow disk.
-            tokio::task::spawn_blocking(move || command::build(&site, &task, &run, &token)).await
+            let (runs, task, run, token) = (self.clone(), Arc::clone(task), run.clone(), token.clone());
+            // Reads an env_file and makes the run's folder, on a disk that may be slow.
+            tokio::task::spawn_blocking(move || runs.prepare(&task, &run, &token)).await
         };
-        let (spec, private) = match built {
-            Ok(Ok(built)) => built,
-            Ok(Err(why)) => {
-                self.finish(run, Some(task), blocked(&why.to_string()), None).await;
-                return Ok(None);
-            }
-            Err(e) => {
-                self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
+        let (limit, private) = match built.unwrap_or_else(|e| Err(not_spawned(&e.to_string()))) {
+            Ok(built) => built,
+            Err(outcome) => {
+                self.finish(run, Some(task), outcome, None).await;
                 return Ok(None);
             }
         };
-        let gate = match self.fork(&run, &spec).await {
+        let gate = match self.nursery.fork(&self.run_dir(run.id)).await {
             Ok(gate) => gate,
             Err(e) => {
                 warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, Some(task), not_spawned(&e), None).await;
+                self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
                 return Ok(None);
             }
         };
@@ -91,18 +91,16 @@ impl Runs {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
-        Ok(self.open_gate(run, gate, &private).await)
+        Ok(self.open_gate(run, gate, &private).await.map(|(run, keeper)| (run, keeper, limit)))
     }
 
-    async fn fork(&self, run: &Run, spec: &Spec) -> Result<Gate, String> {
-        let (dir, spec) = (self.run_dir(run.id), spec.clone());
-        let path = dir.clone();
-        // Makes a folder and syncs it: not on a thread that others wait for.
-        let written = tokio::task::spawn_blocking(move || spec.write(&path)).await;
-        written
-            .unwrap_or_else(|e| Err(std::io::Error::other(e)))
-            .map_err(|e| format!("writing {}: {e}", dir.display()))?;
-        self.nursery.fork(&dir).await.map_err(|e| e.to_string())
+    /// Leaves in the run's folder what the keeper will read; blocking.
+    fn prepare(&self, task: &Task, run: &Run, token: &str) -> Result<(Duration, Private), Outcome> {
+        let (spec, private) =
+            command::build(&self.site, task, run, token).map_err(|why| blocked(&why.to_string()))?;
+        let dir = self.run_dir(run.id);
+        spec.write(&dir).map_err(|e| not_spawned(&format!("writing {}: {e}", dir.display())))?;
+        Ok((limit(&spec), private))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -110,7 +108,7 @@ impl Runs {
         run.step(Step::Start)?;
         run.keeper_pid = Some(gate.pid);
         run.keeper_start = i64::try_from(gate.start_ticks).ok();
-        run.boot_id = process::boot_id().ok();
+        run.boot_id = process::boot_id().ok().map(str::to_owned);
         run.started_ms = Some(self.clock.wall_ms());
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let token_hash = Sha256::digest(token.as_bytes()).to_vec();
@@ -142,18 +140,15 @@ impl Runs {
                 warn!(run = run.id.0, error = %e, "the keeper was gone before it could start its command");
                 // A machine that is out of something would be asked again at once, and again.
                 tokio::time::sleep(START_PAUSE).await;
-                self.settle(run.id, None).await;
+                self.settle(run, None).await;
                 None
             }
         }
     }
 
-    /// Waits for the keeper's end and steps in when it outlives its own limits.
-    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper) {
+    /// Waits for the keeper's end and steps in when it outlives its own `limit`.
+    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, limit: Duration) {
         let dir = self.run_dir(run.id);
-        let limit = Spec::read(&dir).map_or(Duration::MAX, |spec| {
-            Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
-        });
         // By the clock that never jumps: a wall clock that was set must not end a healthy run.
         let begun = self.clock.boot().saturating_sub(keeper.age(self.clock.boot()));
         let overdue_at = begun.saturating_add(limit).saturating_add(KEEPER_SLACK);
@@ -169,7 +164,7 @@ impl Runs {
                 self.end_hung_keeper(&run, &keeper).await;
             }
         }
-        self.settle(run.id, task).await;
+        self.settle(run, task).await;
     }
 
     /// SIGKILL has been sent and something lives on: said once, and the key stays held.
@@ -221,19 +216,16 @@ impl Runs {
     }
 
     /// The keeper has ended: reads what it left and writes the end.
-    pub(super) async fn settle(&self, id: RunId, task: Option<Arc<Task>>) {
-        let read = || self.store.read(move |conn| -> Result<_, RunError> { Ok(table::get(conn, id)?) });
-        let run = self.insist(id, read).await.flatten().filter(|run| run.state().is_live());
-        let Some(mut run) = run else { return };
+    pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
         let found = loop {
-            match process::examine(&self.run_dir(id), run.boot_id.as_deref().unwrap_or_default()) {
+            match process::examine(&self.run_dir(run.id), run.boot_id.as_deref().unwrap_or_default()) {
                 // Its lock may be held for an instant longer, by a child between fork and exec.
                 Ok(Found::Alive(keeper)) => {
                     keeper.ended().await;
                     continue;
                 }
                 Ok(found) => break found,
-                Err(e) => error!(run = id.0, error = %e, "cannot read what a keeper left; trying again"),
+                Err(e) => error!(run = run.id.0, error = %e, "cannot read what a keeper left; trying again"),
             }
             tokio::time::sleep(EXAMINE_PAUSE).await;
         };
@@ -325,6 +317,11 @@ impl Runs {
             info!("a run ended while the daemon was going down");
         }
     }
+}
+
+/// After this a keeper has ended whatever its command does.
+fn limit(spec: &Spec) -> Duration {
+    Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
 }
 
 fn blocked(why: &str) -> Outcome {

@@ -175,6 +175,15 @@ pub struct Waiter {
     pub counted: bool,
 }
 
+/// Whether any run waits for a key, a lock or a place.
+pub fn is_anyone_waiting(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM runs WHERE waiting IS NOT NULL \
+         UNION ALL SELECT 1 FROM runs WHERE state = 'not_started' LIMIT 1",
+    )?
+    .exists([])
+}
+
 /// Runs that wait for another run to end, the longest waiting first.
 pub fn held_back(conn: &Connection) -> rusqlite::Result<Vec<Waiter>> {
     waiters(conn, "waiting IN ('overlap', 'lock')", u32::MAX)

@@ -83,6 +83,9 @@ CREATE UNIQUE INDEX runs_one_an_instant ON runs (task, scheduled_ms)
     WHERE trigger IN ('schedule', 'catch_up');
 CREATE INDEX runs_by_task ON runs (task, id);
 CREATE INDEX runs_live ON runs (state) WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed');
+-- Counted at every claim; the rows themselves need not be read for it.
+CREATE INDEX runs_places ON runs (id)
+    WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') AND waiting IS NULL AND counted = 1;
 CREATE INDEX runs_waiting ON runs (id) WHERE waiting IS NOT NULL;
 CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
 CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
