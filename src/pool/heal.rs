@@ -59,6 +59,15 @@ impl Pools {
     /// [`PoolError::NoSuchSlot`]; [`PoolError::Busy`] for a slot named that somebody has; a base that cannot
     /// be found.
     pub async fn heal(&self, pool: &str, slot: Option<&str>) -> Result<Vec<Healed>, PoolError> {
+        let (pools, pool, slot) = (self.clone(), pool.to_owned(), slot.map(str::to_owned));
+        // To the end, whether or not its caller waits: git would go on without anybody at the desk.
+        match tokio::spawn(async move { pools.heal_now(&pool, slot.as_deref()).await }).await {
+            Ok(result) => result,
+            Err(e) => Err(PoolError::Git(e.to_string())),
+        }
+    }
+
+    async fn heal_now(&self, pool: &str, slot: Option<&str>) -> Result<Vec<Healed>, PoolError> {
         let found = self.pool(pool)?;
         let mut slots = self.slots(pool).await?;
         if let Some(id) = slot {

@@ -132,6 +132,14 @@ pub struct Base {
     pub stale: Option<String>,
 }
 
+/// Slots of all pools, counted by their leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub slots: u32,
+    pub free: u32,
+    pub quarantined: u32,
+}
+
 /// All pools. Cheap to clone.
 #[derive(Clone)]
 pub struct Pools(Arc<Inner>);
@@ -199,6 +207,27 @@ impl Pools {
         self.pool(pool)?;
         let free = self.slots(pool).await?.into_iter().filter(|slot| slot.state() == SlotState::Free);
         Ok(u32::try_from(free.count()).unwrap_or(u32::MAX))
+    }
+
+    /// How many slots there are and how they stand; `None` without pools.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn counts(&self) -> Result<Option<Counts>, StoreError> {
+        if self.0.pools.is_empty() {
+            return Ok(None);
+        }
+        let mut slots = self.0.store.read(|conn| Ok::<_, StoreError>(table::all(conn)?)).await?;
+        slots.retain(|slot| self.0.desks.contains_key(&slot.id));
+        let count = |wanted: Option<SlotState>| {
+            let counted = slots.iter().filter(|slot| wanted.is_none_or(|state| slot.state() == state));
+            u32::try_from(counted.count()).unwrap_or(u32::MAX)
+        };
+        Ok(Some(Counts {
+            slots: count(None),
+            free: count(Some(SlotState::Free)),
+            quarantined: count(Some(SlotState::Quarantined)),
+        }))
     }
 
     /// The leases that somebody has, of all pools.

@@ -39,28 +39,32 @@ impl Keep {
         path.ends_with(b"/") && self.0.iter().any(|keep| keep.as_bytes().starts_with(path))
     }
 
-    /// As pathspecs that leave them out.
-    pub(super) fn excluded(&self) -> impl Iterator<Item = OsString> + '_ {
-        self.0.iter().map(|keep| format!(":(top,exclude,literal){keep}").into())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// As a file of ignored paths, with `others`.
+    pub(super) fn as_ignored(&self, others: &[PathBuf]) -> Vec<u8> {
+        let others = others.iter().map(|path| path.to_string_lossy().into_owned());
+        self.0
+            .iter()
+            .cloned()
+            .chain(others)
+            .map(|path| format!("/{}\n", literal(&path)))
+            .collect::<String>()
+            .into()
     }
 
     /// As patterns of `git clean -e`: only at the top, every special letter meant literally.
     fn patterns(&self) -> impl Iterator<Item = OsString> + '_ {
-        self.0.iter().map(|keep| {
-            let literal: String = keep
-                .chars()
-                .flat_map(|c| {
-                    let special = matches!(c, '*' | '?' | '[' | ']' | '\\' | '!' | '#' | ' ');
-                    special.then_some('\\').into_iter().chain([c])
-                })
-                .collect();
-            format!("--exclude=/{literal}").into()
-        })
+        self.0.iter().map(|keep| format!("--exclude=/{}", literal(keep)).into())
     }
+}
+
+/// A path as a pattern of ignored ones that means nothing else.
+fn literal(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| {
+            let special = matches!(c, '*' | '?' | '[' | ']' | '\\' | '!' | '#' | ' ');
+            special.then_some('\\').into_iter().chain([c])
+        })
+        .collect()
 }
 
 impl Tree {

@@ -16,6 +16,8 @@ use super::{Budget, Call, GitError, Keep, Repo, State, Tree, line};
 
 /// Our own index, in the worktree's git directory.
 const INDEX: &str = "lucid-rescue-index";
+/// What is not to be added to it, beside it.
+const EXCLUDE: &str = "lucid-rescue-exclude";
 /// Files whose commits nothing else may know, an id a line.
 const TIPS: [&str; 8] = [
     "MERGE_HEAD",
@@ -60,7 +62,9 @@ impl Tree {
         let index = self.admin.join(INDEX);
         let _ = fs::remove_file(&index);
         let shot = self.snapshot(&index, state, keep, &tips, budget);
-        let _ = fs::remove_file(&index);
+        for file in [INDEX, EXCLUDE] {
+            let _ = fs::remove_file(self.admin.join(file));
+        }
         let shot = shot?;
         saver.save(&tips, &shot)
     }
@@ -87,19 +91,16 @@ impl Tree {
         } else {
             None
         };
-        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        if !keep.is_empty() {
-            call.write(words(&["add", "--update", "--", "."]), budget)?;
-        }
+        // An excluding pathspec makes git complain where the path is ignored; a list of ignored ones does not.
+        let ignored = self.admin.join(EXCLUDE);
+        fs::write(&ignored, keep.as_ignored(&state.changes.nested))
+            .map_err(GitError::io("writing a list"))?;
+        let mut setting = OsString::from("core.excludesFile=");
+        setting.push(&ignored);
         // In a sparse checkout what is not there was not deleted.
         let which = if state.is_sparse { "--ignore-removal" } else { "--all" };
-        let nested = state.changes.nested.iter().map(|path| {
-            let mut spec = OsString::from(":(top,exclude,literal)");
-            spec.push(path);
-            spec
-        });
-        let add = words(&["add", "--sparse", which, "--", "."]);
-        call.write(add.into_iter().chain(keep.excluded()).chain(nested), budget)?;
+        let args = ["add", "--sparse", which, "--", "."].map(OsString::from);
+        call.write([OsString::from("-c"), setting].into_iter().chain(args), budget)?;
         for path in &state.changes.nested {
             self.add_nested(call, path, budget)?;
         }

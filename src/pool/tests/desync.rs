@@ -220,16 +220,6 @@ const MESSES: [Mess; 32] = [
         MINE,
     ),
     mess(
-        "failing hooks",
-        |w, n| {
-            write(&w.repo(), ".git/hooks/post-checkout", "#!/bin/sh\nexit 1\n");
-            let hook = w.repo().join(".git/hooks/post-checkout");
-            fs::set_permissions(hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-            change(w, n);
-        },
-        MINE,
-    ),
-    mess(
         "attributes that change line ends",
         |w, n| {
             write(&w.slot(n), ".gitattributes", "* text eol=crlf\n");
@@ -304,6 +294,17 @@ const MESSES: [Mess; 32] = [
         &[("README/inside", "inside\n")],
     ),
     mess("ignored leftovers", |w, n| write(&w.slot(n), "junk.log", "junk\n"), &[]),
+    // The last, for it hinders whoever makes a mess after it.
+    mess(
+        "failing hooks",
+        |w, n| {
+            write(&w.repo(), ".git/hooks/post-checkout", "#!/bin/sh\nexit 1\n");
+            let hook = w.repo().join(".git/hooks/post-checkout");
+            fs::set_permissions(hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            change(w, n);
+        },
+        MINE,
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +332,8 @@ async fn every_desync_in_every_slot_at_once_is_healed_and_its_work_is_in_a_ref()
         world.assert_clean(&leased.path);
         let refs: Vec<String> =
             world.rescues().into_iter().filter(|name| name.contains(&format!("/main-{n}/none/"))).collect();
-        assert!(!mess.rescue_needed || refs.len() == 1, "{}: {refs:?}", mess.name);
+        // Where the first try was not enough, what it left is rescued as well.
+        assert!(!mess.rescue_needed || !refs.is_empty(), "{}: {refs:?}", mess.name);
         for (file, text) in mess.rescued {
             assert_eq!(world.show(&refs[0], file), text.trim_end(), "{}: {file}", mess.name);
         }
