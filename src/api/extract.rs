@@ -181,8 +181,8 @@ mod tests {
         send(request.body(Body::from(body)).unwrap()).await
     }
 
-    fn is(answer: (u16, String), status: u16, text: &str) {
-        assert_eq!((answer.0, answer.1.as_str()), (status, text));
+    fn is((got, said): (u16, String), status: u16, text: &str) {
+        assert_eq!((got, said), (status, text.to_owned()));
     }
 
     #[tokio::test]

@@ -5,31 +5,32 @@
 //! looks the right up in `routes`, `idempotency` does a thing once; then to the file of its
 //! resource, which asks the daemon and writes its answer with `convert`.
 
-pub mod activity;
+mod activity;
 pub mod auth;
 pub mod bind;
-pub mod check;
+mod check;
 pub mod connections;
-pub mod convert;
-pub mod cursor;
+mod convert;
+mod cursor;
 pub mod error;
-pub mod extract;
-pub mod idempotency;
+mod extract;
+mod idempotency;
 pub mod limits;
 pub mod listener;
-pub mod log;
-pub mod metrics;
-pub mod openapi;
+mod log;
+mod metrics;
+mod openapi;
 pub mod peer;
-pub mod pool;
-pub mod prometheus;
+mod pool;
+mod prometheus;
+mod pulse;
 pub mod router;
 pub mod routes;
-pub mod runs;
+mod runs;
 pub mod serve;
-pub mod sse;
+mod sse;
 pub mod state;
-pub mod status;
-pub mod system;
-pub mod tasks;
+mod status;
+mod system;
+mod tasks;
 pub mod wire;

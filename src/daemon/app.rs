@@ -17,8 +17,8 @@ use crate::run::Runs;
 use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
 
+use super::message::ToTick;
 use super::ring::LogRing;
-use super::tick::ToTick;
 
 /// The daemon. Cheap to clone.
 #[derive(Clone)]

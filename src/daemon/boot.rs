@@ -26,8 +26,9 @@ use crate::store::{self, OpenError, Store, StoreError};
 use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
 
 use super::app::{Inner, Shutdown};
+use super::message::ToTick;
 use super::ring::LogRing;
-use super::tick::{Tick, ToTick};
+use super::tick::Tick;
 use super::{ACTIONS, App};
 
 /// Why the daemon does not start.

@@ -8,6 +8,7 @@ mod claims;
 mod copy;
 mod follow;
 mod housekeeping;
+mod message;
 pub mod problems;
 mod refused;
 mod reload;
