@@ -224,8 +224,7 @@ fn locks_are_taken_all_or_none_and_given_up_for_the_next_instant() {
 #[test]
 fn places_go_to_those_who_waited_longest() {
     let ledger = Ledger::new();
-    let tasks: Vec<_> =
-        (0..5).map(|n| ledger.task(&format!("t{n}"), "schedule: every 1m")).collect();
+    let tasks: Vec<_> = (0..5).map(|n| ledger.task(&format!("t{n}"), "schedule: every 1m")).collect();
     let first = go(ledger.due(&tasks[0], 60_000));
     let second = go(ledger.due(&tasks[1], 60_000));
     let waiting: Vec<_> =
@@ -253,10 +252,8 @@ fn a_retry_gives_way_and_its_key_names_one_run() {
     ledger.end(&go(ledger.due(&task, 120_000)));
     assert_eq!(ledger.row(first.id).retry_ms, None, "the next instant is due: no retry any more");
 
-    let keyed = |key: &str| Request {
-        request_key: Some(key.into()),
-        ..ledger.ask(&task, Trigger::Manual, None)
-    };
+    let keyed =
+        |key: &str| Request { request_key: Some(key.into()), ..ledger.ask(&task, Trigger::Manual, None) };
     let run = go(ledger.claim_with(OPEN, keyed("me 1")));
     assert!(matches!(ledger.claim_with(OPEN, keyed("me 1")), Claim::Known(known) if known.id == run.id));
     assert!(matches!(ledger.claim_with(OPEN, keyed("me 2")), Claim::Taken { .. }));
