@@ -8,8 +8,10 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod environment;
+mod family;
 mod file;
 mod layers;
+mod pools;
 mod problem;
 mod reader;
 mod sources;
@@ -19,6 +21,7 @@ mod typed;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
