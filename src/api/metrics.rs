@@ -1,7 +1,6 @@
 //! `/metrics`: figures for Prometheus. Names are base units; no label holds a run's number.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -90,7 +89,7 @@ fn of_the_daemon(api: &Api, status: &StatusView, text: &mut Text) {
     text.family("lucid_build_info", Family::Gauge, "1, labelled with the version");
     text.sample("lucid_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     gauge(text, "lucid_start_time_seconds", "Start of this daemon", seconds(app.started.as_millisecond()));
-    let age_ms = app.clock.wall_ms() - app.ticked_ms.load(Ordering::Acquire);
+    let age_ms = app.tick_age_ms();
     gauge(
         text,
         "lucid_scheduler_tick_age_seconds",

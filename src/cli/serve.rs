@@ -85,6 +85,7 @@ fn surroundings(sources: &Sources, clock: Clock) -> io::Result<Surroundings> {
     let text = |s: &std::ffi::OsString| s.to_str().map(str::to_owned);
     Ok(Surroundings {
         clock,
+        sources: sources.clone(),
         // A variable that is no text could not be passed on by name anyway.
         env: sources.env.iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect(),
         home: sources.home.clone(),

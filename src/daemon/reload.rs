@@ -12,6 +12,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::run::RunError;
 use crate::store::Tx;
+use crate::task::due::CORRECTION_MS;
 use crate::task::table::{self, Seen};
 use crate::task::{Change, Entry, Snapshot};
 
@@ -97,6 +98,8 @@ pub fn anchor_text(task: &crate::model::task::Task) -> String {
 /// switched on or off.
 fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
     let mut switched = Vec::new();
+    // Marks that a clock which was wrong has left in the future would silence their tasks until then.
+    table::uncover(tx, now_ms, now_ms.saturating_add(CORRECTION_MS))?;
     let rows: HashMap<TaskId, table::TaskRow> =
         table::all(tx)?.into_iter().map(|row| (row.id.clone(), row)).collect();
     for (id, entry) in snapshot.iter() {

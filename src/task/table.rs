@@ -96,11 +96,10 @@ pub fn anchors(conn: &Connection) -> rusqlite::Result<Vec<(TaskId, String, i64)>
         .collect()
 }
 
-/// Moves the mark up to which every due instant has a row. It goes back only when the wall clock
-/// was set back so far that waiting for the old mark would silence the task.
-pub fn cover(conn: &Connection, id: &TaskId, covered_ms: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE tasks SET covered_ms = ?2 WHERE id = ?1")?
-        .execute(params![id.as_str(), covered_ms])?;
+/// Takes marks that lie beyond `limit_ms` back to `now_ms`; instants that have a row keep it.
+pub fn uncover(conn: &Connection, now_ms: i64, limit_ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE tasks SET covered_ms = ?1 WHERE covered_ms > ?2")?
+        .execute(params![now_ms, limit_ms])?;
     Ok(())
 }
 

@@ -33,4 +33,4 @@ pub use kill::{clear, kill_tree, sweep_cookie};
 pub use mask::MASK_MIN_BYTES;
 pub use nursery::nursery_main;
 pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
-pub use watch::{Found, Keeper, boot_id, examine};
+pub use watch::{Found, Keeper, boot_id, examine, kill_failed};

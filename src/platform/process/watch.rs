@@ -44,6 +44,14 @@ impl Keeper {
         &self.dir
     }
 
+    /// How long ago it started, by the clock since boot that reads `now`.
+    #[must_use]
+    pub fn age(&self, now: Duration) -> Duration {
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+        let millis = self.start_ticks.saturating_mul(1000) / ticks_per_second;
+        now.saturating_sub(Duration::from_millis(millis))
+    }
+
     /// Whether `pid` is still the process that started at `start_ticks`.
     #[must_use]
     pub fn is_same(pid: i32, start_ticks: u64) -> bool {
@@ -103,6 +111,12 @@ pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
         return Ok(Found::Exited(exit));
     }
     Ok(if Started::read(dir)?.is_some() { Found::Vanished } else { Found::NotStarted })
+}
+
+/// Whether the keeper has said that something of the run in `dir` outlives SIGKILL.
+#[must_use]
+pub fn kill_failed(dir: &Path) -> bool {
+    dir.join(name::KILL_FAILED).exists()
 }
 
 /// The kernel's name of this boot.
