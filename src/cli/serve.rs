@@ -19,6 +19,7 @@ use crate::daemon::ring::LogRing;
 use crate::daemon::{self, App, BootError, Surroundings, service, signals};
 use crate::model::schedule::format_duration;
 use crate::platform::clock::Clock;
+use crate::platform::process;
 
 /// Threads of the runtime: the work is waiting, and memory is counted.
 const WORKER_THREADS: usize = 2;
@@ -36,6 +37,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let config = config::load(&sources).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
     let surroundings = surroundings(&sources, context.clock).map_err(|e| ended(1, e.to_string()))?;
     let log = start_log(context, &config);
+    process::spare_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)

@@ -93,7 +93,7 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     if !request.forced && (!standing.enabled || !standing.present) {
         return Ok(Claim::Off);
     }
-    if standing.hash != task.hash {
+    if *standing.hash != *task.hash {
         return Ok(Claim::Stale);
     }
     if by_clock
@@ -236,7 +236,7 @@ fn row(request: &Request, state: RunState) -> Run {
     run.actor.clone_from(&request.actor);
     run.scheduled_ms = request.scheduled_ms;
     run.claimed_ms = request.now_ms;
-    run.definition_hash.clone_from(&request.task.hash);
+    run.definition_hash = request.task.hash.to_string();
     run.extra_env.clone_from(&request.extra_env);
     run.forced = request.forced;
     run.fence = Fence(0);

@@ -38,7 +38,7 @@ impl Ledger {
         let seen = Seen {
             id: task.id.clone(),
             enabled,
-            hash: task.hash.clone(),
+            hash: task.hash.to_string(),
             schedule: task.schedule.texts().collect(),
         };
         let now_ms = self.now_ms;

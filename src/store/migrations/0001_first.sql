@@ -21,6 +21,8 @@ CREATE TABLE tasks (
     pause_actor    TEXT
 ) STRICT;
 
+CREATE INDEX tasks_paused ON tasks (id) WHERE paused_at_ms IS NOT NULL;
+
 -- When a schedule text of a task was first seen; other edits never re-arm a one-shot.
 CREATE TABLE anchors (
     task      TEXT NOT NULL,
@@ -82,6 +84,8 @@ CREATE UNIQUE INDEX runs_one_queued ON runs (flight_key) WHERE waiting = 'overla
 CREATE UNIQUE INDEX runs_one_an_instant ON runs (task, scheduled_ms)
     WHERE trigger IN ('schedule', 'catch_up');
 CREATE INDEX runs_by_task ON runs (task, id);
+CREATE INDEX runs_failed ON runs (task, id)
+    WHERE state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed');
 CREATE INDEX runs_live ON runs (state) WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed');
 -- Counted at every claim; the rows themselves need not be read for it.
 CREATE INDEX runs_places ON runs (id)
