@@ -8,3 +8,4 @@ pub mod ids;
 pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod text;
