@@ -32,6 +32,7 @@ mod reload;
 mod retry;
 mod run;
 mod runs;
+mod screen;
 mod serve;
 mod status;
 mod stop;

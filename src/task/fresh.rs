@@ -50,6 +50,12 @@ impl Fresh {
                 fresh.stamp = Some(stamp);
                 fresh.is_empty = bytes.iter().all(u8::is_ascii_whitespace);
                 match &id {
+                    Err(_) if is_loud(&found.path) => {
+                        let has_fence = bytes.starts_with(b"---");
+                        let warning =
+                            || parse::not_read(&fresh.file, "the name ends in `.MD`", "name it `.md`");
+                        Parsed::NotATask(has_fence.then(warning))
+                    }
                     Ok(id) => parse::parse(id, &fresh.file, &bytes, rules),
                     Err(why) if bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes).starts_with(b"---") => {
                         fresh.loose = vec![bad_name(&fresh.file, why)];
@@ -84,6 +90,11 @@ impl Fresh {
             Some(Parsed::Task { task: Some(_), .. }) | None => false,
         }
     }
+}
+
+/// Named like a task, but for the case of its ending.
+fn is_loud(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end != "md" && end.eq_ignore_ascii_case("md"))
 }
 
 fn bad_name(file: &Path, why: &str) -> Diagnostic {
