@@ -75,11 +75,20 @@ fn documents_carry_their_version_and_the_contracts_keys() {
             assert!(document.get(*key).is_some(), "{line}: no `{key}` in {document}");
         }
     }
-    let has = |value: &Value, keys: &[&str]| {
-        for key in keys {
-            assert!(value.get(*key).is_some(), "no `{key}` in {value}");
-        }
-    };
+}
+
+fn has(value: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(value.get(*key).is_some(), "no `{key}` in {value}");
+    }
+}
+
+#[test]
+fn what_documents_list_carries_the_contracts_keys() {
+    let mut world = World::new();
+    world.task("tick", "schedule: every 1s\ncommand: echo tick");
+    world.serve();
+    world.until("a run", || world.rows("tick").into_iter().find(|row| row.state == "ok"));
     let tasks = world.lucid(["tasks", "--json"]).json();
     let task = &tasks["tasks"][0];
     has(

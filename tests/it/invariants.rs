@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ledger::Row;
 use crate::processes;
-use crate::world::{Row, World};
+use crate::world::World;
 
 /// Beyond timeout and grace, in milliseconds.
 const KILL_SLACK_MS: i64 = 2_000;

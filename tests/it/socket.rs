@@ -61,7 +61,7 @@ fn idle_connections_dawdlers_and_noise_keep_nobody_out() {
     for seed in 0..20_u8 {
         let mut noise = connect(&socket);
         let bytes: Vec<u8> =
-            (0..2_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ seed).collect();
+            (0..2_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0] ^ seed).collect();
         let _ = noise.write_all(&bytes);
     }
     let asked = Instant::now();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::invariants;
-use crate::world::{Row, World};
+use crate::ledger::Row;
+use crate::world::World;
 
 const HOUR_MS: i64 = 3_600_000;
 
