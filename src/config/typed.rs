@@ -87,6 +87,22 @@ pub struct Control {
     pub group: Option<String>,
 }
 
+/// A repository with a fixed number of worktrees that runs and tickets get one of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    pub name: String,
+    pub repo: PathBuf,
+    /// Folder of the worktrees, outside `repo`.
+    pub dir: PathBuf,
+    pub slots: u32,
+    /// A remote-tracking name, `origin/main`.
+    pub base: String,
+    /// Paths from a worktree's top that cleaning leaves alone where git ignores or does not know them.
+    pub keep: Vec<String>,
+    /// How long a run waits for a slot.
+    pub claim_wait: Duration,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets {
     pub file: SecretsFile,

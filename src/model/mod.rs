@@ -7,4 +7,5 @@ pub mod event;
 pub mod ids;
 pub mod run;
 pub mod schedule;
+pub mod slot;
 pub mod task;
