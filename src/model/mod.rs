@@ -9,3 +9,4 @@ pub mod run;
 pub mod schedule;
 pub mod slot;
 pub mod task;
+pub mod worker;
