@@ -15,6 +15,7 @@ mod drain;
 mod enable;
 mod explain;
 mod failure;
+pub mod fake_agent;
 mod files;
 mod follow;
 mod grid;

@@ -42,10 +42,9 @@ fn from_words(words: &str, zone: &TimeZone, now_ms: i64) -> Option<i64> {
         .find_map(|mark| lower.find(mark).map(|at| at + mark.len()))?;
     let rest = lower.get(at..)?;
     let time = clock_time(rest)?;
-    // Lower-casing keeps the bytes' places only in ASCII; zone names are ASCII.
-    let zone =
+    let named =
         words.rsplit_once('(').and_then(|(_, tail)| TimeZone::get(tail.split(')').next()?.trim()).ok());
-    let zone = zone.as_ref().map_or_else(|| zone.clone(), Clone::clone);
+    let zone = named.unwrap_or_else(|| zone.clone());
     let now = Timestamp::from_millisecond(now_ms).ok()?.to_zoned(zone);
     let today = now.with().time(time).build().ok()?;
     let next = if today > now { today } else { today.checked_add(SignedDuration::from_hours(24)).ok()? };
