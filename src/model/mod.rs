@@ -5,6 +5,8 @@
 mod cause;
 pub mod event;
 pub mod ids;
+pub mod message;
 pub mod run;
 pub mod schedule;
 pub mod task;
+pub mod ticket;
