@@ -130,7 +130,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let change = app.reload("daemon").await?;
     info!(tasks = app.snapshot().entries.len(), broken = change.broken.len(), "read the task files");
     let snapshot = app.snapshot();
-    app.runs.recover(|id| snapshot.definition(id)).await?;
+    // What became of a ticket's run is no business of the task that dispatched it.
+    app.runs.recover(|run| run.ticket.is_none().then(|| snapshot.definition(&run.task)).flatten()).await?;
     let retry_ms =
         app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?;
     Ok(Daemon { app, inbox, notices, retry_ms, lock })

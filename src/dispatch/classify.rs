@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::dialect::reset_ms;
+use crate::model::ticket::Ask;
 use crate::model::worker::{AgentEvent, Dialect, Limit, Tokens, TurnEnd, Verdict};
 
 /// Longest text of an agent kept as its last word, in bytes.
@@ -38,8 +39,8 @@ pub struct Heard {
     pub trouble: Option<Trouble>,
     pub end: Option<TurnEnd>,
     pub turns: u32,
-    /// It asked a person.
-    pub asked: bool,
+    /// What it asked a person.
+    pub question: Option<Ask>,
     pub last_text: String,
     /// The last usage that named no message.
     pub tokens: Tokens,
@@ -80,7 +81,7 @@ impl Heard {
                 self.trouble = Some(Trouble { kind: kind.clone(), text: tail(text) });
             }
             AgentEvent::Echo { message } => self.echoed.push(*message),
-            AgentEvent::Question(_) => self.asked = true,
+            AgentEvent::Question(ask) => self.question = Some(ask.clone()),
             AgentEvent::TurnOver(end) => {
                 self.turns += 1;
                 if end.model.is_some() {
@@ -130,7 +131,7 @@ pub enum Ended {
 /// What the worker's end means.
 #[must_use]
 pub fn verdict(dialect: Dialect, heard: &Heard, ended: Ended, zone: &TimeZone, now_ms: i64) -> Verdict {
-    if heard.asked {
+    if heard.question.is_some() {
         return Verdict::NeedsInput;
     }
     if ended == Ended::Stopped {

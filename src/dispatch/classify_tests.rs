@@ -109,7 +109,7 @@ fn plain_ends_by_its_exit_code() {
 #[test]
 fn a_question_wins_over_a_good_result() {
     let mut heard = heard(Dialect::Claude, &[&result(false, "null", "Done.")]);
-    heard.asked = true;
+    heard.question = Some(Ask { need: "which?".into(), why: None, how: None, options: Vec::new() });
     assert_eq!(verdict(Dialect::Claude, &heard, Ended::Code(0), &TimeZone::UTC, NOW), Verdict::NeedsInput);
 }
 

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ticket::Ask;
+
 /// The language that an agent program speaks on its standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,18 +115,6 @@ pub enum AgentEvent {
     TurnOver(TurnEnd),
     /// A line that means nothing to us; kept, never fatal.
     Raw,
-}
-
-/// What a worker wants to know.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    pub need: String,
-    #[serde(default)]
-    pub why: Option<String>,
-    #[serde(default)]
-    pub how: Option<String>,
-    #[serde(default)]
-    pub options: Vec<String>,
 }
 
 /// What a provider says about a usage window.

@@ -257,7 +257,13 @@ fn give_up_lock_wait(tx: &Tx<'_>, journal: &Journal, request: &Request) -> Resul
 }
 
 /// Turns a claimed run that never started into a skipped one.
-fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i64) -> Result<(), RunError> {
+pub(super) fn give_up(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    mut run: Run,
+    reason: &str,
+    now_ms: i64,
+) -> Result<(), RunError> {
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;

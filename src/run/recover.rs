@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::model::ids::TaskId;
 use crate::model::run::{Run, RunState, Step};
 use crate::model::task::Task;
 use crate::platform::process::{self, Found};
@@ -26,7 +25,7 @@ impl Runs {
     /// Only what the database says.
     pub async fn recover<F>(&self, definition: F) -> Result<Recovered, RunError>
     where
-        F: Fn(&TaskId) -> Option<Arc<Task>>,
+        F: Fn(&Run) -> Option<Arc<Task>>,
     {
         let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
         let mut recovered = Recovered::default();
@@ -40,7 +39,7 @@ impl Runs {
                     }
                 }
                 RunState::Running | RunState::Stopping | RunState::KillFailed => {
-                    let task = definition(&run.task);
+                    let task = definition(&run);
                     self.recover_one(run, task, &mut recovered).await;
                 }
                 RunState::Ok
@@ -120,5 +119,24 @@ impl Runs {
                 crate::run::flight::promote(tx, &journal, gates, now_ms)
             })
             .await
+    }
+
+    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn give_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
+        let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
+        let promoted = self
+            .store
+            .write(move |tx| {
+                crate::run::flight::give_up(tx, &journal, run.clone(), reason, now_ms)?;
+                crate::run::flight::promote(tx, &journal, gates, now_ms)
+            })
+            .await?;
+        if !promoted.is_empty() {
+            self.tell(crate::run::Notice::Promoted(promoted));
+        }
+        Ok(())
     }
 }

@@ -16,6 +16,17 @@ use crate::run::outcome;
 use crate::run::table;
 use crate::run::{Notice, RunError, Runs, command};
 
+/// Everything that a run needs to be started.
+#[derive(Debug)]
+pub struct Prepared {
+    pub spec: Spec,
+    pub private: Private,
+    /// The run's own, also in `private`.
+    pub token: String,
+    /// Lines for a live standard input, there before the command starts.
+    pub input: Vec<String>,
+}
+
 /// How much longer than its own limit a keeper may take before the daemon steps in.
 const KEEPER_SLACK: Duration = Duration::from_secs(5);
 /// How often a run whose processes outlive SIGKILL is looked at again.
@@ -47,6 +58,17 @@ impl Runs {
         self.finish(run, None, blocked(why), None).await;
     }
 
+    /// Starts `run` as somebody else has prepared it, and sees it through. `task` is whose `retries` and
+    /// codes count at its end, if anybody's.
+    pub async fn launch_prepared(&self, run: Run, task: Option<Arc<Task>>, prepared: Prepared) {
+        let id = run.id;
+        match self.let_go(run, task.as_ref(), prepared).await {
+            Ok(Some((run, keeper))) => self.watch(run, task, keeper).await,
+            Ok(None) => {}
+            Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
+        }
+    }
+
     async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<(Run, Keeper)>, RunError> {
         let token = match random_token() {
             Ok(token) => token,
@@ -71,24 +93,35 @@ impl Runs {
                 return Ok(None);
             }
         };
-        let gate = match self.fork(&run, &spec).await {
+        self.let_go(run, Some(task), Prepared { spec, private, token, input: Vec::new() }).await
+    }
+
+    async fn let_go(
+        &self,
+        run: Run,
+        task: Option<&Arc<Task>>,
+        prepared: Prepared,
+    ) -> Result<Option<(Run, Keeper)>, RunError> {
+        let gate = match self.fork(&run, &prepared).await {
             Ok(gate) => gate,
             Err(e) => {
                 warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, Some(task), not_spawned(&e), None).await;
+                self.finish(run, task, not_spawned(&e), None).await;
                 return Ok(None);
             }
         };
-        let Some(run) = self.record_start(run, &gate, &token).await? else {
+        let Some(run) = self.record_start(run, &gate, &prepared.token).await? else {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
-        Ok(self.open_gate(run, gate, &private).await)
+        Ok(self.open_gate(run, gate, &prepared.private).await)
     }
 
-    async fn fork(&self, run: &Run, spec: &Spec) -> Result<Gate, String> {
+    async fn fork(&self, run: &Run, prepared: &Prepared) -> Result<Gate, String> {
         let dir = self.run_dir(run.id);
-        spec.write(&dir).map_err(|e| format!("writing {}: {e}", dir.display()))?;
+        let bad = |e: std::io::Error| format!("writing {}: {e}", dir.display());
+        prepared.spec.write(&dir).map_err(bad)?;
+        process::begin_stdin(&dir, &prepared.input).map_err(bad)?;
         self.nursery.fork(&dir).await.map_err(|e| e.to_string())
     }
 
@@ -272,7 +305,10 @@ fn not_spawned(why: &str) -> Outcome {
 }
 
 /// 256 random bits, as hex.
-fn random_token() -> Result<String, getrandom::Error> {
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn random_token() -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -5,7 +5,8 @@
 use serde_json::Value;
 
 use super::{Wishes, count, text};
-use crate::model::worker::{AgentEvent, Ask, Tokens, TurnEnd};
+use crate::model::ticket::Ask;
+use crate::model::worker::{AgentEvent, Tokens, TurnEnd};
 
 pub(super) fn flags(wishes: &Wishes) -> Vec<String> {
     let mut flags = vec!["exec".to_owned()];
@@ -93,7 +94,7 @@ fn ask(value: &Value) -> Ask {
         .filter_map(|option| option.as_str().or_else(|| text(option, "/label")).map(str::to_owned))
         .collect();
     let need = if need.is_empty() { "the agent asks for input".to_owned() } else { need.join("\n") };
-    Ask { need, options, ..Ask::default() }
+    Ask { need, why: None, how: None, options }
 }
 
 fn tokens(value: &Value) -> Tokens {

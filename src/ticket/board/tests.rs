@@ -1,0 +1,1 @@
+//! Tests of `board` on a real database.

@@ -1,0 +1,1 @@
+//! Tests of `conversation` on a real database.

@@ -1,0 +1,1 @@
+//! Tests of `inbox` on a real database.
