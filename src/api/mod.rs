@@ -21,6 +21,7 @@ pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod peer;
+pub mod pool;
 pub mod prometheus;
 pub mod router;
 pub mod routes;

@@ -8,8 +8,10 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod environment;
+mod family;
 mod file;
 mod layers;
+mod pools;
 mod problem;
 mod reader;
 mod sources;
@@ -19,12 +21,13 @@ mod typed;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Pool, Retention,
-    Scheduler, Secrets, SecretsFile,
+    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Retention, Scheduler,
+    Secrets, SecretsFile,
 };
 
 use file::Entry;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
+use super::pools::{self, Pool};
 use super::reader::Reader;
 use crate::model::schedule::{Zone, format_duration, format_size};
 
@@ -30,6 +31,7 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub defaults: Defaults,
     pub control: Control,
+    pub pools: Vec<Pool>,
     pub secrets: Secrets,
     pub backup: Backup,
     pub retention: Retention,
@@ -85,22 +87,6 @@ pub struct Control {
     pub mode: u32,
     /// Name of the group whose members may use it.
     pub group: Option<String>,
-}
-
-/// A repository with a fixed number of worktrees that runs and tickets get one of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    pub name: String,
-    pub repo: PathBuf,
-    /// Folder of the worktrees, outside `repo`.
-    pub dir: PathBuf,
-    pub slots: u32,
-    /// A remote-tracking name, `origin/main`.
-    pub base: String,
-    /// Paths from a worktree's top that cleaning leaves alone where git ignores or does not know them.
-    pub keep: Vec<String>,
-    /// How long a run waits for a slot.
-    pub claim_wait: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +173,7 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             mode: reader.mode("control.mode"),
             group: reader.optional("control.group"),
         },
+        pools: pools::read(reader, &root, &state_dir),
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {
             dir: reader.path("backup.dir", &state_dir),

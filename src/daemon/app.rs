@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
 use crate::platform::clock::Clock;
+use crate::pool::Pools;
 use crate::run::Runs;
 use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
@@ -32,6 +33,7 @@ pub struct Inner {
     pub registry: Arc<Mutex<Registry>>,
     pub tasks: RwLock<Arc<Snapshot>>,
     pub runs: Runs,
+    pub pools: Pools,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

@@ -19,6 +19,7 @@ use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
 use crate::platform::process::spec::Cgroups;
+use crate::pool::{PoolError, Pools};
 use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
@@ -42,6 +43,8 @@ pub enum BootError {
     Secrets { path: PathBuf, why: String },
     #[error("the database does not answer: {0}")]
     Database(#[from] RunError),
+    #[error("the worktree pools: {0}")]
+    Pools(#[from] PoolError),
     #[error("reading the task files: {0}")]
     Reload(#[from] super::ReloadError),
 }
@@ -53,7 +56,7 @@ impl BootError {
         match self {
             Self::Held { .. } => EX_TEMPFAIL,
             Self::Store(_) | Self::Secrets { .. } => EX_CONFIG,
-            Self::Io { .. } | Self::Database(_) | Self::Reload(_) => 1,
+            Self::Io { .. } | Self::Database(_) | Self::Pools(_) | Self::Reload(_) => 1,
         }
     }
 }
@@ -99,6 +102,9 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let journal = Journal::new(store.clone());
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
+    // Marks only: what slots need is done beside the loop, never on the way to serving.
+    let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
+    pools.recover().await?;
     let (to_tick, inbox) = mpsc::unbounded_channel();
     let registry =
         Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
@@ -110,6 +116,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         registry: Arc::new(Mutex::new(registry)),
         tasks: RwLock::new(Arc::new(Snapshot::default())),
         runs,
+        pools,
         log,
         host: surroundings.host,
         started: clock.wall(),
@@ -148,6 +155,8 @@ impl Daemon {
         tokio::spawn(super::housekeeping::keep(app.clone()));
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
+        let pools = app.pools.clone();
+        tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }
     }
 }
@@ -272,6 +281,7 @@ fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> 
 #[must_use]
 pub fn rules(config: &Config) -> Rules {
     let defaults = &config.defaults;
+    let pools = config.pools.iter().map(|pool| (pool.name.clone(), Some(pool.claim_wait)));
     Rules {
         defaults: Defaults {
             timeout: defaults.timeout,
@@ -284,7 +294,7 @@ pub fn rules(config: &Config) -> Rules {
             shell: defaults.shell.clone(),
             zone: config.zone.clone(),
         },
-        known: Known { actions: ACTIONS, ..Known::default() },
+        known: Known { actions: ACTIONS, pools: pools.collect(), ..Known::default() },
     }
 }
 

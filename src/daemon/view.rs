@@ -9,6 +9,7 @@ use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::output::{self, Chunk};
+use crate::pool;
 use crate::run::{history, table as runs_table};
 use crate::store::{self, StoreError};
 use crate::task::due::Instants;
@@ -95,6 +96,8 @@ pub struct StatusView {
     pub db_bytes: u64,
     pub wal_bytes: u64,
     pub last_backup: Option<Timestamp>,
+    /// None without pools.
+    pub pool: Option<pool::Counts>,
 }
 
 struct Rows {
@@ -192,6 +195,7 @@ impl App {
                 failing.push(view);
             }
         }
+        let pool = self.pools.counts().await?;
         let snapshot = self.snapshot();
         let now_ms = self.clock.wall_ms();
         let paused_all = rows.paused_all.clone().filter(|pause| pause.holds_at(now_ms));
@@ -209,6 +213,7 @@ impl App {
             db_bytes: self.store.size().unwrap_or(0),
             wal_bytes: self.store.wal_size().unwrap_or(0),
             last_backup: self.last_backup(),
+            pool,
         })
     }
 

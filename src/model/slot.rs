@@ -295,7 +295,14 @@ mod tests {
                 .collect();
             writeln!(table, "{:<11} {}", from.name(), ways.join(" | ")).unwrap();
         }
-        insta::assert_snapshot!(table, @"");
+        insta::assert_snapshot!(table, @r"
+        free        Claim -> preparing | Mend -> preparing
+        preparing   Verified -> leased | Release -> releasing | Cleaned -> free | Rebuild -> rebuilding | Recover -> preparing
+        leased      Release -> releasing
+        releasing   Cleaned -> free | Rebuild -> rebuilding | Recover -> preparing
+        rebuilding  Verified -> leased | Release -> releasing | Cleaned -> free | GiveUp -> quarantined | Recover -> preparing
+        quarantined Retry -> rebuilding
+        ");
     }
 
     #[test]

@@ -3,18 +3,40 @@
 //! Git is the truth; the database holds the lease and the intent. Whoever holds a lease names it by id.
 //! Nothing here runs git under a transaction or a lock that another slot could want.
 
+mod base;
+mod claim;
+mod heal;
+mod recipe;
+mod recover;
+mod release;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+mod work;
+
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::config;
 use crate::journal::Journal;
+use crate::model::event::{Event, EventKind};
 use crate::model::ids::Fence;
-use crate::model::slot::{Illegal, SlotState};
+use crate::model::slot::{Illegal, Slot, SlotState, Step};
 use crate::platform::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::platform::git::GitError;
+use crate::store::{Store, StoreError, Tx};
+
+use base::Origin;
+use recipe::Report;
 
 pub use crate::model::slot::{Holder, LeaseId};
+pub use heal::Healed;
+pub use view::{PoolView, SlotView};
 
 /// A slot that is the holder's until the lease is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +57,8 @@ pub struct Leased {
 pub enum ClaimError {
     #[error("no pool `{0}`")]
     NoSuchPool(String),
-    #[error("pool {pool} is full: {leased} of {slots} slots are in use")]
-    PoolFull { pool: String, slots: u32, leased: u32 },
+    #[error("pool {pool} is full: {leased} of {slots} slots are in use, {quarantined} in quarantine")]
+    PoolFull { pool: String, slots: u32, leased: u32, quarantined: u32 },
     #[error("pool {pool} has no usable slot: {quarantined} of {slots} are in quarantine")]
     Quarantined { pool: String, slots: u32, quarantined: u32 },
     #[error("{holder} already has slot {slot}")]
@@ -66,6 +88,18 @@ pub enum PoolError {
     Illegal(#[from] Illegal),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<GitError> for PoolError {
+    fn from(error: GitError) -> Self {
+        Self::Git(error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for PoolError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 /// The remote could not be asked, so nothing is known about it.
@@ -98,6 +132,14 @@ pub struct Base {
     pub stale: Option<String>,
 }
 
+/// Slots of all pools, counted by their leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub slots: u32,
+    pub free: u32,
+    pub quarantined: u32,
+}
+
 /// All pools. Cheap to clone.
 #[derive(Clone)]
 pub struct Pools(Arc<Inner>);
@@ -106,26 +148,55 @@ struct Inner {
     store: Store,
     journal: Journal,
     clock: Clock,
-    pools: Vec<config::Pool>,
+    pools: Vec<Pool>,
+    /// Whoever works on a slot's files holds its lock; nobody waits for it who could take another slot.
+    desks: HashMap<String, Arc<Mutex<()>>>,
 }
 
-impl Pools {
-    /// Leases a slot and brings it to the base; full pools answer at once.
-    ///
-    /// # Errors
-    /// [`ClaimError`]; no lease is left behind.
-    pub async fn claim(&self, holder: Holder, pool: &str, budget: Duration) -> Result<Leased, ClaimError> {
-        let _ = (holder, budget, &self.0);
-        Err(ClaimError::NoSuchPool(pool.to_owned()))
-    }
+/// One pool of the config, with what is known of its repository.
+struct Pool {
+    config: config::Pool,
+    origin: Arc<Origin>,
+}
 
-    /// Gives a lease back and cleans its slot. Again for the same lease it does nothing.
+/// The right to work on one slot's files.
+type Desk = OwnedMutexGuard<()>;
+
+impl Pools {
+    /// The pools of the config. Reads no repository: one that is missing troubles nobody but its pool.
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn release(&self, lease: LeaseId) -> Result<Released, PoolError> {
-        let _ = lease;
-        Ok(Released::Already)
+    pub async fn open(
+        configs: &[config::Pool],
+        store: Store,
+        journal: Journal,
+        clock: Clock,
+    ) -> Result<Self, PoolError> {
+        let (rows, now_ms) = (configs.to_vec(), clock.wall_ms());
+        store
+            .write(move |tx| {
+                rows.iter().try_for_each(|pool| table::ensure(tx, &pool.name, pool.slots, now_ms))?;
+                Ok::<_, PoolError>(())
+            })
+            .await?;
+        let ids = configs.iter().flat_map(|pool| (0..pool.slots).map(|n| slot_id(&pool.name, n)));
+        let desks = ids.map(|id| (id, Arc::default())).collect();
+        let mut origins: HashMap<PathBuf, Arc<Origin>> = HashMap::new();
+        let pools = configs
+            .iter()
+            .map(|config| {
+                let origin =
+                    origins.entry(config.repo.clone()).or_insert_with(|| Arc::new(Origin::new(&config.repo)));
+                Pool { config: config.clone(), origin: Arc::clone(origin) }
+            })
+            .collect();
+        Ok(Self(Arc::new(Inner { store, journal, clock, pools, desks })))
+    }
+
+    /// Their names, in the order of the config.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.pools.iter().map(|pool| pool.config.name.as_str())
     }
 
     /// Slots that a claim could have now.
@@ -133,48 +204,125 @@ impl Pools {
     /// # Errors
     /// [`PoolError::NoSuchPool`], and what the database says.
     pub async fn free_slots(&self, pool: &str) -> Result<u32, PoolError> {
-        Err(PoolError::NoSuchPool(pool.to_owned()))
+        self.pool(pool)?;
+        let free = self.slots(pool).await?.into_iter().filter(|slot| slot.state() == SlotState::Free);
+        Ok(u32::try_from(free.count()).unwrap_or(u32::MAX))
     }
 
-    /// The base after one fetch; call it once a tick and pass it down.
+    /// How many slots there are and how they stand; `None` without pools.
     ///
     /// # Errors
-    /// [`PoolError::Git`] when there is no such ref, fetched or not.
-    pub async fn base(&self, pool: &str) -> Result<Base, PoolError> {
-        Err(PoolError::NoSuchPool(pool.to_owned()))
+    /// Only what the database says.
+    pub async fn counts(&self) -> Result<Option<Counts>, StoreError> {
+        if self.0.pools.is_empty() {
+            return Ok(None);
+        }
+        let mut slots = self.0.store.read(|conn| Ok::<_, StoreError>(table::all(conn)?)).await?;
+        slots.retain(|slot| self.0.desks.contains_key(&slot.id));
+        let count = |wanted: Option<SlotState>| {
+            let counted = slots.iter().filter(|slot| wanted.is_none_or(|state| slot.state() == state));
+            u32::try_from(counted.count()).unwrap_or(u32::MAX)
+        };
+        Ok(Some(Counts {
+            slots: count(None),
+            free: count(Some(SlotState::Free)),
+            quarantined: count(Some(SlotState::Quarantined)),
+        }))
     }
 
-    /// Whether `commit` is in the pool's base on the remote, after a fetch.
+    /// The leases that somebody has, of all pools.
     ///
     /// # Errors
-    /// [`RemoteUnreadable`]: not known, which is not yes.
-    pub async fn is_ancestor(&self, pool: &str, commit: &str) -> Result<bool, RemoteUnreadable> {
-        let _ = commit;
-        Err(RemoteUnreadable { pool: pool.to_owned(), why: String::new() })
+    /// Only what the database says.
+    pub async fn leases(&self) -> Result<Vec<Slot>, PoolError> {
+        let mut slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
+        slots.retain(|slot| slot.state() == SlotState::Leased);
+        Ok(slots)
     }
 
-    /// Makes the work branch at the slot's HEAD and checks it out.
-    ///
-    /// # Errors
-    /// The lease is over, or git refuses the name.
-    pub async fn branch(&self, lease: LeaseId, name: &str) -> Result<(), PoolError> {
-        let _ = name;
-        Err(PoolError::LeaseOver(lease))
+    fn pool(&self, name: &str) -> Result<&Pool, PoolError> {
+        let found = self.0.pools.iter().find(|pool| pool.config.name == name);
+        found.ok_or_else(|| PoolError::NoSuchPool(name.to_owned()))
     }
 
-    /// The full id of the slot's HEAD.
-    ///
-    /// # Errors
-    /// The lease is over, or git cannot tell.
-    pub async fn head(&self, lease: LeaseId) -> Result<String, PoolError> {
-        Err(PoolError::LeaseOver(lease))
+    /// The slots that the config gives the pool.
+    async fn slots(&self, pool: &str) -> Result<Vec<Slot>, PoolError> {
+        let mut slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
+        slots.retain(|slot| slot.pool == pool && self.0.desks.contains_key(&slot.id));
+        Ok(slots)
     }
 
-    /// The commits made since the claim, newest first, at most 1,000.
-    ///
-    /// # Errors
-    /// The lease is over, or git cannot tell.
-    pub async fn run_commits(&self, lease: LeaseId) -> Result<Vec<String>, PoolError> {
-        Err(PoolError::LeaseOver(lease))
+    /// The desk of a slot if nobody is at work there.
+    fn try_desk(&self, slot: &str) -> Option<Desk> {
+        Arc::clone(self.0.desks.get(slot)?).try_lock_owned().ok()
     }
+
+    /// Takes `step` with the slot that stands as `slot` says, and `with` what goes with it. `None` when the
+    /// row has moved on: then nothing has changed.
+    async fn step(
+        &self,
+        slot: &Slot,
+        step: Step,
+        with: impl Fn(&mut Slot) + Send + 'static,
+        events: Vec<Event>,
+    ) -> Result<Option<Slot>, PoolError> {
+        let (before, journal, now_ms) = (slot.clone(), self.0.journal.clone(), self.0.clock.wall_ms());
+        self.0
+            .store
+            .write(move |tx| {
+                let mut after = before.clone();
+                after.step(step)?;
+                after.since_ms = now_ms;
+                if step == Step::Claim || step == Step::Mend || step == Step::Retry {
+                    after.lease = Some(table::next_lease(tx)?);
+                }
+                with(&mut after);
+                if !table::update(tx, &after, before.state(), before.lease)? {
+                    return Ok(None);
+                }
+                record(tx, &journal, now_ms, &after, &events)?;
+                Ok(Some(after))
+            })
+            .await
+    }
+}
+
+/// Writes events about `slot`, each with the ticket or run it was for.
+fn record(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    now_ms: i64,
+    slot: &Slot,
+    events: &[Event],
+) -> Result<(), PoolError> {
+    for event in events {
+        let mut event = event.clone().actor("pool");
+        if let Some(data) = event.data.as_object_mut() {
+            data.insert("pool".to_owned(), json!(slot.pool));
+            data.insert("slot".to_owned(), json!(slot.id));
+        }
+        match &slot.holder {
+            Some(Holder::Ticket(ticket)) => event = event.ticket(ticket),
+            Some(Holder::Run(run)) => event = event.run(*run),
+            None => event.ticket = event.ticket.or_else(|| slot.former.clone()),
+        }
+        journal.record(tx, now_ms, event)?;
+    }
+    Ok(())
+}
+
+/// What a report has to tell the journal.
+fn told(report: &Report) -> Vec<Event> {
+    let rescued = report.rescued.iter().map(|reference| {
+        Event::new(EventKind::SlotRescued).data(json!({"ref": reference, "found": report.dirt}))
+    });
+    let healed = (!report.dirt.is_empty()).then(|| {
+        let data = json!({"found": report.dirt, "rescued": report.rescued, "notes": report.notes});
+        Event::new(EventKind::SlotHealed).data(data)
+    });
+    rescued.chain(healed).collect()
+}
+
+fn slot_id(pool: &str, number: u32) -> String {
+    format!("{pool}-{number}")
 }

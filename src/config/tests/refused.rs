@@ -39,7 +39,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         "scheduler:\n  tik: 5s\n",
         "tick: 5s\n",
         "scheduler: {color: red}\n",
-        "pools:\n  main: {repo: x}\n",
+        "colours:\n  main: {repo: x}\n",
         "scheduler: {tick: 5s}\nlog: {level: info}\nscheduler: {rescan: 1m}\n",
     ];
     insta::assert_snapshot!(complaints(&cases), @r"
@@ -52,9 +52,9 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         lucid.yaml:1:1: unknown key `tick`, did you mean `scheduler.tick`?
     scheduler: {color: red}
         lucid.yaml:1:13: unknown key `scheduler.color`; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
-    pools:
+    colours:
       main: {repo: x}
-        lucid.yaml:1:1: unknown key `pools`; sections are scheduler, defaults, control, secrets, backup, retention, limits, log
+        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, secrets, backup, retention, limits, log
     scheduler: {tick: 5s}
     log: {level: info}
     scheduler: {rescan: 1m}
@@ -257,4 +257,18 @@ fn files_that_cannot_be_read_are_named() {
         world.load(&[]).unwrap_err().to_string(),
         "lucid.yaml: cannot be read: stream did not contain valid UTF-8"
     );
+}
+
+#[test]
+fn what_makes_no_pool_is_told_at_its_place() {
+    let cases = [
+        "pools:\n  main: {}\n",
+        "pools:\n  main: {repo: a, slot: 2}\n",
+        "pools:\n  Main_1: {repo: a}\n",
+        "pools:\n  main: 5\n",
+        "pools: [main]\n",
+        "pools:\n  main: {repo: a, dir: a/slots}\n",
+        "pools:\n  main: {repo: a, base: main, slots: 0, keep: [../x, .git], claim_wait: 0}\n",
+    ];
+    insta::assert_snapshot!(complaints(&cases), @"");
 }

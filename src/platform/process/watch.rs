@@ -113,6 +113,14 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
+/// This process in words that no other will ever match: its number, its start and its boot.
+#[must_use]
+pub fn this_process() -> String {
+    let pid = std::process::id();
+    let start_ticks = i32::try_from(pid).ok().and_then(tree::look).map_or(0, |process| process.start_ticks);
+    format!("pid {pid} start {start_ticks} boot {}", boot_id().unwrap_or_default())
+}
+
 /// The text of `keeper.lock`.
 pub(super) fn holder_text(pid: i32, start_ticks: u64) -> String {
     format!("{pid} {start_ticks}\n")
