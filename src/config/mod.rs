@@ -23,8 +23,8 @@ pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Retention, Scheduler,
-    Secrets, SecretsFile,
+    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
+    Scheduler, Secrets, SecretsFile, Tickets,
 };
 
 use file::Entry;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::layers::Layers;
 use super::sources::{Placement, Sources, tidy};
 use super::{ConfigErrors, Origin, Place, Problem, Setting};
+use crate::model::ids::is_ticket_prefix;
 use crate::model::schedule::{Zone, format_duration, format_size, parse_duration, parse_size};
 
 /// What `timezone`, `control.socket` and others say to have lucid choose.
@@ -111,6 +112,15 @@ impl<'a> Reader<'a> {
     /// A text, of which an empty one means nothing.
     pub fn optional(&mut self, key: &'static str) -> Option<String> {
         self.parsed(key, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
+    }
+
+    /// What the ids of tickets begin with.
+    pub fn ticket_prefix(&mut self, key: &'static str) -> String {
+        self.parsed(key, |text| {
+            let good = is_ticket_prefix(text).then(|| text.to_owned());
+            good.ok_or_else(|| format!("`{text}` is no capital followed by up to 9 capitals or digits"))
+        })
+        .unwrap_or_default()
     }
 
     /// Permissions in octal, none for others.

@@ -30,6 +30,8 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub defaults: Defaults,
     pub control: Control,
+    pub tickets: Tickets,
+    pub messages: Messages,
     pub secrets: Secrets,
     pub backup: Backup,
     pub retention: Retention,
@@ -85,6 +87,20 @@ pub struct Control {
     pub mode: u32,
     /// Name of the group whose members may use it.
     pub group: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tickets {
+    /// What the ids of new tickets begin with.
+    pub prefix: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// Longest time in line.
+    pub expire_after: Duration,
+    /// Failed deliveries after which a message is dead.
+    pub max_attempts: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +186,11 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             socket: reader.socket("control.socket", &root, &state_dir),
             mode: reader.mode("control.mode"),
             group: reader.optional("control.group"),
+        },
+        tickets: Tickets { prefix: reader.ticket_prefix("tickets.prefix") },
+        messages: Messages {
+            expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
+            max_attempts: reader.count("messages.max_attempts", 1..=100),
         },
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {

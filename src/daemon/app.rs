@@ -15,7 +15,9 @@ use crate::platform::clock::Clock;
 use crate::run::Runs;
 use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
+use crate::ticket::Tickets;
 
+use super::gate::Gate;
 use super::ring::LogRing;
 use super::tick::ToTick;
 
@@ -32,6 +34,9 @@ pub struct Inner {
     pub registry: Arc<Mutex<Registry>>,
     pub tasks: RwLock<Arc<Snapshot>>,
     pub runs: Runs,
+    pub tickets: Tickets,
+    /// Asked before a ticket is done.
+    pub gate: Gate,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

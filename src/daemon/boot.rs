@@ -23,6 +23,7 @@ use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
 use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
+use crate::ticket::{MessageRules, Tickets};
 
 use super::app::{Inner, Shutdown};
 use super::ring::LogRing;
@@ -99,9 +100,14 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let journal = Journal::new(store.clone());
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
+    let rules = MessageRules {
+        expire_after: config.messages.expire_after,
+        max_attempts: config.messages.max_attempts,
+    };
+    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
     let (to_tick, inbox) = mpsc::unbounded_channel();
     let registry =
-        Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
+        Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
     let app = App::new(Inner {
         config: Arc::new(config),
         clock,
@@ -110,6 +116,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         registry: Arc::new(Mutex::new(registry)),
         tasks: RwLock::new(Arc::new(Snapshot::default())),
         runs,
+        tickets,
+        gate: super::gate::without_pools(),
         log,
         host: surroundings.host,
         started: clock.wall(),
