@@ -58,3 +58,41 @@ pub async fn openapi(Extension(Text(text)): Extension<Text>) -> Result<Response,
 /// The finished document.
 #[derive(Debug, Clone)]
 pub struct Text(pub Arc<str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// The documents grow and never change: a line here may get longer, none may lose a word.
+    #[test]
+    fn every_document_with_its_fields() {
+        let text = finish(crate::api::router::document()).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let mut lines = Vec::new();
+        for (name, schema) in schemas {
+            let fields = schema["properties"].as_object().map(|fields| fields.keys().cloned().collect());
+            let values =
+                schema["enum"].as_array().map(|values| values.iter().map(Value::to_string).collect());
+            let words: Vec<String> = fields.or(values).unwrap_or_default();
+            lines.push(format!("{name}: {}", words.join(" ")));
+        }
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn every_operation_says_how_it_fails_and_every_reference_is_there() {
+        let text = finish(crate::api::router::document()).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["responses"]["default"].is_object(), "{method} {path}");
+            }
+        }
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "{name} is not defined");
+        }
+    }
+}

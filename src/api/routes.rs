@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 35] = [
+const TABLE: [(Method, &str, Right); 58] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -36,6 +36,29 @@ const TABLE: [(Method, &str, Right); 35] = [
     (Method::GET, "/api/v1/runs/{id}/stream", Right::Read),
     (Method::POST, "/api/v1/runs/{id}/kill", Right::StopRuns),
     (Method::POST, "/api/v1/runs/{id}/retry", Right::RunTasks),
+    (Method::GET, "/api/v1/tickets", Right::Read),
+    (Method::POST, "/api/v1/tickets", Right::WriteTickets),
+    (Method::GET, "/api/v1/tickets/{id}", Right::ReadTicket),
+    (Method::PATCH, "/api/v1/tickets/{id}", Right::WriteTickets),
+    (Method::POST, "/api/v1/tickets/{id}/dispatch", Right::WriteTickets),
+    (Method::GET, "/api/v1/tickets/{id}/comments", Right::ReadTicket),
+    (Method::POST, "/api/v1/tickets/{id}/comments", Right::WorkOnTicket),
+    (Method::POST, "/api/v1/tickets/{id}/ask", Right::WorkOnTicket),
+    (Method::POST, "/api/v1/tickets/{id}/report", Right::WorkOnTicket),
+    (Method::GET, "/api/v1/tickets/{id}/events", Right::ReadTicket),
+    (Method::POST, "/api/v1/tickets/{id}/events", Right::WorkOnTicket),
+    (Method::GET, "/api/v1/tickets/{id}/stream", Right::ReadTicket),
+    (Method::GET, "/api/v1/tickets/{id}/context", Right::ReadTicket),
+    (Method::POST, "/api/v1/tickets/{id}/context", Right::WorkOnTicket),
+    (Method::DELETE, "/api/v1/tickets/{id}/context/{ctx_id}", Right::WorkOnTicket),
+    (Method::GET, "/api/v1/tickets/{id}/messages", Right::ReadTicket),
+    (Method::POST, "/api/v1/tickets/{id}/messages", Right::WriteTickets),
+    (Method::GET, "/api/v1/messages", Right::Read),
+    (Method::POST, "/api/v1/messages/{id}/claim", Right::WorkOnTicket),
+    (Method::POST, "/api/v1/messages/{id}/ack", Right::WorkOnTicket),
+    (Method::POST, "/api/v1/messages/{id}/fail", Right::WorkOnTicket),
+    (Method::POST, "/api/v1/messages/{id}/retry", Right::WriteTickets),
+    (Method::DELETE, "/api/v1/messages/{id}", Right::WriteTickets),
     (Method::GET, "/api/v1/activity", Right::Read),
     (Method::GET, "/api/v1/stream", Right::Read),
     (Method::GET, "/api/v1/logs", Right::Read),

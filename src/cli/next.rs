@@ -207,16 +207,19 @@ fn render_one(fires: &wire::Fires, look: &Look, countdown: Countdown) -> String 
     }
     let zone = fires.timezone.as_deref().and_then(|name| Zone::parse(name).ok());
     let zone = zone.map_or_else(|| look.zone.clone(), |zone| zone.tz().clone());
-    let mut grid = Grid::new(&["", "", "", ""], &[3]);
+    // A remark on the clocks is what the line is read for: it is never cut.
+    let mut grid = Grid::new(&["", "", "", ""], &[]);
     for fire in &fires.fires {
         let left = match countdown {
             Countdown::With => look.until(fire.at),
             Countdown::Without => String::new(),
         };
-        let (local, utc) = (in_zone(fire.at, &zone), fire.at.to_zoned(jiff::tz::TimeZone::UTC));
+        let local = fire.at.to_zoned(zone.clone());
+        let utc = local.with_time_zone(jiff::tz::TimeZone::UTC).strftime("%H:%M UTC").to_string();
+        let utc = if local.strftime("%Z").to_string() == "UTC" { String::new() } else { utc };
         grid.row(vec![
-            Cell::plain(&local),
-            Cell::new(Tone::Faint, &utc.strftime("%H:%M UTC").to_string()),
+            Cell::plain(&in_zone(fire.at, &zone)),
+            Cell::new(Tone::Faint, &utc),
             Cell::new(Tone::Live, &left),
             Cell::new(Tone::Warn, fire.note.as_deref().unwrap_or_default()),
         ]);
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn instants_in_their_zone_with_what_the_clocks_do() {
-        let look = Look { width: 100, ..look(Paint::Plain) };
+        let look = look(Paint::Plain);
         insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::Without));
         insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::With));
     }

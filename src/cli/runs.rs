@@ -163,7 +163,9 @@ pub fn why_so(run: &wire::Run) -> String {
     if let Some(count) = run.missed_count {
         facts.push(format!("{count} times"));
     }
-    facts.extend(run.reason.clone());
+    let said = |reason: &&String| matches!(reason.as_str(), "exit" | "signal") && !facts.is_empty();
+    let reason = run.reason.as_ref().filter(|reason| !said(reason)).cloned();
+    facts.extend(reason);
     if run.attempt > 1 {
         facts.push(format!("attempt {}", run.attempt));
     }

@@ -95,7 +95,9 @@ fn about(facts: &mut Facts<'_>, task: &wire::Task) {
     } else {
         format!("{} ({})", task.schedule, task.schedule_human)
     };
-    facts.add("schedule", &format!("{words} · {}", task.timezone));
+    if !words.is_empty() {
+        facts.add("schedule", &format!("{words} · {}", task.timezone));
+    }
     if let Some(at) = task.next_at {
         facts.add("next", &format!("{} ({})", look.full_instant(at), look.until(at)));
     }

@@ -18,8 +18,8 @@ use crate::task::{Registry, Snapshot};
 use crate::ticket::Tickets;
 
 use super::gate::Gate;
+use super::message::ToTick;
 use super::ring::LogRing;
-use super::tick::ToTick;
 
 /// The daemon. Cheap to clone.
 #[derive(Clone)]

@@ -26,8 +26,9 @@ use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
 use crate::ticket::{MessageRules, Tickets};
 
 use super::app::{Inner, Shutdown};
+use super::message::ToTick;
 use super::ring::LogRing;
-use super::tick::{Tick, ToTick};
+use super::tick::Tick;
 use super::{ACTIONS, App};
 
 /// Why the daemon does not start.

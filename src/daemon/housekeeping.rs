@@ -19,7 +19,7 @@ use crate::task::table;
 use crate::ticket::inbox::Reaped;
 
 use super::App;
-use super::tick::ToTick;
+use super::message::ToTick;
 
 /// The backstop: every second.
 const SWEEP: &str = "* * * * * *";
@@ -112,7 +112,7 @@ async fn upkeep(app: &App) {
     }
     let next = app.store.read(|conn| Ok::<_, StoreError>(crate::run::table::next_retry_ms(conn)?)).await;
     if let Ok(Some(at)) = next {
-        super::claims::answer(app, ToTick::RetryAt(at));
+        super::message::answer(app, ToTick::RetryAt(at));
     }
     let store = app.store.clone();
     match tokio::task::spawn_blocking(move || store.restore_ballast()).await {

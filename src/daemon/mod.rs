@@ -9,6 +9,7 @@ mod copy;
 mod follow;
 pub mod gate;
 mod housekeeping;
+mod message;
 pub mod problems;
 mod refused;
 mod reload;

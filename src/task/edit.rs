@@ -114,3 +114,52 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
 fn is_enabled_line(line: &str) -> bool {
     line.strip_prefix("enabled").is_some_and(|rest| rest.trim_start_matches([' ', '\t']).starts_with(':'))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn one_line_of_the_file_is_rewritten() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.md");
+        for (before, after) in [
+            ("---\nenabled: true\ncommand: x\n---\n", "---\nenabled: false\ncommand: x\n---\n"),
+            (
+                "---\ncommand: x\n---\nenabled: true\n",
+                "---\nenabled: false\ncommand: x\n---\nenabled: true\n",
+            ),
+            ("---\r\ncommand: x\r\n---\r\n", "---\r\nenabled: false\r\ncommand: x\r\n---\r\n"),
+            (
+                "---\r\nenabled:  yes\t# why\r\nname: x\r\n---",
+                "---\r\nenabled:  false\t# why\r\nname: x\r\n---",
+            ),
+            ("---\nenabled: \"on\"\n---\n", "---\nenabled: false\n---\n"),
+            ("---\nenabled:\n---\n", "---\nenabled: false\n---\n"),
+            ("---\nenabled: # todo\n---\n", "---\nenabled: false # todo\n---\n"),
+            ("\u{feff}---\nname: x\n---\n", "\u{feff}---\nenabled: false\nname: x\n---\n"),
+            ("---\nname: [broken\nenabled: 1\n---\n", "---\nname: [broken\nenabled: false\n---\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+            let edit = set_enabled(&path, false).unwrap().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+            assert_eq!(after.lines().nth(edit.line as usize - 1).unwrap().trim_end_matches('\r'), edit.after);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+            assert_eq!(set_enabled(&path, false).unwrap(), None, "it says so already");
+            assert!(set_enabled(&path, true).unwrap().is_some());
+        }
+        for refused in ["", "no task", "---\nname: x\n", "---\nenabled: true\nenabled: true\n---\n"] {
+            fs::write(&path, refused).unwrap();
+            assert!(set_enabled(&path, false).is_err(), "{refused:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), refused);
+        }
+        symlink("a.md", folder.path().join("link.md")).unwrap();
+        fs::write(&path, "---\ncommand: ./x\n---\n").unwrap();
+        set_enabled(&folder.path().join("link.md"), false).unwrap().unwrap();
+        assert!(fs::symlink_metadata(folder.path().join("link.md")).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file stays");
+    }
+}

@@ -28,8 +28,14 @@ impl Fresh {
     pub fn read(root: &Path, file: &Path, found: &Candidate, rules: &Rules) -> Self {
         let file = file.to_owned();
         let id = id_of(&found.path);
-        let mut fresh =
-            Self { stamp: None, id: None, file, parsed: None, loose: Vec::new(), is_empty: false };
+        let mut fresh = Self {
+            stamp: None,
+            id: id.as_ref().ok().cloned(),
+            file,
+            parsed: None,
+            loose: Vec::new(),
+            is_empty: false,
+        };
         let content = match &found.what {
             What::NoFile(kind) => Ok(Content::NoFile(kind)),
             What::Hidden(error) => Err(io::Error::from(error.kind())),
@@ -66,7 +72,6 @@ impl Fresh {
                 only(error("E122", message).with_help("let the daemon's user read it"))
             }
         };
-        fresh.id = id.ok();
         fresh.parsed = Some(parsed);
         fresh
     }
@@ -88,7 +93,7 @@ fn bad_name(file: &Path, why: &str) -> Diagnostic {
 }
 
 /// The id that a path below the tasks folder gives.
-fn id_of(path: &Path) -> Result<TaskId, String> {
+pub fn id_of(path: &Path) -> Result<TaskId, String> {
     let Some(text) = path.to_str() else { return Err("it is not UTF-8".to_owned()) };
     TaskId::parse(text.strip_suffix(".md").unwrap_or(text)).map_err(|error| error.why.to_owned())
 }

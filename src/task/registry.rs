@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnose::{Diagnostic, Severity};
-use super::fresh::{Fresh, merge, note, remove};
+use super::fresh::{Fresh, id_of, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
 use crate::model::ids::TaskId;
@@ -143,9 +143,7 @@ struct Seen {
     stamp: Option<Stamp>,
     /// The stamp may hide a further change.
     racy: bool,
-    /// `None` for a file that is no task.
-    id: Option<TaskId>,
-    loose: Vec<Diagnostic>,
+    loose: Box<[Diagnostic]>,
 }
 
 /// Reads one folder again and again.
@@ -297,7 +295,7 @@ impl Registry {
         now_ms: i64,
         change: &mut Change,
     ) {
-        let age_ms = fresh.stamp.map_or(i64::MAX, |stamp| now_ms.saturating_sub(stamp.modified_ms));
+        let age_ms = fresh.stamp.map_or(i64::MAX, |stamp| now_ms.saturating_sub(stamp.modified_ms()));
         let racy = (..RACY_MS).contains(&age_ms);
         let before = fresh.id.as_ref().and_then(|id| entries.get(id));
         let was_good = before.is_some_and(|entry| !entry.is_broken());
@@ -305,8 +303,7 @@ impl Registry {
             change.unsettled = true;
             return;
         }
-        let mut seen = Seen { stamp: fresh.stamp, racy, id: None, loose: Vec::new() };
-        match (fresh.id, fresh.parsed) {
+        let loose = match (fresh.id, fresh.parsed) {
             (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
                 if let Some(task) = &mut task {
                     task.schedule = self.shared(&task.schedule);
@@ -315,20 +312,20 @@ impl Registry {
                 let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
                 next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
                 note(&id, before, &next, change);
-                seen.id = Some(id.clone());
                 entries.insert(id, Arc::new(next));
+                Vec::new()
             }
             (id, Some(Parsed::NotATask(warning))) => {
-                seen.loose.extend(warning);
                 remove(entries, id, change);
+                warning.into_iter().collect()
             }
             (id, None) => {
-                seen.loose = fresh.loose;
                 remove(entries, id, change);
+                fresh.loose
             }
-            (None, Some(Parsed::Task { diagnostics, .. })) => seen.loose = diagnostics,
-        }
-        self.seen.insert(path.to_owned(), seen);
+            (None, Some(Parsed::Task { diagnostics, .. })) => diagnostics,
+        };
+        self.seen.insert(path.to_owned(), Seen { stamp: fresh.stamp, racy, loose: loose.into() });
     }
 
     /// The same schedule, from the one place in memory where its text has been read before.
@@ -350,10 +347,10 @@ impl Registry {
         if listed.len() == self.seen.len() {
             return;
         }
-        self.seen.retain(|path, seen| {
+        self.seen.retain(|path, _| {
             let there = listed.binary_search_by(|found| found.path.as_path().cmp(path)).is_ok();
             if !there {
-                remove(entries, seen.id.take(), change);
+                remove(entries, id_of(path).ok(), change);
             }
             there
         });

@@ -19,28 +19,31 @@ const FILES_MAX: usize = 100_000;
 /// Tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    pub modified_ms: i64,
     modified_ns: i64,
-    changed_s: i64,
     changed_ns: i64,
-    pub bytes: u64,
+    bytes: u64,
     inode: u64,
-    device: u64,
     mode: u32,
 }
 
+const NS_PER_MS: i64 = 1_000_000;
+const NS_PER_S: i64 = 1_000_000_000;
+
 impl Stamp {
     fn of(meta: &Metadata) -> Self {
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(NS_PER_S).saturating_add(ns);
         Self {
-            modified_ms: meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000),
-            modified_ns: meta.mtime_nsec(),
-            changed_s: meta.ctime(),
-            changed_ns: meta.ctime_nsec(),
+            modified_ns: ns(meta.mtime(), meta.mtime_nsec()),
+            changed_ns: ns(meta.ctime(), meta.ctime_nsec()),
             bytes: meta.len(),
             inode: meta.ino(),
-            device: meta.dev(),
             mode: meta.mode(),
         }
+    }
+
+    /// When the content was last changed, milliseconds since the epoch.
+    pub fn modified_ms(&self) -> i64 {
+        self.modified_ns / NS_PER_MS
     }
 }
 

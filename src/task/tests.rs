@@ -40,12 +40,6 @@ fn task(front: &str) -> Task {
     task.unwrap_or_else(|| panic!("{front}\n{found:#?}"))
 }
 
-/// The findings about `front`, short, without the file's name.
-fn found(front: &str) -> String {
-    let (_, found, _) = parsed(format!("---\n{front}\n---\nBody.\n").as_bytes());
-    found.iter().map(|one| one.short().replace("tasks/x.md:", "") + "\n").collect()
-}
-
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }

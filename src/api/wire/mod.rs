@@ -8,20 +8,24 @@
 mod diagnostic;
 mod event;
 mod health;
+mod message;
 mod problem;
 mod run;
 mod status;
 mod system;
 mod task;
+mod ticket;
 
 pub use diagnostic::*;
 pub use event::*;
 pub use health::*;
+pub use message::*;
 pub use problem::*;
 pub use run::*;
 pub use status::*;
 pub use system::*;
 pub use task::*;
+pub use ticket::*;
 
 use std::borrow::Cow;
 

@@ -157,8 +157,10 @@ fn a_slow_reader_of_the_clock_agrees_around_every_turn() {
         let ctx = Context { zone: zone.clone(), anchor: Timestamp::UNIX_EPOCH };
         for turn in turns(zone.tz()) {
             turns_seen += 1;
-            let (start, end) = (turn - 26.hours(), turn + 26.hours());
-            let looks = watch(zone.tz(), start, 52 * 60);
+            // Two whole days around every eighth turn, the hours that matter around the others.
+            let hours = if turns_seen % 8 == 1 { 26 } else { 4 };
+            let (start, end) = (turn - hours.hours(), turn + hours.hours());
+            let looks = watch(zone.tz(), start, 2 * hours * 60);
             for (text, (schedule, slow)) in PATTERNS.iter().zip(&patterns) {
                 let want: Vec<Timestamp> = slow.due(&looks).into_iter().filter(|at| *at > start).collect();
                 let got: Vec<Timestamp> =

@@ -17,13 +17,8 @@ impl Cgroup {
         Self { path }
     }
 
-    /// Makes `name` below this process's own cgroup.
-    pub fn create(name: &str) -> Option<Self> {
-        let own = own_directory(
-            &fs::read_to_string("/proc/self/cgroup").ok()?,
-            &fs::read_to_string("/proc/self/mountinfo").ok()?,
-        )?;
-        let path = own.join(name);
+    /// Makes one at `path`.
+    pub fn create(path: PathBuf) -> Option<Self> {
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }
@@ -42,6 +37,14 @@ impl Cgroup {
         remove_below(&self.path);
         !self.path.exists()
     }
+}
+
+/// The directory of this process's own cgroup, where there is a v2 tree.
+pub fn home() -> Option<PathBuf> {
+    own_directory(
+        &fs::read_to_string("/proc/self/cgroup").ok()?,
+        &fs::read_to_string("/proc/self/mountinfo").ok()?,
+    )
 }
 
 /// Cgroups nest at most this deep for us; a run could make more, which then stay.

@@ -2,8 +2,9 @@
 //!
 //! Both ends of the language are here, so that they cannot differ. Writing never waits.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,51 @@ impl Order {
     }
 }
 
+/// The keeper's end of `control`.
+#[derive(Debug)]
+pub struct Orders {
+    fifo: File,
+    half: Vec<u8>,
+}
+
+impl Orders {
+    /// Makes the FIFO anew and opens it for both ways: with a writer of our own it never ends.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(name::CONTROL);
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(FILE_MODE))?;
+        let fifo = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        Ok(Self { fifo, half: Vec::new() })
+    }
+
+    /// To be polled.
+    pub fn fifo(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+
+    /// What has come since the last time.
+    pub fn take(&mut self) -> Vec<Order> {
+        let mut orders = Vec::new();
+        let mut block = [0; CONTROL_LINE_MAX_BYTES];
+        while let Ok(read @ 1..) = self.fifo.read(&mut block) {
+            for &byte in &block[..read] {
+                if byte != b'\n' {
+                    self.half.push(byte);
+                    // A longer line is not of our making; what is left of it is no order.
+                    self.half.truncate(CONTROL_LINE_MAX_BYTES);
+                    continue;
+                }
+                let line = std::mem::take(&mut self.half);
+                orders.extend(std::str::from_utf8(&line).ok().and_then(Order::parse));
+            }
+        }
+        orders
+    }
+}
+
 /// Asks the keeper of `dir` to end its run: SIGTERM to the whole tree, SIGKILL after `grace` (the run's own
 /// `kill_grace` when `None`; never longer than that).
 ///
@@ -102,16 +148,13 @@ pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
 }
 
 fn send(dir: &Path, order: &Order) -> io::Result<()> {
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let fifo = OpenOptions::new()
-        .write(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
-        .open(dir.join(name::CONTROL))?;
+    let path = dir.join(name::CONTROL);
+    let fifo = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     (&fifo).write_all(order.line().as_bytes())
 }
 
 /// Offset just behind the last line break.
-fn end_of_last_line(file: &mut std::fs::File) -> io::Result<u64> {
+fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     const STEP_BYTES: u64 = 4096;
     let mut end = file.metadata()?.len();
     while end > 0 {
@@ -159,6 +202,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "one\ntwo\n");
         assert!(append_stdin(dir.path(), "a\nb").is_err());
         assert!(append_stdin(dir.path(), STDIN_END).is_err());
+    }
+
+    #[test]
+    fn orders_arrive_one_by_one_and_noise_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut orders = Orders::open(dir.path()).unwrap();
+        close_stdin(dir.path()).unwrap();
+        stop(dir.path(), "enough", None).unwrap();
+        assert_eq!(orders.take(), [Order::CloseStdin, Order::Stop { reason: "enough".into(), grace: None }]);
+        (&orders.fifo).write_all(&[b'x'; 5000]).unwrap();
+        (&orders.fifo).write_all(b"\nstdin\nstd").unwrap();
+        assert_eq!(orders.take(), [Order::Stdin]);
+        (&orders.fifo).write_all(b"in\n").unwrap();
+        assert_eq!(orders.take(), [Order::Stdin]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::cgroup::Cgroup;
+use super::control::Orders;
 use super::gate::GO;
 use super::lines::Lines;
 use super::log::Log;
@@ -37,6 +38,8 @@ const EXIT_UNRECORDED: u8 = 1;
 /// What the nursery was asked for.
 pub struct Birth {
     pub dir: PathBuf,
+    /// Where the run's cgroup is made, if it is to have one.
+    pub cgroups: Option<PathBuf>,
     pub gate: OwnedFd,
     pub ready: OwnedFd,
 }
@@ -44,17 +47,21 @@ pub struct Birth {
 impl Birth {
     /// Tells the daemon that there will be no keeper.
     pub fn refuse(self, why: &str) {
-        let _ = File::from(self.ready).write_all(format!("refused {why}\n").as_bytes());
+        refuse(self.ready, why);
     }
+}
+
+fn refuse(ready: OwnedFd, why: &str) {
+    let _ = File::from(ready).write_all(format!("refused {why}\n").as_bytes());
 }
 
 /// The whole life of a keeper.
 pub fn keeper_main(birth: Birth) -> ExitCode {
-    let Birth { dir, gate, ready } = birth;
+    let Birth { dir, cgroups, gate, ready } = birth;
     let nest = match Nest::settle(&dir) {
         Ok(nest) => nest,
         Err(e) => {
-            Birth { dir, gate, ready }.refuse(&e.to_string());
+            refuse(ready, &e.to_string());
             return ExitCode::SUCCESS;
         }
     };
@@ -63,7 +70,7 @@ pub fn keeper_main(birth: Birth) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match wait_for_go(File::from(gate)) {
-        Ok(Some(private)) => match nest.run(&dir, private) {
+        Ok(Some(private)) => match nest.run(&dir, cgroups.as_deref(), &private) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(EXIT_UNRECORDED),
         },
@@ -79,7 +86,7 @@ struct Nest {
     /// Held for life: it says that this keeper lives.
     _lock: Lock,
     signals: OwnedFd,
-    control: File,
+    orders: Orders,
     log: Log,
     events: Option<Lines>,
 }
@@ -105,7 +112,7 @@ impl Nest {
             }
         }
         let spec = Spec::read(dir)?;
-        let control = open_control(&dir.join(name::CONTROL))?;
+        let orders = Orders::open(dir)?;
         let log = Log::create(&dir.join(name::OUTPUT), &dir.join(name::OUTPUT_TAIL), spec.log_max)?;
         let events = match spec.stdout {
             Stdout::Log => None,
@@ -113,25 +120,26 @@ impl Nest {
         };
         // Only a help: a disk without a spare block still runs what frees it.
         let _ = reserve(&dir.join(name::EXIT_RESERVE));
-        Ok(Self { spec, holder, _lock: lock, signals, control, log, events })
+        Ok(Self { spec, holder, _lock: lock, signals, orders, log, events })
     }
 
     /// From "go" to `exit.json`.
-    fn run(self, dir: &Path, private: Private) -> io::Result<()> {
+    fn run(self, dir: &Path, cgroups: Option<&Path>, private: &Private) -> io::Result<()> {
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
-        let cgroup = match self.spec.cgroups {
-            Cgroups::Auto => {
-                Cgroup::create(&format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id()))
-            }
+        let mark = format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id());
+        let home = match self.spec.cgroups {
+            Cgroups::Auto => cgroups,
             Cgroups::Off => None,
         };
-        let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
+        // Written down before it is made: whoever clears up after us must know of it.
+        let place = home.map(|home| home.join(mark));
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
-        write_started(&dir.join(name::STARTED), &started)?;
+        write_started(&dir.join(name::STARTED), &Started { started_ms, cgroup: place.clone() })?;
+        let cgroup = place.and_then(Cgroup::create);
 
         let supervisor =
-            Supervisor::new(dir, &self.spec, private.env, clock, self.signals, self.control, cgroup)?;
+            Supervisor::new(dir, &self.spec, &private.env, clock, self.signals, self.orders, cgroup)?;
         let verdict = supervisor.run(&mut pump);
         let totals = pump.finish();
         let Verdict { end, cause, killed, escalated, core, leftovers } = verdict;
@@ -164,13 +172,6 @@ fn take_lock(path: &Path, holder: &str) -> io::Result<Lock> {
         thread::sleep(LOCK_PAUSE);
     }
     Err(io::Error::other(format!("another keeper holds the run: {}", Lock::holder(path)?.trim_end())))
-}
-
-/// Opened for both ways: with a writer of our own, the FIFO never ends.
-fn open_control(path: &Path) -> io::Result<File> {
-    let _ = std::fs::remove_file(path);
-    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(FILE_MODE))?;
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 fn reserve(path: &Path) -> io::Result<()> {

@@ -13,7 +13,7 @@ use super::spec::FILE_MODE;
 
 /// First bytes of a ring file; size of the head, size of the tail and bytes ever written follow as u64.
 const RING_MAGIC: &[u8; 8] = b"LUCRING1";
-const RING_HEADER_BYTES: u64 = 32;
+const RING_HEADER_BYTES: usize = 32;
 /// The ring is larger than what is promised by this much: a write that a kill tore in two has spoiled only
 /// bytes that no longer count.
 const RING_SPARE_BYTES: u64 = 64 * 1024;
@@ -188,7 +188,7 @@ impl Ring {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let mut header = [0; RING_HEADER_BYTES as usize];
+        let mut header = [0; RING_HEADER_BYTES];
         match file.read_exact(&mut header) {
             Ok(()) => {}
             // Just being made.
@@ -255,11 +255,11 @@ impl Ring {
     fn place(&self, offset: u64) -> (u64, usize) {
         let size = self.tail_max + RING_SPARE_BYTES;
         let at = offset % size;
-        (RING_HEADER_BYTES + at, usize::try_from(size - at).unwrap_or(usize::MAX))
+        (RING_HEADER_BYTES as u64 + at, usize::try_from(size - at).unwrap_or(usize::MAX))
     }
 
     fn write_header(&self) -> io::Result<()> {
-        let mut header = [0; RING_HEADER_BYTES as usize];
+        let mut header = [0; RING_HEADER_BYTES];
         header[..8].copy_from_slice(RING_MAGIC);
         header[8..16].copy_from_slice(&self.head.to_le_bytes());
         header[16..24].copy_from_slice(&self.tail_max.to_le_bytes());

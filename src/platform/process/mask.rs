@@ -11,28 +11,28 @@ pub const MASK: &[u8] = b"***";
 /// Masks one stream.
 #[derive(Debug, Default)]
 pub struct Masker {
-    /// Longest first, so that the first match at a place is the longest.
-    patterns: Vec<Vec<u8>>,
-    /// Whether a pattern begins with this byte; most bytes of most output are skipped by it.
-    begins: Vec<bool>,
+    /// By first byte, each list longest first, so that the first match at a place is the longest. Empty when
+    /// there is nothing to mask; most bytes of most output find an empty list.
+    patterns: Vec<Vec<Vec<u8>>>,
     held: Vec<u8>,
 }
 
 impl Masker {
     pub fn new(secrets: &[String]) -> Self {
-        let mut patterns: Vec<Vec<u8>> =
+        const FIRST_BYTES: usize = 256;
+        let mut all: Vec<Vec<u8>> =
             secrets.iter().filter(|s| s.len() >= MASK_MIN_BYTES).flat_map(|s| forms(s.as_bytes())).collect();
-        patterns.retain(|p| p.len() >= MASK_MIN_BYTES);
-        patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        patterns.dedup();
-        let mut begins = Vec::new();
-        if !patterns.is_empty() {
-            begins.resize(256, false);
-            for pattern in &patterns {
-                begins[usize::from(pattern[0])] = true;
+        all.retain(|p| p.len() >= MASK_MIN_BYTES);
+        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        all.dedup();
+        let mut patterns = Vec::new();
+        if !all.is_empty() {
+            patterns.resize(FIRST_BYTES, Vec::new());
+            for pattern in all {
+                patterns[usize::from(pattern[0])].push(pattern);
             }
         }
-        Self { patterns, begins, held: Vec::new() }
+        Self { patterns, held: Vec::new() }
     }
 
     /// Passes `bytes` on to `write`, masked; the end of them may be held back.
@@ -55,7 +55,7 @@ impl Masker {
     pub fn flush(&mut self, write: &mut dyn FnMut(&[u8])) {
         let mut rest = std::mem::take(&mut self.held);
         while !rest.is_empty() {
-            let taken = match self.patterns.iter().find(|p| rest.starts_with(p)) {
+            let taken = match self.patterns[usize::from(rest[0])].iter().find(|p| rest.starts_with(p)) {
                 Some(pattern) => {
                     write(MASK);
                     pattern.len()
@@ -75,15 +75,16 @@ impl Masker {
     fn scan(&self, bytes: &[u8], write: &mut dyn FnMut(&[u8])) -> usize {
         let (mut clean_from, mut at) = (0, 0);
         while at < bytes.len() {
-            if !self.begins[usize::from(bytes[at])] {
+            let candidates = &self.patterns[usize::from(bytes[at])];
+            if candidates.is_empty() {
                 at += 1;
                 continue;
             }
             let rest = &bytes[at..];
-            if self.patterns.iter().any(|p| p.len() > rest.len() && p.starts_with(rest)) {
+            if candidates.iter().any(|p| p.len() > rest.len() && p.starts_with(rest)) {
                 break;
             }
-            match self.patterns.iter().find(|p| rest.starts_with(p)) {
+            match candidates.iter().find(|p| rest.starts_with(p)) {
                 Some(pattern) => {
                     if clean_from < at {
                         write(&bytes[clean_from..at]);
@@ -110,12 +111,10 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     const PLAIN: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut forms = vec![secret.to_vec()];
-    if let Ok(text) = std::str::from_utf8(secret) {
-        if let Ok(quoted) = serde_json::to_string(text) {
-            let inner = quoted[1..quoted.len() - 1].to_owned();
-            forms.push(inner.replace('/', "\\/").into_bytes());
-            forms.push(inner.into_bytes());
-        }
+    if let Ok(quoted) = serde_json::to_string(&String::from_utf8_lossy(secret)) {
+        let inner = quoted[1..quoted.len() - 1].to_owned();
+        forms.push(inner.replace('/', "\\/").into_bytes());
+        forms.push(inner.into_bytes());
     }
     for digits in [LOWER, UPPER] {
         forms.push(secret.iter().flat_map(|b| hex(*b, digits)).collect());

@@ -19,7 +19,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
 use super::keeper::{self, Birth};
 use super::sys::{self, Fork};
-use super::{kill, tree};
+use super::{cgroup, kill, tree};
 
 /// Longest path of a run's directory, in bytes.
 const DIR_MAX_BYTES: usize = 4096;
@@ -47,12 +47,14 @@ struct Nursery {
     /// Gone when the daemon is.
     socket: Option<OwnedFd>,
     signals: OwnedFd,
+    /// Where runs get their cgroups; looked up once for all.
+    cgroups: Option<PathBuf>,
     keepers: HashMap<i32, PathBuf>,
     /// A keeper was killed; what it left is ours until nothing but keepers is.
     orphans: bool,
 }
 
-/// `Some` in a keeper, just born: everything of the nursery has been dropped there.
+/// `Some` in a keeper, just born.
 fn serve() -> io::Result<Option<Birth>> {
     let mut nursery = Nursery::settle()?;
     while nursery.socket.is_some() || !nursery.keepers.is_empty() || nursery.orphans {
@@ -62,7 +64,7 @@ fn serve() -> io::Result<Option<Birth>> {
             nursery.end_orphans();
         }
         if let Some(birth) = nursery.answer() {
-            return Ok(Some(birth));
+            return Ok(Some(nursery.leave(birth)));
         }
     }
     Ok(None)
@@ -82,7 +84,21 @@ impl Nursery {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let _ = rustix::thread::set_name(c"lucid-nursery");
         let signals = sys::signal_fd(&[libc::SIGCHLD])?;
-        Ok(Self { socket: Some(socket), signals, keepers: HashMap::new(), orphans: false })
+        Ok(Self {
+            socket: Some(socket),
+            signals,
+            cgroups: cgroup::home(),
+            keepers: HashMap::new(),
+            orphans: false,
+        })
+    }
+
+    /// In a keeper: lets go of what is the nursery's. Freeing the list of its siblings would copy every page that
+    /// they are on, for each keeper anew.
+    fn leave(self, birth: Birth) -> Birth {
+        drop((self.socket, self.signals));
+        std::mem::forget(self.keepers);
+        Birth { cgroups: self.cgroups, ..birth }
     }
 
     fn wait(&self) -> io::Result<()> {
@@ -167,7 +183,8 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Birth>> {
     });
     match (fds.next(), fds.next()) {
         (Some(gate), Some(ready)) => {
-            Ok(Some(Birth { dir: PathBuf::from(OsString::from_vec(dir)), gate, ready }))
+            let dir = PathBuf::from(OsString::from_vec(dir));
+            Ok(Some(Birth { dir, cgroups: None, gate, ready }))
         }
         (_, _) => Err(io::ErrorKind::InvalidData.into()),
     }

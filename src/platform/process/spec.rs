@@ -164,7 +164,7 @@ pub enum Cause {
 pub struct Started {
     /// Wall clock, milliseconds since the epoch.
     pub started_ms: i64,
-    /// The command's cgroup, where there is one.
+    /// The command's cgroup, if it could be made.
     pub cgroup: Option<PathBuf>,
 }
 
@@ -185,6 +185,18 @@ impl Spec {
     /// The file is missing, unreadable or no spec.
     pub fn read(dir: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&std::fs::read(dir.join(name::SPEC))?)?)
+    }
+
+    /// The run's own variables, its secrets, and last what marks it: none of the others can hide the mark.
+    pub(super) fn environment(&self, secret: &[(String, String)]) -> Vec<(String, String)> {
+        let mut env: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.env.iter().chain(secret).chain([&self.cookie]) {
+            match env.iter_mut().find(|(known, _)| known == name) {
+                Some(slot) => slot.1.clone_from(value),
+                None => env.push((name.clone(), value.clone())),
+            }
+        }
+        env
     }
 }
 

@@ -3,8 +3,7 @@
 //! It waits for processes, never for the end of a pipe. The tree is empty when the kernel says that there is
 //! no child left: as a subreaper the keeper is, in the end, the parent of everything below it.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 
 use super::cgroup::Cgroup;
 use super::child::{self, Failure, Start};
-use super::control::{CONTROL_LINE_MAX_BYTES, Order};
+use super::control::{Order, Orders};
 use super::ending::{Ending, Step};
 use super::feed::Feed;
 use super::pump::Pump;
@@ -59,8 +58,7 @@ pub struct Supervisor<'a> {
     env: Vec<(String, String)>,
     clock: Clock,
     signals: OwnedFd,
-    control: File,
-    half_order: Vec<u8>,
+    orders: Orders,
     timer: OwnedFd,
     cgroup: Option<Cgroup>,
     feed: Option<Feed>,
@@ -83,10 +81,10 @@ impl<'a> Supervisor<'a> {
     pub fn new(
         dir: &'a Path,
         spec: &'a Spec,
-        secret_env: Vec<(String, String)>,
+        secret_env: &[(String, String)],
         clock: Clock,
         signals: OwnedFd,
-        control: File,
+        orders: Orders,
         cgroup: Option<Cgroup>,
     ) -> io::Result<Self> {
         let timer = rustix::time::timerfd_create(
@@ -97,11 +95,10 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             dir,
             spec,
-            env: environment(spec, secret_env),
+            env: spec.environment(secret_env),
             clock,
             signals,
-            control,
-            half_order: Vec::new(),
+            orders,
             timer,
             cgroup,
             feed: None,
@@ -355,7 +352,7 @@ impl<'a> Supervisor<'a> {
     fn wait(&self, pump: &Pump) {
         let mut fds = vec![
             PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.control, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.orders.fifo(), PollFlags::IN),
             PollFd::new(&self.timer, PollFlags::IN),
         ];
         fds.extend(pump.readers().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -375,41 +372,19 @@ impl<'a> Supervisor<'a> {
 
     /// Carries out the orders that have come.
     fn obey(&mut self) {
-        let mut block = [0; CONTROL_LINE_MAX_BYTES];
-        while let Ok(read @ 1..) = self.control.read(&mut block) {
-            for &byte in &block[..read] {
-                if byte != b'\n' {
-                    self.half_order.push(byte);
-                    // Not of our making; its end is cut, and then it is no order.
-                    self.half_order.truncate(CONTROL_LINE_MAX_BYTES);
-                    continue;
-                }
-                let line = String::from_utf8_lossy(&std::mem::take(&mut self.half_order)).into_owned();
-                match Order::parse(&line) {
-                    Some(Order::Stop { reason, grace }) => self.end_because(Cause::Stop(reason), grace),
-                    Some(Order::CloseStdin) => {
-                        if let Some(feed) = &mut self.feed {
-                            feed.close_soon();
-                        }
+        for order in self.orders.take() {
+            match order {
+                Order::Stop { reason, grace } => self.end_because(Cause::Stop(reason), grace),
+                Order::CloseStdin => {
+                    if let Some(feed) = &mut self.feed {
+                        feed.close_soon();
                     }
-                    // It is looked at after each wake-up.
-                    Some(Order::Stdin) | None => {}
                 }
+                // It is looked at after each wake-up.
+                Order::Stdin => {}
             }
         }
     }
-}
-
-/// The run's own variables, its secrets, and last what marks it: none of the others can hide the mark.
-fn environment(spec: &Spec, secret: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut env: Vec<(String, String)> = Vec::new();
-    for (name, value) in spec.env.iter().cloned().chain(secret).chain([spec.cookie.clone()]) {
-        match env.iter_mut().find(|(known, _)| *known == name) {
-            Some(slot) => slot.1 = value,
-            None => env.push((name, value)),
-        }
-    }
-    env
 }
 
 /// As a shell would say it: the code, or 128 + n for a signal.

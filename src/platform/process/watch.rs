@@ -18,6 +18,8 @@ use crate::platform::files::Lock;
 
 /// How often the lock is looked at where a process cannot be watched.
 const LOCK_POLL: Duration = Duration::from_millis(250);
+/// How often, once its process is known to have ended.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// A keeper that lived when the value was made.
 #[derive(Debug)]
@@ -51,14 +53,16 @@ impl Keeper {
     /// Returns when the keeper has ended: its tree is empty and `exit.json` is there, or it was killed.
     /// Safe to cancel and to call again.
     pub async fn ended(&self) {
+        let mut pause = LOCK_POLL;
         if let Some(pidfd) = &self.pidfd
             && pidfd.ready(Interest::READABLE).await.is_ok()
         {
-            return;
+            pause = LOCK_PAUSE;
         }
-        // A lock that cannot be looked at may be held: going on to wait is the safe side.
+        // The lock has the last word. A child that was just being born when its keeper was killed still holds
+        // it for an instant; and one that cannot be looked at may be held: going on to wait is the safe side.
         while Lock::is_held(&self.dir.join(name::LOCK)).unwrap_or(true) {
-            tokio::time::sleep(LOCK_POLL).await;
+            tokio::time::sleep(pause).await;
         }
     }
 }
