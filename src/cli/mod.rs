@@ -23,11 +23,14 @@ mod kill;
 mod logs;
 mod look;
 mod man;
+mod message;
+mod messages;
 mod next;
 mod offline;
 mod pause;
 mod problems;
 mod reload;
+mod reply;
 mod retry;
 mod run;
 mod runs;
@@ -36,6 +39,10 @@ mod status;
 mod stop;
 mod task;
 mod tasks;
+mod ticket;
+mod ticket_log;
+mod ticket_view;
+mod tickets;
 mod why;
 
 use std::io::Write as _;
@@ -81,6 +88,11 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Retry(args) => retry::run(context, args),
         Command::Runs(args) => runs::run(context, args),
         Command::Logs(args) => logs::run(context, args),
+        Command::Tickets(args) => tickets::run(context, args),
+        Command::Ticket(args) => ticket::run(context, args),
+        Command::Reply(args) => reply::run(context, args),
+        Command::Messages(args) => messages::run(context, args),
+        Command::Message(args) => message::run(context, args),
         Command::Enable(args) => enable::run(context, args, enable::Wanted::Enabled),
         Command::Disable(args) => enable::run(context, args, enable::Wanted::Disabled),
         Command::Pause(args) => pause::run(context, args),
