@@ -38,8 +38,6 @@ pub const LOG_LINES_DEFAULT: u32 = 200;
 pub const LOG_LINES_MAX: u32 = 1000;
 /// Bytes of a run's log in one answer or stream event.
 pub const LOG_CHUNK_MAX_BYTES: usize = 64 * 1024;
-/// Bytes of a run's log in one plain answer.
-pub const LOG_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Lines of `tail`.
 pub const LOG_TAIL_MAX_LINES: u32 = 100_000;
 

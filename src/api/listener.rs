@@ -26,13 +26,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::connections::{Admission, Connection, Connections, Patience, Pulse};
+use super::connections::{Admission, Connection, Connections};
 use super::error::ApiError;
 use super::limits::{
     ACCEPT_RETRY_AFTER, HEADER_MAX_BYTES, HUNG_CHECK_EVERY, OVERLOAD_RETRY_AFTER_S, RESERVE_READ_WITHIN,
     SHUTDOWN_GRACE, WRITE_STALLED_AFTER,
 };
 use super::peer::{Gatekeeper, Level, Peer};
+use super::pulse::{Patience, Pulse};
 
 /// Which socket a request came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

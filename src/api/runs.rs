@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use axum::{Extension, Json as Answer};
+use jiff::Timestamp;
 
 use super::auth::Caller;
 use super::convert;
@@ -35,7 +36,7 @@ pub async fn list(
         task,
         states: filter.state.as_deref().map(states).transpose()?.unwrap_or_default(),
         trigger: None,
-        since_ms: filter.since.map(|at| at.as_millisecond()),
+        since_ms: filter.since.map(Timestamp::as_millisecond),
         before: before.map(RunId),
         // One more than asked for tells whether there is a next page.
         limit: limit + 1,

@@ -10,7 +10,6 @@ use super::bind::{BindError, bind};
 use super::connections::{Caps, Connections};
 use super::limits::{FORGET_ANSWERS_EVERY, IDEMPOTENCY_KEPT, RESERVE_CONNECTIONS_MAX};
 use super::listener::{Door, Listener, Times, serve as listen};
-use super::metrics::Tallies;
 use super::peer::{Gatekeeper, NoSuchGroup};
 use super::router::router;
 use super::state::Api;
@@ -77,13 +76,8 @@ pub async fn serve(app: App, sockets: Sockets) -> anyhow::Result<()> {
     // Counted apart: runs that take every place of theirs take none of the people's.
     let (people, workers) = (Connections::new(caps), Connections::new(caps));
     let closed = app.shutdown.closed.clone();
-    let tallies = Tallies::default();
-    let api = Api {
-        app: app.clone(),
-        connections: Arc::from([people.clone(), workers.clone()]),
-        closing: closed.clone(),
-        tallies: tallies.clone(),
-    };
+    let api = Api::new(app.clone(), Arc::from([people.clone(), workers.clone()]));
+    let tallies = api.tallies.clone();
     let router = router(api)?;
     let door = |door, socket: UnixListener, connections| -> io::Result<Listener> {
         let socket = tokio::net::UnixListener::from_std(socket)?;

@@ -18,3 +18,12 @@ pub struct Api {
     pub closing: CancellationToken,
     pub tallies: Tallies,
 }
+
+impl Api {
+    /// The daemon, reached over `connections`.
+    #[must_use]
+    pub fn new(app: App, connections: Arc<[Connections]>) -> Self {
+        let closing = app.shutdown.closed.clone();
+        Self { app, connections, closing, tallies: Tallies::default() }
+    }
+}

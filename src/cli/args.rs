@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, pool, retry,
-    run, runs, serve, stop, task, tasks, why,
+    action, agents, api, api_errors, backup, completions, config, enable, kill, logs, man, message, messages,
+    next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks, ticket, tickets, usage,
+    why,
 };
 
 const CODES: &str = "\
@@ -91,6 +92,16 @@ pub enum Command {
     Runs(runs::Args),
     /// The output of a run
     Logs(logs::Args),
+    /// The board: tickets and how they stand
+    Tickets(tickets::Args),
+    /// One ticket: make, show, move, comment, ask, close, dispatch, follow, report
+    Ticket(ticket::Args),
+    /// Send a message to a ticket's worker
+    Reply(reply::Args),
+    /// What people sent to workers, and how far it got
+    Messages(messages::Args),
+    /// Put a message in line again, or take it out
+    Message(message::Args),
     /// Write `enabled: true` into the task's file
     Enable(enable::Args),
     /// Write `enabled: false` into the task's file; a live run goes on
@@ -101,6 +112,12 @@ pub enum Command {
     Resume(pause::ResumeArgs),
     /// Worktree slots: who has them, and what git says
     Pool(pool::Args),
+    /// Agent profiles: whether each answers, works or rests
+    Agents(agents::Args),
+    /// Tokens and money that runs have used
+    Usage(usage::Args),
+    /// Requests that providers refused
+    ApiErrors(api_errors::Args),
     /// Read configuration and tasks again
     Reload,
     /// Start nothing new; what runs goes on
@@ -166,6 +183,24 @@ mod tests {
             "logs 8132 -f",
             "logs backup --tail 20",
             "logs --daemon --tail 50",
+            "tickets",
+            "tickets --state todo,open --find x -n 5 --json",
+            "ticket new --title T --body B --priority high --pool main --agent fake",
+            "ticket new --title T --body-file -",
+            "ticket show mc-1",
+            "ticket move MC-1 done",
+            "ticket move MC-1 waiting --reason delivery --until 2027-03-27",
+            "ticket comment MC-1 -",
+            "ticket ask MC-1 --need x --why y --how z --option a --option b",
+            "ticket close MC-1 --reason duplicate",
+            "ticket dispatch MC-1",
+            "ticket events MC-1 -f --after 7",
+            "ticket report MC-1 --status done --summary ok --commit abcdef1 --evidence e",
+            "reply MC-1 yes",
+            "reply MC-1 -",
+            "messages --state dead,expired",
+            "message retry 3",
+            "message drop 3",
             "enable backup",
             "disable backup",
             "pause backup --for 1h --reason maintenance",
@@ -174,6 +209,10 @@ mod tests {
             "resume --all",
             "pool",
             "pool heal",
+            "agents",
+            "agents enable claude",
+            "usage --ticket MC-1",
+            "api-errors -n 5",
             "pool heal main-0",
             "reload",
             "drain",
@@ -223,6 +262,16 @@ mod tests {
             "logs Nope!",
             "logs 1 --daemon",
             "completions tcsh2",
+            "ticket",
+            "ticket new",
+            "ticket new --title T --body B --body-file F",
+            "ticket new --title T --priority urgent",
+            "ticket move MC-1 nowhere",
+            "ticket show 12",
+            "ticket close MC-1",
+            "reply MC-1",
+            "messages --state lost",
+            "message retry x",
             "api FETCH /x",
             "api POST /x {",
             "action nonsense",

@@ -121,7 +121,7 @@ impl<'a> Follower<'a> {
             self.heard = now;
             let left = self.give_up.map_or(Duration::MAX, |at| at.saturating_sub(now));
             events.wait_at_most(left).map_err(Failure::from)?;
-            match events.next().map_err(Failure::from)? {
+            match events.hear().map_err(Failure::from)? {
                 Heard::Event(event) => {
                     self.events += 1;
                     if let Some(run) = self.take(&event, out)? {

@@ -231,7 +231,7 @@ pub mod tests {
                     task.recent = vec![RunState::Failed; 14];
                 }
                 TaskState::Off | TaskState::Done | TaskState::Manual | TaskState::Broken => {
-                    task.next_at = None
+                    task.next_at = None;
                 }
                 TaskState::New => (task.last_run, task.recent) = (None, Vec::new()),
                 TaskState::Paused | TaskState::Ok => {}

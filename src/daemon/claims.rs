@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
+use crate::dispatch::Dispatch;
 use crate::model::event::Event;
-use crate::model::ids::TaskId;
+use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, StopReason, Trigger};
 use crate::model::task::{CatchUp, Task};
 use crate::run::flight::{self, Claim, Request};
 use crate::run::{RunError, table};
 use crate::store::Tx;
-use crate::task::due::Plan;
 
 use super::App;
-use super::tick::{self, Again, ToTick};
+use super::message::{self, Again, Due, ToTick, answer};
 
 /// Tasks whose rows are written in one transaction.
 const CHUNK_TASKS: usize = 128;
@@ -24,16 +24,6 @@ const CHUNK_TASKS: usize = 128;
 const RETRIES_MAX: u32 = 256;
 /// Who asks for what the clock brings.
 pub const SCHEDULER: &str = "scheduler";
-
-/// A task with what the tick decided about its instants.
-#[derive(Debug, Clone)]
-pub struct Due {
-    pub task: Arc<Task>,
-    pub plan: Plan,
-    pub covered_ms: i64,
-    /// Its file has been broken for too long: instants are skipped with that reason.
-    pub expired: bool,
-}
 
 /// What one task's plan came to.
 #[derive(Debug)]
@@ -72,7 +62,7 @@ async fn carry(app: &App, chunk: Vec<Due>) {
         Err(e) => {
             error!(error = %e, "could not write what is due; trying again");
             for (task, covered_ms) in tasks {
-                let next = tick::again(app.clock.wall_ms());
+                let next = message::again(app.clock.wall_ms());
                 answer(app, ToTick::Covered { task, covered_ms, next });
             }
         }
@@ -110,7 +100,7 @@ fn carry_one(app: &App, tx: &Tx<'_>, due: &Due) -> Result<Carried, RunError> {
             flight::claim(tx, &app.journal, app.runs.gates(), &request(due, fire.trigger, at_ms, now_ms))?;
         if matches!(claim, Claim::Stale) {
             // The reload that is on its way brings the new definition with it.
-            carried.again = tick::again(now_ms);
+            carried.again = message::again(now_ms);
             break;
         }
         carried.claims.push(claim);
@@ -150,7 +140,7 @@ fn finish(app: &App, carried: Carried) {
 pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
     match claim {
         Claim::Go(run) => launch(app, run, Arc::clone(task)),
-        Claim::Replaces { run: _, holder } => replace(app, holder),
+        Claim::Replaces { run: _, holder } => replace(app, holder.id),
         Claim::Waits(_)
         | Claim::Skipped(_)
         | Claim::Covered
@@ -162,15 +152,20 @@ pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
 }
 
 fn launch(app: &App, run: Run, task: Arc<Task>) {
+    if Dispatch::is_for(&task) {
+        let dispatch = app.dispatch.clone();
+        tokio::spawn(async move { dispatch.launch_task(run, task).await });
+        return;
+    }
     let runs = app.runs.clone();
     tokio::spawn(async move { runs.launch(run, task).await });
 }
 
-fn replace(app: &App, holder: Run) {
+fn replace(app: &App, holder: RunId) {
     let app = app.clone();
     tokio::spawn(async move {
-        if let Err(e) = app.runs.stop(holder.id, StopReason::Replaced, None, SCHEDULER).await {
-            warn!(run = holder.id.0, error = %e, "could not stop the run that is to be replaced");
+        if let Err(e) = app.runs.stop(holder, StopReason::Replaced, None, SCHEDULER).await {
+            warn!(run = holder.0, error = %e, "could not stop the run that is to be replaced");
         }
     });
 }
@@ -253,11 +248,4 @@ pub fn record(app: &App, event: Event) {
             warn!(error = %e, "could not record an event");
         }
     });
-}
-
-/// Tells the tick. It is gone only while the daemon goes down.
-pub fn answer(app: &App, message: ToTick) {
-    if app.to_tick.send(message).is_err() {
-        tracing::debug!("the tick has ended");
-    }
 }

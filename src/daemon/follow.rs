@@ -10,7 +10,7 @@ use crate::task::{Watch, watch};
 
 use super::App;
 use super::claims;
-use super::tick::ToTick;
+use super::message::ToTick;
 
 /// Starts what was given its place and takes up again what never started, until the daemon goes down.
 pub async fn notices(app: App, mut notices: mpsc::UnboundedReceiver<Notice>) {
@@ -24,8 +24,9 @@ pub async fn notices(app: App, mut notices: mpsc::UnboundedReceiver<Notice>) {
             Some(Notice::Promoted(runs)) => claims::start_promoted(&app, runs),
             Some(Notice::Look) => resume(&app).await,
             Some(Notice::Ended(run)) => {
+                app.dispatch.run_over(run.id);
                 if let Some(at) = run.retry_ms {
-                    claims::answer(&app, ToTick::RetryAt(at));
+                    super::message::answer(&app, ToTick::RetryAt(at));
                 }
             }
             Some(Notice::KillFailed(run)) => error!(run = run.0, "a run outlives SIGKILL"),
@@ -56,7 +57,7 @@ pub async fn files(app: App) {
         loop {
             match app.reload("files").await {
                 Ok(change) if change.unsettled => {
-                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await
+                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await;
                 }
                 Ok(_) => break,
                 Err(e) => {

@@ -150,7 +150,7 @@ impl App {
                 subject: "daemon".into(),
                 text: "draining: nothing new is started".into(),
                 since_ms: None,
-                fix: Some("lucid drain --off".into()),
+                fix: Some("lucid undrain".into()),
             });
         }
         if let Some(pause) = &status.paused_all {

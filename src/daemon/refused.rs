@@ -20,6 +20,8 @@ pub struct Refused {
 pub enum RefusedKind {
     NotFound,
     Conflict,
+    /// What it was asked on condition of is no longer so.
+    Changed,
     Disabled,
     Paused,
     Draining,
@@ -87,13 +89,13 @@ impl Refused {
                 RefusedKind::Paused,
                 "paused",
                 format!("{id} is paused"),
-                format!("lucid resume {id}"),
+                format!("run it all the same: lucid run {id} --force; or end the pause: lucid resume {id}"),
             ),
             "draining" => Self::new(
                 RefusedKind::Draining,
                 "draining",
                 "the daemon is draining: it starts nothing new",
-                "lucid resume --all",
+                "lucid undrain",
             ),
             other => Self::new(RefusedKind::Conflict, other, format!("{id}: {other}"), "lucid check"),
         }

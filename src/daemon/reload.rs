@@ -16,8 +16,8 @@ use crate::task::table::{self, Seen};
 use crate::task::{Change, Entry, Snapshot};
 
 use super::App;
-use super::claims::answer;
-use super::tick::{Synced, ToTick};
+use super::message::answer;
+use super::message::{Synced, ToTick};
 
 /// Why the files could not be taken over.
 #[derive(Debug, thiserror::Error)]

@@ -16,48 +16,16 @@ use tracing::{debug, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
-use crate::model::task::Task;
 use crate::task::due::{self, Instants, Policy};
 
 use super::App;
-use super::claims::{self, Due};
+use super::claims;
+use super::message::{Again, Due, Synced, ToTick};
 
 /// A wall clock that has moved this much against the time since boot was set by somebody.
 const STEP_MS: i64 = 2_000;
 /// A clock set back further than this is a correction: schedules follow it at once (cron's rule).
 const CORRECTION_MS: i64 = 3 * 3_600_000;
-/// Wait before what the database would not take is planned again.
-const AGAIN_MS: i64 = 1_000;
-
-/// What comes back to the tick.
-#[derive(Debug)]
-pub enum ToTick {
-    /// The registry and the database agree on these tasks; those not named are gone.
-    Synced(Vec<Synced>),
-    /// A plan of this task has its rows: every instant up to `covered_ms` is decided.
-    Covered { task: TaskId, covered_ms: i64, next: Again },
-    /// A run is to be tried again then.
-    RetryAt(i64),
-}
-
-/// When a task whose plan was carried out is looked at again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    WhenDue,
-    /// Not before this wall time: spacing between caught-up runs, or a database that was full.
-    NotBefore(i64),
-}
-
-/// A task as the tick needs it.
-#[derive(Debug, Clone)]
-pub struct Synced {
-    pub task: Arc<Task>,
-    pub anchor_ms: i64,
-    pub covered_ms: i64,
-    pub expired: bool,
-    pub enabled: bool,
-}
-
 struct Known {
     synced: Synced,
     due_ms: Option<i64>,
@@ -267,12 +235,6 @@ fn plan(synced: &Synced, now_ms: i64, policy: Policy) -> Option<Due> {
     let now = Timestamp::from_millisecond(now_ms).ok()?;
     let plan = due::plan(&synced.task, anchor, covered, now, policy);
     Some(Due { task: Arc::clone(&synced.task), plan, covered_ms: synced.covered_ms, expired: synced.expired })
-}
-
-/// The wait after which a plan that met a failing database is made again.
-#[must_use]
-pub fn again(now_ms: i64) -> Again {
-    Again::NotBefore(now_ms + AGAIN_MS)
 }
 
 fn millis(duration: Duration) -> i64 {

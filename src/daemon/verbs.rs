@@ -23,7 +23,7 @@ use super::{App, Leave};
 /// A wish to run a task now.
 #[derive(Debug, Clone, Default)]
 pub struct ManualRun {
-    /// Also when it is disabled.
+    /// Also when it is disabled or paused.
     pub force: bool,
     pub env: Vec<(String, String)>,
     pub actor: String,

@@ -296,13 +296,14 @@ impl Attendant {
             before: None,
             limit: MESSAGES_MAX,
         };
-        let mine = match self.dispatch.tickets.messages(in_hand).await {
-            Ok(found) => found.into_iter().filter(|message| message.fence == Some(me.fence)),
+        let mut mine = match self.dispatch.tickets.messages(in_hand).await {
+            Ok(found) => found,
             Err(e) => return warn!(error = %e, "could not look for messages"),
         };
+        mine.retain(|message| message.fence == Some(me.fence) && !self.prompted.contains(&message.id));
         let path = self.dispatch.runs.run_dir(self.worker.run).join(name::STDIN);
         let input = tokio::fs::read_to_string(&path).await.unwrap_or_default();
-        for message in mine.filter(|message| !self.prompted.contains(&message.id)) {
+        for message in mine {
             let line = dialect::input_line(message.id.0, &message.text);
             let is_there = input.lines().any(|known| known == line);
             match message.state() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::{RunId, TaskId, TicketId};
+use super::ids::{RunId, TaskId};
 
 /// A fact, before it has a sequence number.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,7 @@ impl Event {
     }
 
     #[must_use]
-    pub fn ticket(mut self, ticket: &TicketId) -> Self {
+    pub fn ticket(mut self, ticket: &(impl ToString + ?Sized)) -> Self {
         self.ticket = Some(ticket.to_string());
         self
     }

@@ -32,7 +32,7 @@ pub struct Request {
     pub attempt: u32,
     pub actor: String,
     pub extra_env: Vec<(String, String)>,
-    /// Run it although it is disabled.
+    /// Run it although it is disabled or paused.
     pub forced: bool,
     /// The file has been broken for longer than its last good version may stand in for it.
     pub expired: bool,
@@ -41,6 +41,7 @@ pub struct Request {
 
 /// What became of a request.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "looked at once and dropped; a box a claim would cost more")]
 pub enum Claim {
     /// Start it.
     Go(Run),
@@ -92,7 +93,7 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
         Some("invalid_file")
     } else if gates.draining {
         Some("draining")
-    } else if standing.paused && request.trigger != Trigger::Manual {
+    } else if standing.paused && !request.forced {
         Some("paused")
     } else {
         None

@@ -51,7 +51,8 @@ pub fn retry_after(outcome: &Outcome, retries: &Retries, attempt: u32) -> Option
     let class = match outcome.state {
         RunState::Timeout => RetryWhen::Timeout,
         RunState::Failed => match outcome.reason.as_deref() {
-            Some("spawn") => RetryWhen::Spawn,
+            // With a colon and a text when there was not even a keeper to start it.
+            Some(reason) if reason.starts_with("spawn") => RetryWhen::Spawn,
             Some(_) | None => RetryWhen::Exit,
         },
         RunState::Ok

@@ -223,6 +223,11 @@ impl Runs {
         };
         let found = loop {
             match process::examine(&self.run_dir(id), run.boot_id.as_deref().unwrap_or_default()) {
+                // Its lock may be held for an instant longer, by a child between fork and exec.
+                Ok(Found::Alive(keeper)) => {
+                    keeper.ended().await;
+                    continue;
+                }
                 Ok(found) => break found,
                 Err(e) => error!(run = id.0, error = %e, "cannot read what a keeper left; trying again"),
             }

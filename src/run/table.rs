@@ -1,6 +1,8 @@
 //! The ledger's SQL. Every change of state is one `UPDATE` that names the state it leaves and the
 //! fence it holds, and must change exactly one row.
 
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::ids::{Fence, RunId, TaskId};

@@ -1,6 +1,8 @@
 //! What the database knows of each task: is it on, is it paused, from when is it counted, and up
 //! to where every due instant has its row.
 
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::ids::TaskId;

@@ -308,7 +308,10 @@ impl Tickets {
 }
 
 /// The ticket, which is there.
-pub(super) fn find(conn: &rusqlite::Connection, id: &TicketId) -> Result<Ticket, TicketError> {
+///
+/// # Errors
+/// [`TicketError::NoTicket`] when there is none.
+pub fn find(conn: &rusqlite::Connection, id: &TicketId) -> Result<Ticket, TicketError> {
     table::get(conn, id)?.ok_or_else(|| TicketError::NoTicket(id.clone()))
 }
 

@@ -55,7 +55,7 @@ impl Events {
     ///
     /// # Errors
     /// [`ClientError::TimedOut`] after too long a silence, else [`ClientError::Broken`].
-    pub fn next(&mut self) -> Result<Heard, ClientError> {
+    pub fn hear(&mut self) -> Result<Heard, ClientError> {
         let mut event = Event::default();
         let mut data: Option<String> = None;
         loop {
@@ -128,10 +128,10 @@ mod tests {
         let text = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
         let daemon = Daemon::play(vec![raw(&text)]);
         let mut events = stream(&daemon);
-        assert_eq!(events.next().unwrap(), event("42", "log", "one\ntwo"));
-        assert_eq!(events.next().unwrap(), Heard::Comment);
-        assert_eq!(events.next().unwrap(), event("42", "", "no kind"));
-        assert!(events.next().is_err());
+        assert_eq!(events.hear().unwrap(), event("42", "log", "one\ntwo"));
+        assert_eq!(events.hear().unwrap(), Heard::Comment);
+        assert_eq!(events.hear().unwrap(), event("42", "", "no kind"));
+        assert!(events.hear().is_err());
         assert!(daemon.requests().concat().contains("Last-Event-ID: 41\r\n"));
     }
 
@@ -139,8 +139,8 @@ mod tests {
     fn an_event_half_received_is_not_given() {
         let daemon = Daemon::play(vec![raw("HTTP/1.1 200 OK\r\n\r\nid: 1\ndata: a\n\nid: 2\ndata: b\n")]);
         let mut events = stream(&daemon);
-        assert_eq!(events.next().unwrap(), event("1", "", "a"));
-        assert_eq!(events.next().unwrap(), Heard::End);
+        assert_eq!(events.hear().unwrap(), event("1", "", "a"));
+        assert_eq!(events.hear().unwrap(), Heard::End);
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         let daemon = Daemon::play(vec![raw("HTTP/1.1 200 OK\r\n\r\nid: 1\ndata: a\n\n").held()]);
         let mut events = stream(&daemon);
         events.wait_at_most(Duration::from_millis(50)).unwrap();
-        assert_eq!(events.next().unwrap(), event("1", "", "a"));
-        assert!(matches!(events.next(), Err(ClientError::TimedOut { .. })));
+        assert_eq!(events.hear().unwrap(), event("1", "", "a"));
+        assert!(matches!(events.hear(), Err(ClientError::TimedOut { .. })));
     }
 }

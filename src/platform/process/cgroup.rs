@@ -17,9 +17,8 @@ impl Cgroup {
         Self { path }
     }
 
-    /// Makes `name` below `home`.
-    pub fn create(home: &Path, name: &str) -> Option<Self> {
-        let path = home.join(name);
+    /// Makes one at `path`.
+    pub fn create(path: PathBuf) -> Option<Self> {
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }

@@ -132,10 +132,11 @@ impl Nest {
             Cgroups::Auto => cgroups,
             Cgroups::Off => None,
         };
-        let cgroup = home.and_then(|home| Cgroup::create(home, &mark));
-        let started = Started { started_ms, cgroup: cgroup.as_ref().map(|c| c.path().to_owned()) };
+        // Written down before it is made: whoever clears up after us must know of it.
+        let place = home.map(|home| home.join(mark));
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
-        write_started(&dir.join(name::STARTED), &started)?;
+        write_started(&dir.join(name::STARTED), &Started { started_ms, cgroup: place.clone() })?;
+        let cgroup = place.and_then(Cgroup::create);
 
         let supervisor =
             Supervisor::new(dir, &self.spec, &private.env, clock, self.signals, self.orders, cgroup)?;

@@ -164,7 +164,7 @@ pub enum Cause {
 pub struct Started {
     /// Wall clock, milliseconds since the epoch.
     pub started_ms: i64,
-    /// The command's cgroup, where there is one.
+    /// The command's cgroup, if it could be made.
     pub cgroup: Option<PathBuf>,
 }
 

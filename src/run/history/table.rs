@@ -1,5 +1,7 @@
 //! Reading the ledger: lists, the row behind an instant, counts. Nothing here writes.
 
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::model::ids::{RunId, TaskId};

@@ -1,5 +1,7 @@
 //! Deleting old rows of the ledger.
 
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
 use rusqlite::{Connection, params};
 
 use crate::model::ids::{RunId, TaskId};

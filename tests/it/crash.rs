@@ -1,0 +1,195 @@
+//! kill -9 of every process that takes part, at every stage of a run.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::invariants;
+use crate::processes::{self, pid_in, signal};
+use crate::world::{World, code_of};
+
+/// Writes a line, waits for a file, writes another, and ends with 7.
+const PATIENT: &str =
+    "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
+
+#[test]
+fn a_run_outlives_the_daemon_and_ends_with_its_own_code_and_all_output() {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.serve();
+    let run = world.start("patient");
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    let keeper = world.row(run).unwrap().keeper_pid;
+    world.restart();
+    let row = world.row(run).unwrap();
+    assert_eq!((row.state.as_str(), row.keeper_pid), ("running", keeper));
+    world.write("go", "");
+    let row = world.ended(run);
+    assert_eq!((row.state.as_str(), row.exit_code), ("failed", Some(7)));
+    let log = world.lucid(["logs", &run.to_string()]).expect(0);
+    assert_eq!(log.stdout, "begun\ndone\n");
+    assert_eq!(world.rows("patient").len(), 1);
+    invariants::processes_and_rows_agree(&world);
+}
+
+#[test]
+fn a_run_that_ends_while_the_daemon_is_dead_is_finished_from_what_its_keeper_left() {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.serve();
+    let run = world.start("patient");
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    world.kill_daemon();
+    world.write("go", "");
+    world.until("exit.json", || world.run_file(run, "exit.json").exists().then_some(()));
+    world.serve();
+    let row = world.row(run).unwrap();
+    assert_eq!((row.state.as_str(), row.exit_code), ("failed", Some(7)));
+    // The end is the run's own, not the moment at which it was noticed.
+    let took = row.ended_ms.unwrap() - row.started_ms.unwrap();
+    assert!((took - row.duration_ms.unwrap()).abs() < 1_000, "{row:?}");
+    assert_eq!(world.log_of(run), "begun\ndone\n");
+}
+
+#[test]
+fn waiting_and_following_survive_the_daemon() {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.serve();
+    let mut wait = world.lucid_command(["run", "patient", "--wait"]);
+    let wait = wait.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = world.until("a run", || world.rows("patient").pop()).id;
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    let number = run.to_string();
+    let mut follow = world.lucid_command(["logs", "-f", &number]);
+    let follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    world.kill_daemon();
+    std::thread::sleep(Duration::from_millis(300));
+    world.serve();
+    world.write("go", "");
+    let followed = follow.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&followed.stdout), "begun\ndone\n", "{followed:?}");
+    let waited = wait.wait_with_output().unwrap();
+    assert_eq!(code_of(waited.status), 7, "{waited:?}");
+}
+
+#[test]
+fn a_claimed_run_whose_gate_never_opened_starts_once_more_in_the_same_row() {
+    let mut world = World::new();
+    world.task("slow", "command: echo $LUCID_RUN_ID >> starts");
+    // A reader that never comes holds the start between the claim and the gate.
+    world.task("held", "command: echo $LUCID_RUN_ID >> starts\nenv_file: fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        world.path("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    world.serve();
+    let run = world.start("held");
+    world.until_state(run, "claimed");
+    let fence = world.row(run).unwrap().fence;
+    world.kill_daemon();
+    assert!(!world.path("starts").exists());
+    fs::remove_file(world.path("fifo")).unwrap();
+    world.write("fifo", "A=1\n");
+    world.serve();
+    let row = world.ended(run);
+    assert_eq!(row.state, "ok", "{row:?}");
+    assert!(row.fence > fence);
+    assert_eq!(world.read("starts").lines().count(), 1);
+    assert_eq!(world.rows("held").len(), 1);
+    assert_eq!(world.events("run_not_started"), 1);
+}
+
+#[test]
+fn a_killed_keeper_makes_its_run_lost_and_leaves_no_process() {
+    let mut world = World::new();
+    world.task("tree", "command: |\n  setsid sleep 600 &\n  echo $! > child\n  sleep 600");
+    world.serve();
+    let run = world.start("tree");
+    let child = world.until("a grandchild", || pid_in(&world.path("child")));
+    let keeper = world.until_state(run, "running").keeper_pid.unwrap();
+    assert!(signal(keeper, Signal::KILL));
+    let row = world.ended(run);
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("lost", Some("keeper_killed")));
+    world.until("an empty tree", || (!processes::lives(child) && world.of_runs().is_empty()).then_some(()));
+}
+
+#[test]
+fn a_keeper_killed_while_the_daemon_is_dead_leaves_no_process_either() {
+    let mut world = World::new();
+    world.task("tree", "command: |\n  setsid sleep 600 &\n  echo $! > child\n  sleep 600");
+    world.serve();
+    let run = world.start("tree");
+    let child = world.until("a grandchild", || pid_in(&world.path("child")));
+    let keeper = world.until_state(run, "running").keeper_pid.unwrap();
+    world.kill_daemon();
+    assert!(signal(keeper, Signal::KILL));
+    world.until("an empty tree", || (!processes::lives(child) && world.of_runs().is_empty()).then_some(()));
+    world.serve();
+    let row = world.ended(run);
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("lost", Some("keeper_killed")));
+}
+
+#[test]
+fn a_killed_command_failed_of_that_signal() {
+    let mut world = World::new();
+    world.task("one", "command: [sleep, '600']");
+    world.serve();
+    let run = world.start("one");
+    let command = world.until("a process", || world.of_run(run).pop());
+    assert!(signal(command.pid, Signal::KILL));
+    let row = world.ended(run);
+    assert_eq!((row.state.as_str(), row.signal), ("failed", Some(9)), "{row:?}");
+}
+
+#[test]
+fn a_killed_nursery_costs_no_run_and_the_next_one_starts() {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.task("quick", "command: echo quick");
+    world.serve();
+    let run = world.start("patient");
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    assert!(signal(world.nursery_pid().unwrap(), Signal::KILL));
+    assert_eq!(world.run("quick").state, "ok");
+    world.write("go", "");
+    assert_eq!(world.ended(run).exit_code, Some(7));
+    assert_eq!(world.run("quick").state, "ok");
+}
+
+#[test]
+fn an_interrupted_run_is_run_again_where_its_task_says_so_but_not_for_ever() {
+    let mut world = World::new();
+    world.task("again", "command: sleep 600\non_interrupt: rerun");
+    world.task("once", "command: sleep 600");
+    world.serve();
+    let once = world.start("once");
+    let keeper = world.until_state(once, "running").keeper_pid.unwrap();
+    assert!(signal(keeper, Signal::KILL));
+    assert_eq!(world.ended(once).retry_ms, None);
+    world.start("again");
+    let mut killed = 0;
+    // The cap is three reruns; each waits five seconds.
+    for _ in 0..4 {
+        let row = world
+            .until("a run of `again`", || world.rows("again").into_iter().find(|row| row.state == "running"));
+        assert!(signal(row.keeper_pid.unwrap(), Signal::KILL));
+        killed += 1;
+        assert_eq!(world.ended(row.id).state, "lost");
+        if world.rows("again").iter().all(|row| row.retry_ms.is_none()) {
+            break;
+        }
+    }
+    assert!((2..=4).contains(&killed), "{killed}");
+    std::thread::sleep(Duration::from_secs(6));
+    let rows = world.rows("again");
+    assert_eq!(rows.len(), killed, "{rows:?}");
+    assert!(rows.iter().all(|row| row.state == "lost"), "{rows:?}");
+}

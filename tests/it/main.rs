@@ -1,0 +1,9 @@
+//! The daemon as its users meet it: the real binary, real signals, `/bin/sh`, SQLite and files. One file a
+//! story; `world` is the stage they share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod crash;
+mod invariants;
+mod processes;
+mod world;
