@@ -379,6 +379,7 @@ mod tests {
                     "tasks:run",
                     "runs:stop",
                     "tasks:pause",
+                    "pools:heal",
                     "tasks:edit",
                     "daemon:reload",
                     "daemon:backup",
@@ -399,6 +400,7 @@ mod tests {
         RunTasks: operate admin run+tasks:run run+all
         StopRuns: operate admin run+all
         PauseTasks: operate admin run+all
+        HealPools: operate admin run+all
         EditTasks: admin run+all
         Reload: admin run+all
         Drain: admin

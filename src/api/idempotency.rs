@@ -38,6 +38,11 @@ struct Kept {
     body: String,
 }
 
+/// The key of this request with its owner before it, for a handler that can keep it in the transaction
+/// of what it does: then not even a crash before the answer is kept makes it do the thing twice.
+#[derive(Debug, Clone)]
+pub struct RequestKey(pub String);
+
 /// Does a POST with a key once.
 pub async fn once(State(keeper): State<Keeper>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST || !request.headers().contains_key(KEY) {
@@ -62,7 +67,9 @@ async fn answer_once(keeper: &Keeper, request: Request, next: Next) -> Result<Re
     let known = keeper.answers.look_up(&key, asked, since_ms).await.map_err(anyhow::Error::from)?;
     match known {
         Known::New(reservation) => {
-            let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+            let mut request = Request::from_parts(parts, Body::from(body));
+            request.extensions_mut().insert(RequestKey(key));
+            let response = next.run(request).await;
             keep(keeper, reservation, response).await
         }
         Known::Same(answer) => replay(&answer),

@@ -14,6 +14,7 @@ use super::convert;
 use super::cursor::{self, List};
 use super::error::ApiError;
 use super::extract::{Json, Query, TaskPath};
+use super::idempotency::RequestKey;
 use super::limits::{FIRES_DEFAULT, FIRES_MAX, TASK_PAGE_MAX};
 use super::state::Api;
 use super::wire::{
@@ -112,10 +113,16 @@ pub async fn patch(
 pub async fn start(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    key: Option<Extension<RequestKey>>,
     TaskPath(id): TaskPath,
     Json(wish): Json<StartRun>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let manual = ManualRun { force: wish.force, env: wish.env.into_iter().collect(), actor: caller.actor() };
+    let manual = ManualRun {
+        force: wish.force,
+        env: wish.env.into_iter().collect(),
+        actor: caller.actor(),
+        request_key: key.map(|Extension(RequestKey(key))| key),
+    };
     let run = api.app.run_now(&id, manual).await?;
     let document = RunDocument {
         schema_version: SchemaVersion::default(),

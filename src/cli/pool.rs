@@ -226,7 +226,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "pool main · 5 slots · base origin/main 91100688 · claim wait 30s");
         assert_eq!(lines[1], "! git fetch: no route to host");
-        assert!(lines[4].starts_with("main-0  free         detached 91100688, clean"), "{text}");
+        assert!(lines[4].starts_with("main-0  free         detached 91100688"), "{text}");
         assert!(lines[5].contains("leased") && lines[5].contains("MC-4901"), "{text}");
         assert!(lines[6].contains("FIX") && lines[6].contains("on branch"), "{text}");
         assert!(lines[7].contains("QUARANTINED"), "{text}");

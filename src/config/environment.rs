@@ -7,12 +7,13 @@ use std::ffi::OsString;
 const PREFIX: &str = "LUCID_";
 
 /// `LUCID_*` variables that are no settings: where the config and the daemon are, and what a run is told.
-pub(super) const LET_THROUGH: [&str; 13] = [
+pub(super) const LET_THROUGH: [&str; 14] = [
     "LUCID_CONFIG",
     "LUCID_SOCKET",
     "LUCID_TOKEN",
     "LUCID_TASK",
     "LUCID_RUN_ID",
+    "LUCID_RUN_COOKIE",
     "LUCID_ATTEMPT",
     "LUCID_TRIGGER",
     "LUCID_SCHEDULED_AT",

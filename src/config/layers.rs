@@ -282,6 +282,9 @@ impl Layers {
 
     /// The names below a section, in words.
     fn offer(&self, section: &str) -> String {
+        if self.families.iter().any(|family| family.section == section) {
+            return "below it are sections under names of yours".to_owned();
+        }
         let names: Vec<&str> = self.below(section).iter().map(|key| &key[section.len() + 1..]).collect();
         format!("below it are {}", names.join(", "))
     }

@@ -45,10 +45,9 @@ fn pool(reader: &mut Reader<'_>, name: String, root: &Path, state_dir: &Path) ->
     };
     if pool.dir.starts_with(&pool.repo) {
         let message = format!(
-            "{} ({}) lies inside the repository ({}): a worktree there that loses its .git would be taken for it",
+            "{} lies inside {}: a worktree there that loses its .git would be taken for it",
             key("dir"),
-            pool.dir.display(),
-            pool.repo.display()
+            key("repo")
         );
         reader.contradiction([&key("dir"), &key("repo")], &message);
     }

@@ -124,6 +124,7 @@ fn request(due: &Due, trigger: Trigger, at_ms: i64, now_ms: i64) -> Request {
         extra_env: Vec::new(),
         forced: false,
         expired: due.expired,
+        request_key: None,
         now_ms,
     }
 }
@@ -144,6 +145,7 @@ pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
         Claim::Waits(_)
         | Claim::Skipped(_)
         | Claim::Covered
+        | Claim::Known(_)
         | Claim::Off
         | Claim::Stale
         | Claim::Taken { .. }
@@ -216,6 +218,7 @@ async fn retry(app: &App) -> Result<(), RunError> {
                     extra_env: run.extra_env.clone(),
                     forced: run.forced,
                     expired: false,
+                    request_key: None,
                     now_ms,
                 };
                 claims.push((task, flight::claim(tx, &worker.journal, worker.runs.gates(), &request)?));

@@ -31,6 +31,7 @@ pub async fn run(app: App) {
             extra_env: Vec::new(),
             forced: false,
             expired: false,
+            request_key: None,
             now_ms: app.clock.wall_ms(),
         };
         let (journal, gates) = (app.journal.clone(), app.runs.gates());

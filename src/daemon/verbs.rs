@@ -27,6 +27,8 @@ pub struct ManualRun {
     pub force: bool,
     pub env: Vec<(String, String)>,
     pub actor: String,
+    /// The same key is the same request: it never starts a second run.
+    pub request_key: Option<String>,
 }
 
 /// A wish to pause.
@@ -74,6 +76,7 @@ impl App {
             extra_env: manual.env,
             forced: manual.force,
             expired: entry.expired,
+            request_key: manual.request_key,
             now_ms: self.clock.wall_ms(),
         };
         let (journal, gates) = (self.journal.clone(), self.runs.gates());
@@ -83,7 +86,7 @@ impl App {
             .await?;
         claims::act(self, &task, claim.clone());
         match claim {
-            Claim::Go(run) | Claim::Waits(run) | Claim::Skipped(run) => Ok(run),
+            Claim::Go(run) | Claim::Waits(run) | Claim::Skipped(run) | Claim::Known(run) => Ok(run),
             Claim::Replaces { run, holder: _ } => Ok(run),
             Claim::Taken { holder } => Err(self.already_running(&holder)),
             Claim::Refused { reason } => Err(Refused::held(id, reason)),
@@ -134,7 +137,12 @@ impl App {
         if run.state().is_live() {
             return Err(self.already_running(&run));
         }
-        let manual = ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned() };
+        let manual = ManualRun {
+            force: run.forced,
+            env: run.extra_env.clone(),
+            actor: actor.to_owned(),
+            request_key: None,
+        };
         self.start_now(&run.task, Trigger::Retry, run.attempt + 1, run.scheduled_ms, manual).await
     }
 

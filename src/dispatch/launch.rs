@@ -48,7 +48,7 @@ impl Dispatch {
         let wishes = dialect::Wishes { model: profile.model.clone(), resume: session, ..Default::default() };
         let Told { stdin, input } = told(profile.dialect, prompt);
         let spec = Spec {
-            cookie: (COOKIE.to_owned(), run.id.0.to_string()),
+            cookie: (COOKIE.to_owned(), command::cookie(&token)),
             argv: self.argv(profile, &wishes),
             preflight: None,
             env: self.environment(run, worker, profile).into_iter().collect(),
@@ -80,6 +80,7 @@ impl Dispatch {
         env.extend(profile.env.clone());
         let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
         set("LUCID_TASK", run.task.to_string());
+        set("LUCID_RUN_ID", run.id.0.to_string());
         set("LUCID_ATTEMPT", worker.attempt.to_string());
         set("LUCID_TRIGGER", run.trigger.name().to_owned());
         set("LUCID_TIMEOUT_SECS", profile.max_runtime.as_secs().to_string());

@@ -230,6 +230,16 @@ impl Pools {
         }))
     }
 
+    /// The slots that are out of use.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn quarantined(&self) -> Result<Vec<Slot>, StoreError> {
+        let mut slots = self.0.store.read(|conn| Ok::<_, StoreError>(table::all(conn)?)).await?;
+        slots.retain(|slot| slot.state() == SlotState::Quarantined && self.0.desks.contains_key(&slot.id));
+        Ok(slots)
+    }
+
     /// The leases that somebody has, of all pools.
     ///
     /// # Errors

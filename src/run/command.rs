@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::model::run::Run;
 use crate::model::task::{Command, Kind, Task};
 use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
@@ -13,8 +15,11 @@ use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
 /// Variables of the daemon's own environment that a run may see.
 pub const INHERITED: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "SHELL"];
 
-/// The environment variable whose value marks every process of a run.
-pub const COOKIE: &str = "LUCID_RUN_ID";
+/// The environment variable whose value marks every process of a run. A number would not do: another daemon
+/// on this machine has a run of the same number, whose processes must never be taken for ours.
+pub const COOKIE: &str = "LUCID_RUN_COOKIE";
+/// Characters of a cookie: 128 bits, in hex.
+const COOKIE_CHARS: usize = 32;
 
 /// Values shorter than this cannot be masked without destroying the output, and are refused.
 pub const SECRET_MIN_BYTES: usize = 8;
@@ -106,7 +111,7 @@ pub fn assemble(
 ) -> Result<(Spec, Private), Blocked> {
     let shell = task.shell.clone().unwrap_or_else(|| site.default_shell.clone());
     let spec = Spec {
-        cookie: (COOKIE.to_owned(), run.id.0.to_string()),
+        cookie: (COOKIE.to_owned(), cookie(token)),
         argv: program.argv,
         preflight: task.preflight.as_ref().map(|command| self::argv(command, &shell)),
         env: environment(site, task, run)?.into_iter().collect(),
@@ -120,6 +125,13 @@ pub fn assemble(
         cgroups: site.cgroups,
     };
     Ok((spec, private(site, &task.secrets, token)?))
+}
+
+/// As unique as the run's token, of which it tells nothing: `spec.json` holds it.
+#[must_use]
+pub fn cookie(token: &str) -> String {
+    let hash = Sha256::digest(format!("cookie:{token}"));
+    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..COOKIE_CHARS].to_owned()
 }
 
 fn argv(command: &Command, shell: &str) -> Vec<String> {
@@ -141,7 +153,7 @@ fn environment(site: &Site, task: &Task, run: &Run) -> Result<BTreeMap<String, S
     env.extend(run.extra_env.iter().cloned());
     env.extend([
         ("LUCID_TASK".to_owned(), task.id.to_string()),
-        (COOKIE.to_owned(), run.id.0.to_string()),
+        ("LUCID_RUN_ID".to_owned(), run.id.0.to_string()),
         ("LUCID_ATTEMPT".to_owned(), run.attempt.to_string()),
         ("LUCID_TRIGGER".to_owned(), run.trigger.name().to_owned()),
         ("LUCID_TIMEOUT_SECS".to_owned(), task.timeout.as_secs().to_string()),

@@ -136,11 +136,18 @@ impl End {
     fn retry_ms(&self, tx: &Tx<'_>, run: &Run) -> Result<Option<i64>, RunError> {
         let wait = match self.retry_after {
             Some(wait) => wait,
-            None if self.reruns && table::interruptions(tx, &run.task, run.scheduled_ms)? < RERUN_MAX => {
-                RERUN_DELAY
-            }
+            None if self.reruns && interruptions(tx, run)? < RERUN_MAX => RERUN_DELAY,
             None => return Ok(None),
         };
         Ok(Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))))
+    }
+}
+
+/// Attempts of the same instant that were cut off before. A run that a person asked for has none, and must not
+/// pay for what earlier ones met: its own attempts are counted.
+fn interruptions(tx: &Tx<'_>, run: &Run) -> Result<u32, RunError> {
+    match run.scheduled_ms {
+        Some(at) => Ok(table::interruptions(tx, &run.task, at)?),
+        None => Ok(run.attempt.saturating_sub(1)),
     }
 }

@@ -36,8 +36,13 @@ pub struct Request {
     pub forced: bool,
     /// The file has been broken for longer than its last good version may stand in for it.
     pub expired: bool,
+    /// Asked again with the same key within [`REQUEST_KEY_KEPT_MS`], the answer is the same run.
+    pub request_key: Option<String>,
     pub now_ms: i64,
 }
+
+/// How long a request's key stands for its run.
+pub const REQUEST_KEY_KEPT_MS: i64 = 24 * 3_600_000;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -55,6 +60,8 @@ pub enum Claim {
     Skipped(Run),
     /// The instant has its row already.
     Covered,
+    /// The very same request has its run already.
+    Known(Run),
     /// Disabled, or its file is gone: there is no such instant.
     Off,
     /// The file has changed since the request was made: ask again with the new definition.
@@ -76,6 +83,11 @@ pub enum Claim {
 pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Result<Claim, RunError> {
     let task = &request.task;
     let by_clock = matches!(request.trigger, Trigger::Schedule | Trigger::CatchUp);
+    if let Some(key) = &request.request_key
+        && let Some(run) = table::by_request_key(tx, key, request.now_ms - REQUEST_KEY_KEPT_MS)?
+    {
+        return Ok(Claim::Known(run));
+    }
     let Some(standing) = table::standing(tx, &task.id, request.now_ms)? else { return Ok(Claim::Off) };
     if !request.forced && (!standing.enabled || !standing.present) {
         return Ok(Claim::Off);
@@ -233,6 +245,7 @@ fn extras(request: &Request) -> Extras {
         argv: super::command::argv_shown(&request.task),
         locks: request.task.locks.clone(),
         counted: is_counted(&request.task),
+        request_key: request.request_key.clone(),
     }
 }
 
@@ -284,6 +297,22 @@ pub(super) fn give_up(
 /// # Errors
 /// Only what the database says.
 pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
+    let mut gone = Vec::new();
+    if gates.draining {
+        return Ok(gone);
+    }
+    loop {
+        line_up(tx)?;
+        let given_up = let_go(tx, journal, gates, now_ms, &mut gone)?;
+        // What one that gave up had held, or its turn, may be what the next waits for; nobody would look again.
+        if given_up == 0 {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Gives those that wait for another run their key and their locks, where these are free by now.
+fn line_up(tx: &Tx<'_>) -> Result<(), RunError> {
     for waiter in table::held_back(tx)? {
         if waiter.run.waiting == Some(Waiting::Overlap) && table::holder(tx, &waiter.flight_key)?.is_some() {
             continue;
@@ -295,16 +324,31 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
         };
         table::set_waiting(tx, waiter.run.id, Some(next))?;
     }
+    Ok(())
+}
+
+/// Gives the places that are free; says how many had to give up since their task is not to start any more.
+fn let_go(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    gates: Gates,
+    now_ms: i64,
+    gone: &mut Vec<Run>,
+) -> Result<u32, RunError> {
     let mut free = gates.max_parallel_runs.saturating_sub(table::places_taken(tx)?);
-    let mut gone = Vec::new();
+    let mut given_up = 0;
     for mut waiter in table::wanting_a_place(tx, free.max(1))? {
         if waiter.counted && free == 0 {
             continue;
         }
         let standing = table::standing(tx, &waiter.run.task, now_ms)?;
-        let off = standing.is_none_or(|s| !s.enabled || !s.present);
-        if off && !waiter.run.forced {
-            give_up(tx, journal, waiter.run, "disabled", now_ms)?;
+        let reason = match standing {
+            Some(standing) if standing.enabled && standing.present => standing.paused.then_some("paused"),
+            Some(_) | None => Some("disabled"),
+        };
+        if let Some(reason) = reason.filter(|_| !waiter.run.forced) {
+            give_up(tx, journal, waiter.run, reason, now_ms)?;
+            given_up += 1;
             continue;
         }
         table::set_waiting(tx, waiter.run.id, None)?;
@@ -312,5 +356,5 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
         free = free.saturating_sub(u32::from(waiter.counted));
         gone.push(waiter.run);
     }
-    Ok(gone)
+    Ok(given_up)
 }

@@ -20,6 +20,7 @@ pub struct Extras {
     pub locks: Vec<String>,
     /// Takes a place under `max_parallel_runs`.
     pub counted: bool,
+    pub request_key: Option<String>,
 }
 
 /// Inserts `run` as it stands (its id is ignored) and gives the number it got.
@@ -30,9 +31,9 @@ pub fn insert(conn: &Connection, run: &Run, extras: &Extras) -> rusqlite::Result
     let mut statement = conn.prepare_cached(
         "INSERT INTO runs (task, ticket, attempt, trigger, state, waiting, flight_key, reason, exit_code, \
          actor, scheduled_ms, missed_to_ms, missed_count, claimed_ms, ended_ms, fence, definition_hash, argv, \
-         locks, counted, extra_env, forced) \
+         locks, counted, extra_env, forced, request_key) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-         ?21, ?22)",
+         ?21, ?22, ?23)",
     )?;
     statement.execute(params![
         run.task.as_str(),
@@ -57,6 +58,7 @@ pub fn insert(conn: &Connection, run: &Run, extras: &Extras) -> rusqlite::Result
         extras.counted,
         json(&run.extra_env),
         run.forced,
+        extras.request_key,
     ])?;
     Ok(RunId(conn.last_insert_rowid()))
 }
@@ -94,6 +96,15 @@ pub fn next_epoch(conn: &Connection) -> rusqlite::Result<i64> {
 pub fn get(conn: &Connection, id: RunId) -> rusqlite::Result<Option<Run>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE id = ?1"))?
         .query_row([id.0], read)
+        .optional()
+}
+
+/// The run that was asked for with `key` at or after `since_ms`; an older one gives the key up.
+pub fn by_request_key(conn: &Connection, key: &str, since_ms: i64) -> rusqlite::Result<Option<Run>> {
+    conn.prepare_cached("UPDATE runs SET request_key = NULL WHERE request_key = ?1 AND claimed_ms < ?2")?
+        .execute(params![key, since_ms])?;
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE request_key = ?1"))?
+        .query_row([key], read)
         .optional()
 }
 
@@ -299,11 +310,9 @@ pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<R
 }
 
 /// Attempts of `task` for the same due instant that were cut off rather than failed.
-pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: Option<i64>) -> rusqlite::Result<u32> {
-    conn.prepare_cached(
-        "SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms IS ?2 AND state = 'lost'",
-    )?
-    .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
+pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusqlite::Result<u32> {
+    conn.prepare_cached("SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND state = 'lost'")?
+        .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
 }
 
 /// What the claim has to know of a task, read in the claim's own transaction.

@@ -13,9 +13,15 @@ use crate::model::task::Task;
 /// Parses `front`; a file without a kind gets a command.
 #[must_use]
 pub fn task(front: &str) -> Arc<Task> {
+    named("sample", front)
+}
+
+/// The same under a name of its own.
+#[must_use]
+pub fn named(id: &str, front: &str) -> Arc<Task> {
     let kind = if front.contains("command:") { "" } else { "command: 'true'\n" };
     let text = format!("---\n{front}\n{kind}---\n");
-    let id = TaskId::parse("sample").unwrap();
+    let id = TaskId::parse(id).unwrap();
     match parse(&id, Path::new("tasks/sample.md"), text.as_bytes(), &rules()) {
         Parsed::Task { task: Some(task), .. } => Arc::from(task),
         other => panic!("{text}\nis no task: {other:?}"),

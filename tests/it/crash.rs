@@ -143,7 +143,9 @@ fn a_killed_command_failed_of_that_signal() {
     world.task("one", "command: [sleep, '600']");
     world.serve();
     let run = world.start("one");
-    let command = world.until("a process", || world.of_run(run).pop());
+    let command = world.until("the command", || {
+        world.of_run(run).into_iter().find(|process| process.command.starts_with("sleep"))
+    });
     assert!(signal(command.pid, Signal::KILL));
     let row = world.ended(run);
     assert_eq!((row.state.as_str(), row.signal), ("failed", Some(9)), "{row:?}");
@@ -171,25 +173,28 @@ fn an_interrupted_run_is_run_again_where_its_task_says_so_but_not_for_ever() {
     world.task("once", "command: sleep 600");
     world.serve();
     let once = world.start("once");
-    let keeper = world.until_state(once, "running").keeper_pid.unwrap();
-    assert!(signal(keeper, Signal::KILL));
+    kill_keeper_of(&world, once);
     assert_eq!(world.ended(once).retry_ms, None);
-    world.start("again");
-    let mut killed = 0;
-    // The cap is three reruns; each waits five seconds.
-    for _ in 0..4 {
-        let row = world
-            .until("a run of `again`", || world.rows("again").into_iter().find(|row| row.state == "running"));
-        assert!(signal(row.keeper_pid.unwrap(), Signal::KILL));
-        killed += 1;
-        assert_eq!(world.ended(row.id).state, "lost");
-        if world.rows("again").iter().all(|row| row.retry_ms.is_none()) {
-            break;
-        }
+    // Three reruns, each five seconds after the loss of the one before.
+    let mut run = world.start("again");
+    for rerun in 1..=3 {
+        kill_keeper_of(&world, run);
+        let row = world.ended(run);
+        assert!(row.state == "lost" && row.retry_ms.is_some(), "{row:?}");
+        let next = format!("rerun {rerun}");
+        run = world.until(&next, || world.rows("again").into_iter().find(|row| row.id > run)).id;
     }
-    assert!((2..=4).contains(&killed), "{killed}");
-    std::thread::sleep(Duration::from_secs(6));
-    let rows = world.rows("again");
-    assert_eq!(rows.len(), killed, "{rows:?}");
-    assert!(rows.iter().all(|row| row.state == "lost"), "{rows:?}");
+    kill_keeper_of(&world, run);
+    let row = world.ended(run);
+    assert!(row.state == "lost" && row.retry_ms.is_none(), "{row:?}");
+    assert_eq!(world.rows("again").len(), 4);
+    // What a person asks for anew has its own count.
+    let run = world.start("again");
+    kill_keeper_of(&world, run);
+    assert!(world.ended(run).retry_ms.is_some());
+}
+
+fn kill_keeper_of(world: &World, run: i64) {
+    world.until("a command", || world.of_run(run).pop());
+    assert!(signal(world.row(run).unwrap().keeper_pid.unwrap(), Signal::KILL));
 }

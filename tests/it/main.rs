@@ -4,6 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod crash;
+mod files;
+mod flight;
 mod invariants;
+mod limits;
 mod processes;
+mod signals;
+mod storm;
 mod world;

@@ -174,7 +174,7 @@ impl Repo {
     /// # Errors
     /// What the file system says.
     pub fn set_aside(&self, path: &Path, aside: &Path) -> Result<(), GitError> {
-        let doing = || format!("moving {} to {}", path.display(), aside.display());
+        let doing = || format!("moving {} aside", path.display());
         if let Some(parent) = aside.parent() {
             fs::create_dir_all(parent).map_err(GitError::io(doing()))?;
         }

@@ -13,7 +13,9 @@ use crate::model::event::Recorded;
 
 mod contention;
 mod desync;
+mod killed;
 mod leases;
+mod messes;
 mod outage;
 mod trouble;
 

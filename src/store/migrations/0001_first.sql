@@ -66,6 +66,8 @@ CREATE TABLE runs (
     locks           TEXT NOT NULL DEFAULT '[]',
     -- 1 when it takes one of the places of `max_parallel_runs`
     counted         INTEGER NOT NULL DEFAULT 1 CHECK (counted IN (0, 1)),
+    -- the Idempotency-Key it was asked with, its owner before it
+    request_key     TEXT,
     extra_env       TEXT NOT NULL DEFAULT '[]',
     forced          INTEGER NOT NULL DEFAULT 0 CHECK (forced IN (0, 1)),
     CHECK (waiting IS NULL OR state = 'claimed')
@@ -84,6 +86,7 @@ CREATE INDEX runs_live ON runs (state) WHERE state IN ('claimed', 'running', 'st
 CREATE INDEX runs_waiting ON runs (id) WHERE waiting IS NOT NULL;
 CREATE INDEX runs_retry ON runs (retry_ms) WHERE retry_ms IS NOT NULL;
 CREATE INDEX runs_token ON runs (token_hash) WHERE token_hash IS NOT NULL;
+CREATE UNIQUE INDEX runs_request ON runs (request_key) WHERE request_key IS NOT NULL;
 CREATE INDEX runs_ended ON runs (ended_ms) WHERE ended_ms IS NOT NULL;
 
 CREATE TABLE locks (
