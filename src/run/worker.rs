@@ -74,7 +74,7 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     "dispatch".clone_into(&mut run.actor);
     run.claimed_ms = request.now_ms;
     run.fence = table::next_fence(tx)?;
-    let extras = Extras { flight_key, argv: request.argv.clone(), locks: Vec::new(), counted: false };
+    let extras = Extras { flight_key, argv: request.argv.clone(), counted: false, ..Extras::default() };
     run.id = table::insert(tx, &run, &extras)?;
     let event = Event::new(EventKind::RunClaimed)
         .task(&run.task)
