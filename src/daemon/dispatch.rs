@@ -24,6 +24,8 @@ pub const TICKET_PICKUP: &str = "ticket-pickup";
 const SETTLE: Duration = Duration::from_millis(30);
 /// Longest time between two looks: expected check-ins pass without an event.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often profiles whose last answer is old are asked.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// Wait after a database that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ const TRIGGERS: [EventKind; 16] = [
 pub async fn keep(app: App) {
     let mut feed = follow(&app).await;
     let mut next = Duration::ZERO;
+    tokio::spawn(probe(app.clone()));
     loop {
         tokio::select! {
             () = app.shutdown.token.cancelled() => return,
@@ -78,6 +81,18 @@ pub async fn keep(app: App) {
                 AGAIN
             }
         };
+    }
+}
+
+/// Asks the profiles' programs now and then, so that a ticket does not find out that one is missing.
+async fn probe(app: App) {
+    loop {
+        app.dispatch.probe().await;
+        app.dispatch.wake.notify_one();
+        tokio::select! {
+            () = app.shutdown.token.cancelled() => return,
+            () = tokio::time::sleep(PROBE_EVERY) => {}
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::classify::{self, Backoff, Effect, Ended, Heard, Next, Tries, With};
 use super::ledger::{self, ApiError, Usage};
 use super::table::{self, Worker};
-use super::{Dispatch, DispatchError};
+use super::{Dispatch, DispatchError, lock};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TicketId;
 use crate::model::run::{Run, RunState, StopReason};
@@ -30,6 +30,10 @@ const AUTHOR: Author = Author::Lucid("dispatch");
 
 impl Dispatch {
     pub(super) async fn finish(&self, worker: Worker) {
+        // Before the end is written: from then on a pass could take the slot for forgotten.
+        if let Some(place) = &worker.place {
+            lock(&self.state.releasing).push(place.lease);
+        }
         let mut told = false;
         loop {
             match self.try_finish(&worker).await {

@@ -11,6 +11,7 @@ pub mod dialect;
 mod finish;
 mod launch;
 pub mod ledger;
+mod messages;
 mod pass;
 pub mod pick;
 mod place;
@@ -32,7 +33,7 @@ use crate::config;
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TicketId};
 use crate::platform::clock::Clock;
-use crate::pool::{PoolError, Pools};
+use crate::pool::{LeaseId, PoolError, Pools};
 use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
 use crate::ticket::{TicketError, Tickets};
@@ -89,6 +90,8 @@ pub struct State {
     reserved: Mutex<BTreeMap<TicketId, pick::Assignment>>,
     /// Runs of tasks that are being placed.
     placing: Mutex<Vec<RunId>>,
+    /// Leases that are being given back.
+    releasing: Mutex<Vec<LeaseId>>,
     /// Pools and tickets with which something went wrong, left alone until then.
     stumbled: Mutex<HashMap<Stone, (i64, String)>>,
     attended: Mutex<HashMap<RunId, Arc<Attendance>>>,

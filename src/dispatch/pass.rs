@@ -200,7 +200,7 @@ impl Dispatch {
     async fn sweep_leases(&self) -> Result<(), DispatchError> {
         for slot in self.pools.leases().await? {
             let (Some(lease), Some(holder)) = (slot.lease, slot.holder) else { continue };
-            if self.is_held(&holder).await? {
+            if lock(&self.state.releasing).contains(&lease) || self.is_held(&holder).await? {
                 continue;
             }
             warn!(slot = slot.id, %holder, "nobody works in this slot any more: giving it back");
@@ -229,10 +229,12 @@ impl Dispatch {
     }
 
     pub(super) async fn release(&self, lease: crate::pool::LeaseId) {
+        lock(&self.state.releasing).push(lease);
         match self.pools.release(lease).await {
             Ok(done) => info!(%lease, ?done, "slot given back"),
             Err(e) => warn!(%lease, error = %e, "could not give a slot back; trying again at the next pass"),
         }
+        lock(&self.state.releasing).retain(|releasing| *releasing != lease);
         self.wake.notify_one();
     }
 }

@@ -11,4 +11,5 @@ mod limits;
 mod processes;
 mod signals;
 mod storm;
+mod workers;
 mod world;
