@@ -381,18 +381,21 @@ mod tests {
             })
             .collect();
         insta::assert_snapshot!(table.join("\n"), @r"
-        Alive: stranger read operate admin run run+tasks:run run+all
-        Read: read operate admin run run+tasks:run run+all
-        RunTasks: operate admin run+tasks:run run+all
-        StopRuns: operate admin run+all
-        PauseTasks: operate admin run+all
-        EditTasks: admin run+all
-        Reload: admin run+all
-        Drain: admin
-        Stop: admin
-        ReadConfig: admin
-        Backup: admin run+all
-        ");
+    Alive: stranger read operate admin run run+tasks:run run+all
+    Read: read operate admin run run+tasks:run run+all
+    RunTasks: operate admin run+tasks:run run+all
+    StopRuns: operate admin run+all
+    PauseTasks: operate admin run+all
+    EditTasks: admin run+all
+    Reload: admin run+all
+    Drain: admin
+    Stop: admin
+    ReadConfig: admin
+    Backup: admin run+all
+    ReadTicket: read operate admin run run+tasks:run run+all
+    WorkOnTicket: operate admin
+    WriteTickets: operate admin
+    ");
     }
 
     #[test]

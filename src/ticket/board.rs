@@ -24,6 +24,9 @@ pub const BODY_MAX_BYTES: usize = 512 * 1024;
 pub const NAME_MAX_BYTES: usize = 128;
 pub const REASON_MAX_BYTES: usize = 4 * 1024;
 
+/// Of a comment, in the journal.
+const JOURNAL_BODY_BYTES: usize = 1024;
+
 /// A ticket to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewTicket {
@@ -300,11 +303,20 @@ impl Tickets {
             fields.insert("actor".to_owned(), author.name().into());
         }
         self.note(tx, id, &kind.name(), author.run(), &own, now_ms)?;
-        let mut event = Event::new(kind).ticket(id).actor(&author.name()).data(data);
+        let mut event = Event::new(kind).ticket(id).actor(&author.name()).data(clipped(data));
         event.run = author.run();
         self.journal.record(tx, now_ms, event)?;
         Ok(())
     }
+}
+
+/// A fact as the journal has it: of a long text its beginning, the whole of which is on the ticket.
+fn clipped(mut data: serde_json::Value) -> serde_json::Value {
+    if let Some(serde_json::Value::String(body)) = data.get_mut("body") {
+        let end = (0..=JOURNAL_BODY_BYTES).rev().find(|at| body.is_char_boundary(*at));
+        body.truncate(end.unwrap_or(0));
+    }
+    data
 }
 
 /// The ticket, which is there.

@@ -12,6 +12,7 @@ use lucid::api::routes;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
+mod tickets;
 mod world;
 
 use world::{World, event, line, stream_of};
