@@ -3,7 +3,7 @@
 //! Everything that changes a ticket's state goes through [`Tickets::step_in`], with the event in the same
 //! transaction. Functions that take a transaction are for whoever has more to put into it.
 
-pub mod table;
+pub(super) mod table;
 #[cfg(test)]
 mod tests;
 

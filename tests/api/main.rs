@@ -12,6 +12,7 @@ use lucid::api::routes;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
+mod readers;
 mod tickets;
 mod world;
 

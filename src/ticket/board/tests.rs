@@ -2,6 +2,7 @@
 
 use super::super::conversation::CommentKind;
 use super::super::events::NewEvent;
+use super::super::testing::table::{fingerprint, forget_tickets};
 use super::super::testing::{World, alice, world};
 use super::super::{Author, MessageRules, TicketError, Tickets, Worker};
 use super::*;
@@ -39,8 +40,7 @@ async fn numbers_are_never_given_twice_and_old_names_stay() {
     let world = world();
     let first = world.tickets.create(titled("a"), &alice()).await.unwrap();
     assert_eq!((first.id.to_string().as_str(), first.state(), first.version), ("MC-1", TicketState::Todo, 1));
-    world.store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM ticket_events", [])?)).await.unwrap();
-    world.store.write(|tx| Ok::<_, StoreError>(tx.execute("DELETE FROM tickets", [])?)).await.unwrap();
+    world.store.write(|tx| Ok::<_, StoreError>(forget_tickets(tx)?)).await.unwrap();
     let rules = MessageRules { expire_after: Duration::from_secs(60), max_attempts: 3 };
     let renamed = Tickets::new(world.store.clone(), world.journal.clone(), Clock::system(), "OPS", rules);
     let second = world.tickets.create(titled("b"), &alice()).await.unwrap();
@@ -169,23 +169,7 @@ async fn a_late_worker_writes_nothing_at_all() {
     world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
     let new = world.work(&id, 12, 71).await.unwrap();
     let message = world.tickets.claim_all(&new).await.unwrap().remove(0).id;
-    let count = || {
-        world.store.read(|conn| {
-            let counts = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM comments), \
-                 (SELECT count(*) FROM ticket_context), (SELECT count(*) FROM events), \
-                 (SELECT sum(version) FROM tickets), (SELECT group_concat(state) FROM messages)";
-            Ok::<_, StoreError>(conn.query_row(counts, [], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, i64>(2)?,
-                    row.get::<_, i64>(3)?,
-                    row.get::<_, i64>(4)?,
-                    row.get::<_, String>(5)?,
-                ))
-            })?)
-        })
-    };
+    let count = || world.store.read(|conn| Ok::<_, StoreError>(fingerprint(conn)?));
     let before = count().await.unwrap();
     let forged = Worker { fence: Fence(70), ..new.clone() };
     let elsewhere = Worker { ticket: "MC-99".parse().unwrap(), ..new.clone() };
