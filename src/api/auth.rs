@@ -17,6 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
 use super::listener::{Door, Origin};
+use super::own;
 use super::peer::{Level, Peer};
 use super::routes;
 use crate::model::ids::{RunId, TaskId, TicketId};
@@ -167,7 +168,7 @@ impl Caller {
         match self.worker() {
             None => Ok(self.person()),
             Some(worker) if worker.ticket == *ticket => Ok(Author::Worker(worker.clone())),
-            Some(worker) => Err(not_its_own(worker)),
+            Some(worker) => Err(own::refusal(worker)),
         }
     }
 
@@ -181,7 +182,7 @@ impl Caller {
             Self::Peer(peer) => Err(ApiError::forbidden(format!("{} may not do this", peer.name)).help(
                 "be root, the daemon's own user, or a member of the group under `control:` in the config",
             )),
-            Self::Run(RunCaller { work: Some(worker), .. }) => worker_may(worker, right),
+            Self::Run(RunCaller { work: Some(worker), .. }) => own::may(worker, right),
             Self::Run(caller) => match right.grant() {
                 Need::Nothing => Ok(()),
                 Need::Grant(grant) if caller.grants.iter().any(|has| has == grant) => Ok(()),
@@ -194,47 +195,6 @@ impl Caller {
         }
     }
 }
-
-/// A worker reads and works on its own ticket; which that is, [`authorize`] holds against the path.
-fn worker_may(worker: &Worker, right: Right) -> Result<(), ApiError> {
-    match right {
-        Right::Alive | Right::ReadTicket | Right::WorkOnTicket => Ok(()),
-        Right::Read
-        | Right::RunTasks
-        | Right::StopRuns
-        | Right::PauseTasks
-        | Right::EditTasks
-        | Right::Reload
-        | Right::Drain
-        | Right::Stop
-        | Right::ReadConfig
-        | Right::Backup
-        | Right::HealPools
-        | Right::Dispatch
-        | Right::WriteTickets => Err(not_its_own(worker)),
-    }
-}
-
-fn not_its_own(worker: &Worker) -> ApiError {
-    ApiError::forbidden(format!("the token of run {} is for {} and nothing else", worker.run, worker.ticket))
-        .help("a worker writes events, comments, files, questions and its report to its own ticket")
-}
-
-/// Holds a worker to its own ticket on every path below `tickets/{id}`.
-fn keeps_to_its_own(caller: &Caller, matched: &str, path: &str) -> Result<(), ApiError> {
-    let Some(worker) = caller.worker() else { return Ok(()) };
-    if !matched.starts_with(TICKET_ROUTE) {
-        return Ok(());
-    }
-    let segment = path.strip_prefix(TICKETS).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    match segment.parse::<TicketId>() {
-        Ok(id) if id == worker.ticket => Ok(()),
-        Ok(_) | Err(_) => Err(not_its_own(worker)),
-    }
-}
-
-const TICKETS: &str = "/api/v1/tickets/";
-const TICKET_ROUTE: &str = "/api/v1/tickets/{id}";
 
 /// What a token turns out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,9 +231,9 @@ pub async fn authorize(State(judge): State<TokenJudge>, mut request: Request, ne
     let Some(right) = right else {
         return undecided(&caller, request.method()).into_response();
     };
-    let allowed = caller.may(right).and_then(|()| {
-        keeps_to_its_own(&caller, matched.as_deref().unwrap_or_default(), request.uri().path())
-    });
+    let allowed = caller
+        .may(right)
+        .and_then(|()| own::hold(&caller, matched.as_deref().unwrap_or_default(), request.uri().path()));
     match allowed {
         Ok(()) => {
             request.extensions_mut().insert(caller);

@@ -22,6 +22,7 @@ mod log;
 mod messages;
 mod metrics;
 mod openapi;
+mod own;
 pub mod peer;
 mod agents;
 mod pool;

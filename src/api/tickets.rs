@@ -125,7 +125,8 @@ pub async fn patch(
     Json(wish): Json<TicketPatch>,
 ) -> Result<impl IntoResponse, ApiError> {
     let if_version = expected(&headers)?;
-    let to = destination(wish.state, wish.reason, wish.until.map(|at| at.as_millisecond()))?;
+    let to =
+        destination(wish.state, wish.reason.as_deref(), wish.until.map(jiff::Timestamp::as_millisecond))?;
     let edit = Edit {
         title: wish.title,
         body: wish.body,
@@ -140,12 +141,14 @@ pub async fn patch(
 
 fn destination(
     state: Option<TicketState>,
-    reason: Option<String>,
+    reason: Option<&str>,
     until_ms: Option<i64>,
 ) -> Result<Option<Move>, ApiError> {
     let refuse = |detail: &str, help: &str| Err(ApiError::invalid("invalid_move", detail).help(help));
     let reason_or = |what: &str| {
-        reason.clone().ok_or_else(|| ApiError::invalid("invalid_move", format!("{what} wants a `reason`")))
+        reason
+            .map(str::to_owned)
+            .ok_or_else(|| ApiError::invalid("invalid_move", format!("{what} wants a `reason`")))
     };
     match state {
         None => Ok(None),

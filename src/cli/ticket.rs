@@ -161,7 +161,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 how: ask.how.clone(),
                 options: ask.options.clone(),
             };
-            change(context, Request::post(path(&ask.id).segment("ask")).json(body(&wish)?))
+            change(context, &Request::post(path(&ask.id).segment("ask")).json(body(&wish)?))
         }
         Verb::Close(close) => {
             let patch = wire::TicketPatch {
@@ -169,10 +169,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 reason: Some(close.reason.clone()),
                 ..wire::TicketPatch::default()
             };
-            change(context, Request::new(Method::Patch, path(&close.id)).json(body(&patch)?))
+            change(context, &Request::new(Method::Patch, path(&close.id)).json(body(&patch)?))
         }
         Verb::Dispatch(which) => {
-            change(context, Request::post(path(&which.id).segment("dispatch")).json(b"{}".to_vec()))
+            change(context, &Request::post(path(&which.id).segment("dispatch")).json(b"{}".to_vec()))
         }
         Verb::Events(args) => ticket_log::run(context, args),
         Verb::Report(report) => {
@@ -182,7 +182,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
                 commit: report.commit.clone(),
                 evidence: report.evidence.clone(),
             };
-            change(context, Request::post(path(&report.id).segment("report")).json(body(&wish)?))
+            change(context, &Request::post(path(&report.id).segment("report")).json(body(&wish)?))
         }
     }
 }
@@ -199,8 +199,8 @@ pub fn body(wish: &impl Serialize) -> Result<Vec<u8>, Failure> {
     Ok(serde_json::to_vec(wish).map_err(|error| anyhow::anyhow!("cannot write the request: {error}"))?)
 }
 
-fn change(context: &Context, request: Request) -> Result<Exit, Failure> {
-    let document: Document<wire::TicketDocument> = context.fetch(&request)?;
+fn change(context: &Context, request: &Request) -> Result<Exit, Failure> {
+    let document: Document<wire::TicketDocument> = context.fetch(request)?;
     context.show(&document, |document, look| changed(&document.ticket, look))
 }
 
@@ -232,7 +232,7 @@ fn make(context: &Context, new: &New) -> Result<Exit, Failure> {
         pool: new.pool.clone(),
         max_attempts: None,
     };
-    change(context, Request::post(api().segment("tickets")).json(body(&wish)?))
+    change(context, &Request::post(api().segment("tickets")).json(body(&wish)?))
 }
 
 fn move_to(context: &Context, to: &MoveTo) -> Result<Exit, Failure> {
@@ -242,7 +242,7 @@ fn move_to(context: &Context, to: &MoveTo) -> Result<Exit, Failure> {
         until: to.until.map(|until| context.resolve(until)).transpose()?,
         ..wire::TicketPatch::default()
     };
-    change(context, Request::new(Method::Patch, path(&to.id)).json(body(&patch)?))
+    change(context, &Request::new(Method::Patch, path(&to.id)).json(body(&patch)?))
 }
 
 fn comment(context: &Context, say: &Say) -> Result<Exit, Failure> {

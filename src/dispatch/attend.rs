@@ -260,7 +260,7 @@ impl Dispatch {
                 }
                 if let Some(id) = &worker.ticket {
                     let me = ticket::Worker { ticket: id.clone(), run: worker.run, fence: worker.fence };
-                    ticket::board::table::hear(tx, &me, now_ms)?;
+                    tickets.hear(tx, &me, now_ms)?;
                     tickets.append_in(tx, id, Source::Worker, Some(worker.run), &intake.lines, now_ms)?;
                 }
                 Ok::<_, DispatchError>(())

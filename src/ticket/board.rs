@@ -3,7 +3,7 @@
 //! Everything that changes a ticket's state goes through [`Tickets::step_in`], with the event in the same
 //! transaction. Functions that take a transaction are for whoever has more to put into it.
 
-pub mod table;
+pub(super) mod table;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +23,9 @@ pub const BODY_MAX_BYTES: usize = 512 * 1024;
 /// Of a name: assignee, agent, pool.
 pub const NAME_MAX_BYTES: usize = 128;
 pub const REASON_MAX_BYTES: usize = 4 * 1024;
+
+/// Of a comment, in the journal.
+const JOURNAL_BODY_BYTES: usize = 1024;
 
 /// A ticket to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -242,6 +245,14 @@ impl Tickets {
         }
     }
 
+    /// Notes that a worker was heard of. False when its attempt is over.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn hear(&self, tx: &Tx<'_>, worker: &super::Worker, now_ms: i64) -> Result<bool, TicketError> {
+        Ok(table::hear(tx, worker, now_ms)?)
+    }
+
     /// Moves the expected check-in of the live attempt; none once it has been followed up.
     ///
     /// # Errors
@@ -300,11 +311,20 @@ impl Tickets {
             fields.insert("actor".to_owned(), author.name().into());
         }
         self.note(tx, id, &kind.name(), author.run(), &own, now_ms)?;
-        let mut event = Event::new(kind).ticket(id).actor(&author.name()).data(data);
+        let mut event = Event::new(kind).ticket(id).actor(&author.name()).data(clipped(data));
         event.run = author.run();
         self.journal.record(tx, now_ms, event)?;
         Ok(())
     }
+}
+
+/// A fact as the journal has it: of a long text its beginning, the whole of which is on the ticket.
+fn clipped(mut data: serde_json::Value) -> serde_json::Value {
+    if let Some(serde_json::Value::String(body)) = data.get_mut("body") {
+        let end = (0..=JOURNAL_BODY_BYTES).rev().find(|at| body.is_char_boundary(*at));
+        body.truncate(end.unwrap_or(0));
+    }
+    data
 }
 
 /// The ticket, which is there.

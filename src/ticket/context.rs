@@ -1,6 +1,6 @@
 //! Files that belong to a ticket. A path is data: it is kept and shown, and never opened here.
 
-pub mod table;
+mod table;
 
 use serde_json::json;
 

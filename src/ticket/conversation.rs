@@ -1,6 +1,6 @@
 //! What is said on a ticket: comments, a worker's question, its report.
 
-pub mod table;
+mod table;
 #[cfg(test)]
 mod tests;
 

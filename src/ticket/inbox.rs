@@ -4,7 +4,7 @@
 //! expires or dies without a word to whoever wrote it.
 
 mod reap;
-pub mod table;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! A database with tickets in a temporary folder, for the tests of this module.
 
+pub mod table;
+
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,7 +15,7 @@ use super::board::{NewAttempt, NewTicket};
 use super::{Author, MessageRules, TicketError, Tickets, Worker};
 
 pub struct World {
-    pub dir: TempDir,
+    _dir: TempDir,
     pub store: Store,
     pub journal: Journal,
     pub tickets: Tickets,
@@ -29,7 +31,7 @@ pub fn world_with(rules: MessageRules) -> World {
     let store = Store::open(dir.path(), clock.wall_ms()).unwrap().store;
     let journal = Journal::new(store.clone());
     let tickets = Tickets::new(store.clone(), journal.clone(), clock, "MC", rules);
-    World { dir, store, journal, tickets }
+    World { _dir: dir, store, journal, tickets }
 }
 
 pub fn alice() -> Author {
