@@ -1,6 +1,7 @@
 //! Ten thousand task files: how long until they are known, and until the daemon is ready with them.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Instant;
 
 use crate::figures::{Pace, cpu_seconds};
@@ -19,7 +20,8 @@ pub fn load(_: Pace) {
     let floor = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
-    assert!(world.command(&["check"]).status().expect("ran").success());
+    let checked = world.command(&["check"]).stderr(Stdio::piped()).output().expect("ran");
+    assert!(checked.status.success(), "{}: {}", checked.status, String::from_utf8_lossy(&checked.stderr));
     let alone = begun.elapsed().as_secs_f64();
     println!("{FILES} files, {bytes} bytes; floor, reading them all: {floor:.3} s");
     println!("the registry alone, `lucid check`: {alone:.3} s, {:.1} × the floor", alone / floor);

@@ -13,7 +13,7 @@ pub fn memory(pace: Pace) {
         let mut world = World::with("");
         world.sleepers(tasks);
         world.task("minutely", "schedule: \"* * * * *\"\ncommand: [/bin/true]");
-        world.task("sleeper", "schedule: startup\ncommand: [/bin/sleep, \"600\"]");
+        world.task("sleeper", "schedule: \"@startup\"\ncommand: [/bin/sleep, \"600\"]");
         let at = since_epoch().as_secs() + 12;
         for n in 0..AT_ONCE {
             world.task(&format!("due-{n:03}"), &format!("schedule: at {}\ncommand: echo done", written(at)));

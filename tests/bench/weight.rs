@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
 //! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits`. `-- quick` shortens what waits.
-//! `LUCID_BENCH_BIN=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
+//! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 /// The binary that is weighed: the one that cargo has built, or another.
 pub fn lucid() -> std::ffi::OsString {
-    std::env::var_os("LUCID_BENCH_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_lucid").into())
+    std::env::var_os("BENCH_LUCID").unwrap_or_else(|| env!("CARGO_BIN_EXE_lucid").into())
 }
 
 const PATIENCE: Duration = Duration::from_secs(120);

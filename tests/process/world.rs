@@ -69,7 +69,8 @@ impl World {
 
     pub fn log(&self, id: &str) -> String {
         // There is none of a run that printed nothing.
-        String::from_utf8_lossy(&std::fs::read(self.dir(id).join("output.log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.dir(id).join("output.log")).unwrap_or_default())
+            .into_owned()
     }
 
     pub fn marker(&self, id: &str) -> PathBuf {
