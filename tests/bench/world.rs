@@ -136,7 +136,7 @@ impl World {
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.line().get("/metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+        value.unwrap_or_else(|| panic!("this lucid tells no {name}"))
     }
 }
 
