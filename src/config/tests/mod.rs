@@ -77,7 +77,7 @@ fn the_embedded_file_is_the_schema() {
 /// setting without effect.
 #[test]
 fn every_key_is_read_and_every_read_key_exists() {
-    let typed = include_str!("../typed.rs");
+    let typed = [include_str!("../typed.rs"), include_str!("../agents.rs")].concat();
     let world = World::new();
     let config = without_file(&world.sources(&[])).unwrap();
     let mut read: BTreeSet<&str> = BTreeSet::new();
