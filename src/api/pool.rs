@@ -14,7 +14,7 @@ use crate::pool::{Healed, PoolError, PoolView, SlotView};
 /// All pools, by their leases and by git.
 #[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses((status = 200, body = PoolDocument)))]
 pub async fn pool(State(api): State<Api>) -> Result<Answer<PoolDocument>, ApiError> {
-    let views = api.app.pools.view().await.map_err(refusal)?;
+    let views = api.app.pools.view().await.map_err(|e| refusal(&e))?;
     let pools = views.into_iter().map(document).collect();
     Ok(Answer(PoolDocument { schema_version: SchemaVersion::default(), pools }))
 }
@@ -27,12 +27,12 @@ pub async fn heal(
     Path(name): Path<String>,
     Json(wish): Json<HealPool>,
 ) -> Result<Answer<HealDocument>, ApiError> {
-    let healed = api.app.pools.heal(&name, wish.slot.as_deref()).await.map_err(refusal)?;
+    let healed = api.app.pools.heal(&name, wish.slot.as_deref()).await.map_err(|e| refusal(&e))?;
     let healed = healed.into_iter().map(healed_slot).collect();
     Ok(Answer(HealDocument { schema_version: SchemaVersion::default(), healed }))
 }
 
-fn refusal(error: PoolError) -> ApiError {
+fn refusal(error: &PoolError) -> ApiError {
     let text = error.to_string();
     match error {
         PoolError::NoSuchPool(_) => {

@@ -1,11 +1,12 @@
-//! `lucid logs`: a run's output, byte for byte; `-f` follows it to its end.
+//! `lucid logs`: a run's output, in a pipe byte for byte; `-f` follows it to its end.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Write};
 
 use super::context::{Context, accepted, api, quoted};
 use super::failure::{Exit, Failure};
 use super::follow::{Follower, Output, detach_on_interrupt};
 use super::look::{Look, Tone, clean};
+use super::screen;
 use crate::api::wire;
 use crate::model::ids::{RunId, TaskId};
 use crate::platform::client::{ClientError, Request};
@@ -59,16 +60,18 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Some(Subject::Task(task)) => latest(context, task)?,
         None => return daemons_own(context, args.tail),
     };
+    let mut out = screen::standard(context);
     if !args.follow {
-        copy(context, run, args.tail)?;
+        copy(context, run, args.tail, &mut out)?;
         return Ok(Exit::Done);
     }
     detach_on_interrupt(run)?;
     let from = match args.tail {
-        Some(_) => copy(context, run, args.tail)?,
+        Some(_) => copy(context, run, args.tail, &mut out)?,
         None => 0,
     };
-    let ended = Follower::new(context, run, Output::From(from))?.follow(&mut std::io::stdout().lock())?;
+    let ended = Follower::new(context, run, Output::From(from))?.follow(&mut out)?;
+    drop(out);
     context.note(&super::run::last_line(&ended, None, &context.error_look()));
     Ok(Exit::Done)
 }
@@ -93,8 +96,8 @@ fn latest(context: &Context, task: &TaskId) -> Result<i64, Failure> {
 /// Not those that never started anything.
 const WITH_OUTPUT: &str = "live,ok,failed,timeout,killed,lost,blocked";
 
-/// Copies the log to standard output; gives the offset after the last byte.
-fn copy(context: &Context, run: i64, tail: Option<u32>) -> Result<u64, Failure> {
+/// Copies the log to `out`; gives the offset after the last byte.
+fn copy(context: &Context, run: i64, tail: Option<u32>, out: &mut dyn Write) -> Result<u64, Failure> {
     let mut path = api().segment("runs").segment(&run.to_string()).segment("log");
     path = match tail {
         None => path,
@@ -104,7 +107,6 @@ fn copy(context: &Context, run: i64, tail: Option<u32>) -> Result<u64, Failure> 
     };
     let mut answer = accepted(context.client()?.send(&Request::get(path))?)?;
     let whole = answer.header(SIZE_HEADER).and_then(|size| size.parse().ok());
-    let mut out = std::io::stdout().lock();
     let mut piece = vec![0; PIECE_BYTES];
     let mut copied = 0;
     loop {

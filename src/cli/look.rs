@@ -3,12 +3,13 @@
 //! Pure: what is now, the zone and the width come in as a [`Look`].
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+pub use crate::model::text::clean;
 
 /// Columns where the output is no terminal.
 pub const WIDTH_DEFAULT: usize = 80;
@@ -154,34 +155,6 @@ pub fn span(ms: i64) -> String {
 #[must_use]
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
-/// The text with everything escaped that could move the cursor, colour, hide or reorder what stands there.
-#[must_use]
-pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        // A String takes any text.
-        let _ = match c {
-            '\n' => write!(out, "\\n"),
-            '\r' => write!(out, "\\r"),
-            '\t' => write!(out, "\\t"),
-            c if !is_unsafe(c) => write!(out, "{c}"),
-            c if u32::from(c) < 0x100 => write!(out, "\\x{:02x}", u32::from(c)),
-            c => write!(out, "\\u{{{:x}}}", u32::from(c)),
-        };
-    }
-    Cow::Owned(out)
-}
-
-/// Control characters, line separators, and the invisible ones that reorder or join text.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{061c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Columns that `text` takes, which holds no escape sequences.

@@ -38,6 +38,7 @@ mod reply;
 mod retry;
 mod run;
 mod runs;
+mod screen;
 mod serve;
 mod status;
 mod stop;

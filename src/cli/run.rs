@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure, Problem};
 use super::follow::{Follower, Output, detach_on_interrupt, exit_of};
 use super::instant::duration;
 use super::look::{Look, Tone, clean, span};
-use super::runs;
+use super::{runs, screen};
 use crate::api::wire;
 use crate::model::ids::TaskId;
 use crate::platform::client::{ClientError, Request};
@@ -144,7 +144,9 @@ fn to_the_end(
     }
     let output = if args.follow { Output::From(0) } else { Output::Unwanted };
     let follower = Follower::new(context, run.id, output)?.within(args.wait_timeout);
-    let ended = follower.follow(&mut std::io::stdout().lock())?;
+    let mut out = screen::standard(context);
+    let ended = follower.follow(&mut out)?;
+    drop(out);
     if context.globals.json {
         let path = api().segment("runs").segment(&ended.id.to_string());
         context.print_json(&accepted(context.client()?.send(&Request::get(path))?)?.bytes()?)?;

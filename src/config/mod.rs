@@ -90,6 +90,18 @@ pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
     assemble(sources, None, Vec::new(), Vec::new())
 }
 
+/// The control socket that a configuration names although something else in it is refused: a slip in a
+/// setting must not keep anybody from `lucid stop`.
+#[must_use]
+pub fn socket_despite(sources: &Sources) -> Option<PathBuf> {
+    let file = sources.find().ok()?;
+    let text = file::read(&file).ok()?;
+    let (entries, _) = file::parse(&text, &sources.shown(&file));
+    let wanted = ["root", "state_dir", "control.socket"];
+    let entries = entries.into_iter().filter(|entry| wanted.contains(&entry.key.as_str())).collect();
+    assemble(sources, Some(file), entries, Vec::new()).ok().map(|config| config.control.socket)
+}
+
 fn assemble(
     sources: &Sources,
     file: Option<PathBuf>,

@@ -29,19 +29,19 @@ pub struct Pool {
 
 /// Every pool, in the order of the file.
 pub(super) fn read(reader: &mut Reader<'_>, root: &Path, state_dir: &Path) -> Vec<Pool> {
-    reader.members(SECTION).into_iter().map(|name| pool(reader, name, root, state_dir)).collect()
+    reader.members(SECTION).iter().map(|name| pool(reader, name, root, state_dir)).collect()
 }
 
-fn pool(reader: &mut Reader<'_>, name: String, root: &Path, state_dir: &Path) -> Pool {
+fn pool(reader: &mut Reader<'_>, name: &str, root: &Path, state_dir: &Path) -> Pool {
     let key = |field: &str| format!("{SECTION}.{name}.{field}");
     let pool = Pool {
         repo: reader.path(&key("repo"), root),
-        dir: reader.path_or_auto(&key("dir"), root, state_dir.join(SECTION).join(&name)),
+        dir: reader.path_or_auto(&key("dir"), root, state_dir.join(SECTION).join(name)),
         slots: reader.count(&key("slots"), 1..=SLOTS_MAX),
         base: reader.checked(&key("base"), check_base),
         keep: reader.list(&key("keep"), check_keep),
         claim_wait: reader.duration(&key("claim_wait"), WAIT_MIN..=WAIT_MAX),
-        name: name.clone(),
+        name: name.to_owned(),
     };
     if pool.dir.starts_with(&pool.repo) {
         let message = format!(

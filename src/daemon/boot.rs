@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::{CgroupUse, Config, SecretsFile};
+use crate::config::{CgroupUse, Config, SecretsFile, Sources};
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
@@ -40,6 +40,11 @@ pub enum BootError {
     Held { dir: PathBuf, holder: String },
     #[error(transparent)]
     Store(#[from] OpenError),
+    #[error(
+        "{doing} {}: {source}; make it writable for the user that runs lucid, or set state_dir to another folder",
+        path.display()
+    )]
+    StateDir { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
     #[error("secrets file {}: {why}", path.display())]
@@ -60,7 +65,7 @@ impl BootError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Held { .. } => EX_TEMPFAIL,
-            Self::Store(_) | Self::Secrets { .. } => EX_CONFIG,
+            Self::Store(_) | Self::Secrets { .. } | Self::StateDir { .. } => EX_CONFIG,
             Self::Io { .. } | Self::Database(_) | Self::Dispatch(_) | Self::Pools(_) | Self::Reload(_) => 1,
         }
     }
@@ -75,6 +80,7 @@ pub const EX_CONFIG: i32 = 78;
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub clock: Clock,
+    pub sources: Sources,
     pub env: BTreeMap<String, String>,
     pub home: Option<PathBuf>,
     pub exe: PathBuf,
@@ -122,6 +128,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
     let app = App::new(Inner {
         config: Arc::new(config),
+        sources: surroundings.sources,
         clock,
         store,
         journal,
@@ -142,7 +149,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         reloading: tokio::sync::Mutex::new(()),
         synced: AtomicBool::new(false),
         to_tick,
-        ticked_ms: AtomicI64::new(now_ms),
+        ticked_ms: AtomicI64::new(i64::try_from(clock.boot().as_millis()).unwrap_or(0)),
         shutdown: Shutdown::default(),
     });
     for notice in opened.notices {
@@ -210,15 +217,18 @@ fn dispatch(
 }
 
 fn take_lock(dir: &Path) -> Result<Lock, BootError> {
-    let io = |doing: String| move |source| BootError::Io { doing, source };
+    let state = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| BootError::StateDir { doing, path, source }
+    };
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(io(format!("making the state directory {}", dir.display())))?;
+        .map_err(state("cannot make the state directory", dir))?;
     let path = dir.join("lock");
     let holder = format!("pid {}", std::process::id());
-    match Lock::try_take(&path, &holder).map_err(io(format!("locking {}", path.display())))? {
+    match Lock::try_take(&path, &holder).map_err(state("cannot lock", &path))? {
         Some(lock) => Ok(lock),
         None => {
             let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());

@@ -10,5 +10,6 @@ pub mod run;
 pub mod schedule;
 pub mod slot;
 pub mod task;
+pub mod text;
 pub mod ticket;
 pub mod worker;

@@ -11,6 +11,8 @@ use super::{Base, Pool, PoolError, Pools, RemoteUnreadable};
 
 /// The longest one fetch may take.
 const FETCH_MAX: Duration = Duration::from_secs(60);
+/// A tick waits no longer for a fetch; then the last known base is good enough.
+const BASE_WAIT: Duration = Duration::from_secs(5);
 /// A tick's base may come from a fetch this old: passes that follow each other at once share one.
 const FETCH_FRESH: Duration = Duration::from_secs(5);
 /// The longest that reading a ref may take.
@@ -80,9 +82,21 @@ impl Pools {
     /// # Errors
     /// [`PoolError::Git`] when there is no such ref, fetched or not.
     pub async fn base(&self, pool: &str) -> Result<Base, PoolError> {
+        let (pools, name) = (self.clone(), pool.to_owned());
         let pool = self.pool(pool)?;
         let since = self.0.clock.boot().saturating_sub(FETCH_FRESH);
-        let stale = self.fetch(pool, since).await.err();
+        // Goes on by itself where it takes longer than a tick may wait.
+        let fetch = tokio::spawn(async move {
+            match pools.pool(&name) {
+                Ok(pool) => pools.fetch(pool, since).await,
+                Err(e) => Err(e.to_string()),
+            }
+        });
+        let stale = match tokio::time::timeout(BASE_WAIT, fetch).await {
+            Ok(Ok(result)) => result.err(),
+            Ok(Err(e)) => Some(e.to_string()),
+            Err(_) => Some(format!("it has not answered within {} s", BASE_WAIT.as_secs())),
+        };
         let (origin, base) = (Arc::clone(&pool.origin), pool.config.base.clone());
         let commit = blocking(move || {
             let budget = Budget::new(READ_MAX);

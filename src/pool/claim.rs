@@ -38,7 +38,7 @@ impl Pools {
             };
             let id = slot.id.clone();
             match self.settle(&ground, &desk, slot, Step::Verified, budget).await? {
-                Settled::Clean { slot, report } => return Ok(leased(pool, &ground.dir, slot, report)),
+                Settled::Clean { slot, report } => return Ok(leased(pool, &ground.dir, *slot, report)),
                 Settled::Quarantined { .. } | Settled::Gone => tried.push(id),
                 Settled::TimedOut { why } => {
                     drop(desk);

@@ -23,7 +23,7 @@ pub(super) const UPKEEP_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) enum Settled {
     Clean {
-        slot: Slot,
+        slot: Box<Slot>,
         report: Report,
     },
     /// Out of use until a later try.
@@ -205,7 +205,7 @@ impl Pools {
         };
         // The events belong to whoever had it, whom `done` takes out of the row.
         match self.step_as(&slot, step, done, events).await? {
-            Some(slot) => Ok(Settled::Clean { slot, report }),
+            Some(slot) => Ok(Settled::Clean { slot: Box::new(slot), report }),
             None => Ok(Settled::Gone),
         }
     }

@@ -107,3 +107,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Slot> {
     slot.note = row.get("note")?;
     Ok(slot)
 }
+
+/// Leaves a leased slot as a daemon that was killed would: in `state`.
+#[cfg(test)]
+pub fn interrupt(
+    conn: &Connection,
+    lease: LeaseId,
+    state: SlotState,
+    former: Option<&str>,
+) -> rusqlite::Result<usize> {
+    conn.execute(
+        "UPDATE slots SET state = ?2, former = ?3 WHERE lease = ?1",
+        params![lease.0, state.name(), former],
+    )
+}

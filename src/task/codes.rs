@@ -69,7 +69,7 @@ pub const PAGES: &[Page] = &[
     page("E309", "agent without a prompt", "The body is the prompt, and it is empty.", "Write the prompt below the front-matter.", "agent: claude"),
     page("E310", "idle_timeout not below timeout", "The run is over before the silence is long enough.", "Make `idle_timeout` shorter than `timeout`.", "timeout: 5m\nidle_timeout: 10m"),
     page("W101", "unknown key", "Nothing reads it. Other tools may.", "Remove it, put it under `meta:`, or start it with `x-`.", "aliases: [x]"),
-    page("W103", "fence not on the first line", "The file is not read as a task, which is rarely what its author wanted.", "Remove the lines above the first `---`.", "(an empty line)\n---"),
+    page("W103", "not read as a task", "A task begins with a line `---` and nothing else on it, in UTF-8, in a file that ends in `.md`. This one nearly does, so it was probably meant to be one.", "Do what the message says.", "(an empty line)\n---"),
     page("W210", "either day matches", "With day of month and day of week both set, cron fires on both: the 1st and each Monday.", "Set one of them to `*`, or keep it if both are meant.", "schedule: 0 8 1 * 1"),
     page("W301", "key without effect", "The key belongs to another kind of task, or to a key that is not there.", "Remove it.", "command: ./x\nmodel: sonnet"),
     page("W303", "last retries never come", "A waiting retry gives way to the next due instant before all are used.", "Lower `max`, `delay` or `backoff`.", "schedule: every 5m\nretries: {max: 9, delay: 1m}"),

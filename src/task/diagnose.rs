@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::model::text::clean;
+
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,15 +141,20 @@ impl Diagnostic {
     #[must_use]
     pub fn position(&self) -> String {
         if self.place.line == 0 {
-            return self.file.display().to_string();
+            return self.name();
         }
-        format!("{}:{}:{}", self.file.display(), self.place.line, self.place.column)
+        format!("{}:{}:{}", self.name(), self.place.line, self.place.column)
+    }
+
+    /// The file's name for a terminal: anybody may have chosen it.
+    fn name(&self) -> String {
+        clean(&self.file.to_string_lossy()).into_owned()
     }
 
     /// `file:line:col: severity[code]: message`, for editors.
     #[must_use]
     pub fn short(&self) -> String {
-        format!("{}: {}[{}]: {}", self.position(), self.severity.name(), self.code, self.message)
+        format!("{}: {}[{}]: {}", self.position(), self.severity.name(), self.code, clean(&self.message))
     }
 
     /// A workflow command that GitHub shows beside the line.
@@ -176,12 +183,13 @@ impl Diagnostic {
     /// The contract's JSON; it may grow, it never changes.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
+        let place = (self.place.line > 0).then_some(self.place);
         serde_json::json!({
-            "file": self.file,
-            "line": self.place.line,
-            "column": self.place.column,
-            "end_line": self.place.line,
-            "end_column": self.place.end_column,
+            "file": self.file.to_string_lossy(),
+            "line": place.map(|place| place.line),
+            "column": place.map(|place| place.column),
+            "end_line": place.map(|place| place.line),
+            "end_column": place.map(|place| place.end_column),
             "severity": self.severity,
             "code": self.code,
             "message": self.message,
@@ -201,10 +209,10 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Info => Level::NOTE,
         };
-        let title = level.primary_title(self.message.as_str()).id(self.code);
+        let message = clean(&self.message);
+        let title = level.primary_title(message.as_ref()).id(self.code);
         if self.place.line == 0 {
-            let mut group = Group::with_title(title)
-                .element(annotate_snippets::Origin::path(self.file.display().to_string()));
+            let mut group = Group::with_title(title).element(annotate_snippets::Origin::path(self.name()));
             if let Some(help) = &self.help {
                 group = group.element(Level::HELP.message(help.as_str()));
             }
@@ -212,7 +220,7 @@ impl Diagnostic {
         }
         let at_caret = self.help.as_deref().filter(|help| help.chars().count() <= CARET_HELP_MAX_CHARS);
         let mut snippet = Snippet::source(&*self.excerpt.text)
-            .path(self.file.display().to_string())
+            .path(self.name())
             .line_start(self.excerpt.start as usize)
             .annotation(AnnotationKind::Primary.span(self.excerpt.span(self.place)).label(at_caret));
         for label in &self.labels {
@@ -291,4 +299,29 @@ fn escape_data(text: &str) -> String {
 
 fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_take_over_the_terminal_nor_make_lines() {
+        let name = Path::new("a\x1b[2J\nb.md");
+        let mut found = Diagnostic::whole_file(name, Severity::Error, "E123", "this is a FIFO".to_owned());
+        assert_eq!(found.short(), "a\\x1b[2J\\nb.md: error[E123]: this is a FIFO");
+        assert!(found.human(Color::Never).contains("a\\x1b[2J\\nb.md"), "{}", found.human(Color::Never));
+        found.place = Place { line: 2, column: 1, end_column: 2 };
+        found.excerpt = Source::new("---\nx").excerpt(2, 2);
+        let human = found.human(Color::Never);
+        assert!(human.contains("a\\x1b[2J\\nb.md:2:1") && !human.contains('\x1b'), "{human}");
+    }
+
+    #[test]
+    fn a_whole_file_has_no_line() {
+        let mut found = Diagnostic::whole_file(Path::new("x.md"), Severity::Error, "E123", String::new());
+        assert!(["line", "column", "end_line", "end_column"].iter().all(|key| found.json()[key].is_null()));
+        found.place = Place { line: 2, column: 1, end_column: 3 };
+        assert_eq!(found.json()["end_column"], 3);
+    }
 }

@@ -231,7 +231,16 @@ pub fn dotted(holder: &str, name: &str) -> String {
 
 fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &Pair) {
     let shown: String = pair.key.chars().take(64).collect();
-    match keys::near(keys.iter().map(|key| key.name), &pair.key).and_then(|near| Key::find(keys, near)) {
+    let is_top = holder.is_empty();
+    if is_top && matches!(pair.key.as_str(), "depends_on" | "needs") {
+        let message = format!("unknown key `{shown}`: a task does not wait for another");
+        let help = "run both in one command; `lock:` keeps two tasks from running at once";
+        reader.error(pair.place, "E101", message, help);
+        return;
+    }
+    let meant = keys::synonym(&pair.key).filter(|_| is_top);
+    let meant = meant.or_else(|| keys::near(keys.iter().map(|key| key.name), &pair.key));
+    match meant.and_then(|name| Key::find(keys, name)) {
         Some(meant) => {
             let help = match meant.default {
                 "" => String::new(),
@@ -241,7 +250,7 @@ fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &P
             reader.error(pair.place, "E101", message, &help);
         }
         None => {
-            let place = if holder.is_empty() { String::new() } else { format!(" in `{holder}`") };
+            let place = if is_top { String::new() } else { format!(" in `{holder}`") };
             reader.say(
                 Severity::Warning,
                 pair.place,

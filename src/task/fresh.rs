@@ -50,6 +50,12 @@ impl Fresh {
                 fresh.stamp = Some(stamp);
                 fresh.is_empty = bytes.iter().all(u8::is_ascii_whitespace);
                 match &id {
+                    Err(_) if is_loud(&found.path) => {
+                        let has_fence = bytes.starts_with(b"---");
+                        let warning =
+                            || parse::not_read(&fresh.file, "the name ends in `.MD`", "name it `.md`");
+                        Parsed::NotATask(has_fence.then(warning))
+                    }
                     Ok(id) => parse::parse(id, &fresh.file, &bytes, rules),
                     Err(why) if bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes).starts_with(b"---") => {
                         fresh.loose = vec![bad_name(&fresh.file, why)];
@@ -86,6 +92,11 @@ impl Fresh {
     }
 }
 
+/// Named like a task, but for the case of its ending.
+fn is_loud(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end != "md" && end.eq_ignore_ascii_case("md"))
+}
+
 fn bad_name(file: &Path, why: &str) -> Diagnostic {
     let message = format!("the name gives no task id: {why}");
     Diagnostic::whole_file(file, Severity::Error, "E124", message)
@@ -118,10 +129,10 @@ pub fn merge(
     if let Some(task) = task {
         let task: Arc<Task> = Arc::from(task);
         return Entry {
-            hash: task.hash.clone(),
+            hash: Arc::clone(&task.hash),
             enabled: task.enabled,
+            file: Arc::clone(&task.file),
             definition: Some(task),
-            file,
             stale_since: None,
             expires_ms: None,
             diagnostics,
@@ -131,9 +142,9 @@ pub fn merge(
     }
     let definition = before.and_then(|entry| entry.definition.clone());
     Entry {
-        hash: definition.as_ref().map(|task| task.hash.clone()).unwrap_or_default(),
+        hash: definition.as_ref().map_or_else(|| Arc::from(""), |task| Arc::clone(&task.hash)),
         enabled: !says_disabled && definition.as_ref().is_some_and(|task| task.enabled),
-        file,
+        file: file.into(),
         stale_since: Some(before.and_then(|entry| entry.stale_since).unwrap_or(now_ms)),
         expires_ms: None,
         diagnostics,

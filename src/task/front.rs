@@ -9,13 +9,24 @@ use super::yaml::parser_options;
 
 /// What a file is, seen from its first line.
 pub enum Split<'a> {
-    /// No front-matter: not a task. Holds the line of a fence that came too late.
-    NotATask {
-        late_fence: Option<u32>,
-    },
+    /// No front-matter: not a task, though its author may have meant one.
+    NotATask(Option<Meant>),
     /// The first fence has no second.
     Unclosed,
     Task(Front<'a>),
+}
+
+/// Why what was meant to be a front-matter is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// The fence comes after blank lines, on this line.
+    Late(u32),
+    /// Something stands before the fence.
+    Indented,
+    /// Something stands behind the fence: `---yaml`.
+    Annotated,
+    /// Lines end in a carriage return alone.
+    CarriageReturns,
 }
 
 /// A file cut in two.
@@ -49,7 +60,7 @@ pub fn split(text: &str) -> Split<'_> {
     let mut lines = text.split_inclusive('\n');
     let first = lines.next().unwrap_or("");
     if !is_fence(first) {
-        return Split::NotATask { late_fence: late_fence(text) };
+        return Split::NotATask(meant(text));
     }
     let mut end = first.len();
     for line in lines {
@@ -72,13 +83,22 @@ pub fn is_fence(line: &str) -> bool {
     line.trim_end() == "---"
 }
 
-/// A fence after nothing but blank lines is one that its author meant.
-fn late_fence(text: &str) -> Option<u32> {
-    (1u32..)
-        .zip(text.split('\n'))
-        .find(|(_, line)| !line.trim().is_empty())
-        .filter(|(number, line)| *number > 1 && is_fence(line))
-        .map(|(number, _)| number)
+/// A fence in the wrong place or form is one that its author meant; a rule in a text is not.
+fn meant(text: &str) -> Option<Meant> {
+    let (number, line) = (1u32..).zip(text.split('\n')).find(|(_, line)| !line.trim().is_empty())?;
+    let closes = || text.split('\n').skip(number as usize).any(|line| line.trim() == "---");
+    if line.split('\r').filter(|line| is_fence(line)).count() > 1 {
+        Some(Meant::CarriageReturns)
+    } else if number > 1 && is_fence(line) {
+        Some(Meant::Late(number))
+    } else if number > 1 {
+        None
+    } else if line.trim() == "---" && closes() {
+        Some(Meant::Indented)
+    } else {
+        let behind = line.strip_prefix("---").is_some_and(|rest| !rest.starts_with('-'));
+        (behind && closes()).then_some(Meant::Annotated)
+    }
 }
 
 /// Quotes exactly those values of the lenient keys that YAML would refuse.
@@ -252,10 +272,21 @@ mod tests {
         assert!(matches!(split("---  \r\nname: x\r\n---\r\nbody"), Split::Task(f) if f.body == "body"));
         assert!(matches!(split("---\n---"), Split::Task(f) if f.yaml.is_empty()));
         assert!(matches!(split("---\nname: x\n"), Split::Unclosed));
-        assert!(matches!(split("\n\n---\nname: x\n---"), Split::NotATask { late_fence: Some(3) }));
-        assert!(matches!(split("# Title\n---\n"), Split::NotATask { late_fence: None }));
-        assert!(matches!(split(""), Split::NotATask { late_fence: None }));
-        assert!(matches!(split("----\n"), Split::NotATask { late_fence: None }));
+        assert!(matches!(split("\n\n---\nname: x\n---"), Split::NotATask(Some(Meant::Late(3)))));
+        assert!(matches!(split("# Title\n---\n"), Split::NotATask(None)));
+        assert!(matches!(split(""), Split::NotATask(None)));
+        assert!(matches!(split("----\n"), Split::NotATask(None)));
+        for (text, meant) in [
+            (" ---\nname: x\n---\n", Some(Meant::Indented)),
+            ("---yaml\nname: x\n---\n", Some(Meant::Annotated)),
+            ("--- # x\nname: x\n---\n", Some(Meant::Annotated)),
+            ("---\rname: x\r---\r", Some(Meant::CarriageReturns)),
+            (" ---\nno end", None),
+            ("--- A rule ---\ntext\n", None),
+            ("------\nname: x\n---\n", None),
+        ] {
+            assert!(matches!(split(text), Split::NotATask(found) if found == meant), "{text:?}");
+        }
         assert_eq!(raw_lines("---\na\nb\n---\nc").map(|(n, _)| n).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(raw_lines("a\nb").count(), 0);
     }

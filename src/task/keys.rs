@@ -222,6 +222,35 @@ pub const ALERTS: &[Key] = &[
 /// The keys inside a map, with the key that holds it.
 pub const NESTED: &[(&str, &[Key])] = &[("retries", RETRIES), ("worktree", WORKTREE), ("alerts", ALERTS)];
 
+impl Shape {
+    fn example(self) -> String {
+        let text = match self {
+            Self::Text => "some text",
+            Self::Flag => "true",
+            Self::Duration | Self::Limit => "5m",
+            Self::Size => "10MB",
+            Self::Count { min, .. } => return min.max(2).to_string(),
+            Self::Numbers { min, max } => return format!("[{min}, {max}]"),
+            Self::Money => "0.50",
+            Self::Factor => "1.5",
+            Self::Instant => "2027-01-31T08:00:00Z",
+            Self::Choice(choices) => choices.first().copied().unwrap_or_default(),
+            Self::Choices(choices) => return format!("[{}]", choices.join(", ")),
+            Self::Texts | Self::Names => "[one, two]",
+            Self::Variables => "[PATH, LANG]",
+            Self::Schedule => "every 5m",
+            Self::Zone => "Europe/Berlin",
+            Self::Command => "./backup.sh",
+            Self::Environment => "{NAME: value}",
+            Self::Retries => "2",
+            Self::Worktree => "{base: main}",
+            Self::Alerts => "{after: 2}",
+            Self::Anything => "{note: anything}",
+        };
+        text.to_owned()
+    }
+}
+
 impl Key {
     #[must_use]
     pub fn find<'k>(keys: &'k [Key], name: &str) -> Option<&'k Key> {
@@ -257,6 +286,43 @@ impl Key {
             Shape::Anything => "anything".into(),
         }
     }
+}
+
+/// What other programs call it.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("cron", "schedule"),
+    ("every", "schedule"),
+    ("when", "schedule"),
+    ("tz", "timezone"),
+    ("retry", "retries"),
+    ("cwd", "working_dir"),
+    ("workdir", "working_dir"),
+    ("cmd", "command"),
+    ("run", "command"),
+    ("script", "command"),
+    ("exec", "command"),
+    ("environment", "env"),
+    ("concurrency", "overlap"),
+];
+
+/// The top-level key that `name` stands for in other programs.
+#[must_use]
+pub fn synonym(name: &str) -> Option<&'static str> {
+    SYNONYMS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(name)).map(|(_, own)| *own)
+}
+
+/// A line that gives the key `name` (`timeout`, `retries.max`) a value; empty for a name of one's own.
+#[must_use]
+pub fn example(name: &str) -> String {
+    let (keys, inner) = match name.split_once('.') {
+        None => (KEYS, name),
+        Some((holder, inner)) => match NESTED.iter().find(|(outer, _)| *outer == holder) {
+            Some((_, keys)) => (*keys, inner),
+            None => return String::new(),
+        },
+    };
+    Key::find(keys, inner)
+        .map_or_else(String::new, |key| format!("write it like `{inner}: {}`", key.shape.example()))
 }
 
 /// Longer names are near to nothing; bounds the work of a hostile key.
@@ -324,6 +390,18 @@ mod tests {
             assert_eq!(near(names(), stranger), None, "{stranger}");
         }
         assert_eq!(near(names(), &"timeout".repeat(1000)), None);
+    }
+
+    #[test]
+    fn foreign_names_stand_for_keys_that_there_are() {
+        for (foreign, own) in SYNONYMS {
+            assert!(Key::find(KEYS, own).is_some() && Key::find(KEYS, foreign).is_none(), "{foreign}");
+            assert_eq!(synonym(foreign), Some(*own));
+        }
+        assert_eq!((synonym("TZ"), synonym("on")), (Some("timezone"), None));
+        assert_eq!(example("timeout"), "write it like `timeout: 5m`");
+        assert_eq!(example("retries.max"), "write it like `max: 2`");
+        assert_eq!((example("env.A"), example("nothing")), (String::new(), String::new()));
     }
 
     #[test]

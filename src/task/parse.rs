@@ -13,7 +13,7 @@ use super::build::build;
 use super::contradict;
 use super::diagnose::{Diagnostic, Place, Severity, Source};
 use super::fields::{Fields, Flag, Reader};
-use super::front::{self, Front, Split};
+use super::front::{self, Front, Meant, Split};
 use super::keys;
 use super::scalars::flag_word;
 use super::yaml::{self, Content, Refusal, Why};
@@ -86,6 +86,9 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
             diagnostics: vec![too_large(file, bytes.len() as u64)],
         };
     }
+    if is_utf16(bytes) {
+        return Parsed::NotATask(Some(not_read(file, "the file is UTF-16", "save it as UTF-8")));
+    }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -94,8 +97,8 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
     let source = Source::new(text);
     let mut reader = Reader { file, source: &source, found: Vec::new() };
     let front = match front::split(text) {
-        Split::NotATask { late_fence } => {
-            return Parsed::NotATask(late_fence.map(|line| late(&mut reader, line)));
+        Split::NotATask(meant) => {
+            return Parsed::NotATask(meant.map(|meant| no_fence(&reader, meant)));
         }
         Split::Unclosed => {
             let help = "end the front-matter with a line `---`";
@@ -105,7 +108,7 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
         Split::Task(front) => front,
     };
     let task = read(&mut reader, id, &front, rules).map(|mut task| {
-        task.hash = sha256_hex(bytes);
+        task.hash = sha256_hex(bytes).into();
         task
     });
     finish(task, text, reader)
@@ -144,17 +147,32 @@ fn first_line() -> Place {
     Place { line: 1, column: 1, end_column: 4 }
 }
 
-fn late(reader: &mut Reader<'_>, line: u32) -> Diagnostic {
-    let message = "not read as a task: the `---` is not on the first line".to_owned();
-    Diagnostic::at(
-        reader.file,
-        reader.source,
-        Place { line, ..first_line() },
-        Severity::Warning,
-        "W103",
-        message,
-    )
-    .with_help("remove the lines above it")
+fn no_fence(reader: &Reader<'_>, meant: Meant) -> Diagnostic {
+    let (line, why, help) = match meant {
+        Meant::Late(line) => (line, "the `---` is not on the first line", "remove the lines above it"),
+        Meant::Indented => {
+            (1, "something stands before the `---`", "put it at the very beginning of the file")
+        }
+        Meant::Annotated => (1, "something stands behind the `---`", "leave `---` alone on its line"),
+        Meant::CarriageReturns => {
+            (1, "its lines end in a carriage return alone", "save the file with line ends of LF or CRLF")
+        }
+    };
+    let message = format!("not read as a task: {why}");
+    let place = Place { line, ..first_line() };
+    Diagnostic::at(reader.file, reader.source, place, Severity::Warning, "W103", message).with_help(help)
+}
+
+/// A file that holds a task and is read as none, for a reason that is no line of it.
+pub fn not_read(file: &Path, why: &str, help: &str) -> Diagnostic {
+    Diagnostic::whole_file(file, Severity::Warning, "W103", format!("not read as a task: {why}"))
+        .with_help(help)
+}
+
+/// A fence in two-byte characters, with a byte order mark or without.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xFF\xFE").or(bytes.strip_prefix(b"\xFE\xFF")).unwrap_or(bytes);
+    bytes.starts_with(b"-\0-\0-\0") || bytes.starts_with(b"\0-\0-\0-")
 }
 
 pub fn too_large(file: &Path, bytes: u64) -> Diagnostic {
@@ -225,17 +243,11 @@ fn read(reader: &mut Reader<'_>, id: &TaskId, front: &Front<'_>, rules: &Rules) 
 fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
     let Refusal { place, why } = refusal;
     match why {
-        Why::Syntax(_)
-            if reader.source.line(place.line).starts_with(['\t', ' '])
-                && reader.source.line(place.line).trim_start_matches(' ').starts_with('\t') =>
-        {
-            let spaces = reader.source.line(place.line).chars().take_while(|c| *c == ' ').count();
-            let column = u32::try_from(spaces).unwrap_or(0) + 1;
-            let place = Place { column, end_column: column + 1, ..place };
-            let help = "YAML wants spaces here";
-            reader.error(place, "E116", "a tab cannot indent".to_owned(), help);
-        }
         Why::Syntax(what) => {
+            if let Some(place) = tab_near(reader, place.line) {
+                reader.error(place, "E116", "a tab cannot indent".to_owned(), "YAML wants spaces here");
+                return;
+            }
             let help = "quote the value, or write a longer text behind `|` on lines of its own";
             reader.error(place, "E110", format!("not YAML: {what}"), help);
         }
@@ -259,4 +271,14 @@ fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
             reader.error_with(place, "E117", message, "remove one of them", (first, "first here"));
         }
     }
+}
+
+/// The tab that indents the line at which YAML gave up, or one beside it: it often gives up late.
+fn tab_near(reader: &Reader<'_>, line: u32) -> Option<Place> {
+    [line, line.saturating_sub(1), line.saturating_add(1)].into_iter().find_map(|line| {
+        let spaces = reader.source.line(line).chars().take_while(|c| *c == ' ').count();
+        let column = u32::try_from(spaces).unwrap_or(0) + 1;
+        let place = Place { line, column, end_column: column + 1 };
+        (reader.source.char_at(place) == Some('\t')).then_some(place)
+    })
 }

@@ -22,7 +22,7 @@ pub fn wrong(reader: &mut Reader<'_>, name: &str, node: &Node, wanted: &str) {
     if !matches!(node.content, Content::Text(_)) {
         place.end_column = place.column + 1;
     }
-    reader.error(place, "E102", format!("`{name}` takes {wanted}, not {given}"), "");
+    reader.error(place, "E102", format!("`{name}` takes {wanted}, not {given}"), &keys::example(name));
 }
 
 pub fn plain<'n>(reader: &mut Reader<'_>, name: &str, node: &'n Node, wanted: &str) -> Option<&'n str> {
@@ -97,8 +97,8 @@ pub fn number(reader: &mut Reader<'_>, name: &str, node: &Node, min: u32, max: u
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let number = text.parse::<u32>().ok().filter(|n| digits && (min..=max).contains(n));
     if number.is_none() {
-        let message = format!("`{}` is no whole number from {min} to {max}", shown(text));
-        reader.error(node.place, "E107", message, "");
+        let message = format!("`{name}`: `{}` is no whole number from {min} to {max}", shown(text));
+        reader.error(node.place, "E107", message, &keys::example(name));
     }
     number
 }
@@ -110,7 +110,8 @@ pub fn money(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<String>
     if digits(whole) && digits(cents) {
         return Some(text.to_owned());
     }
-    reader.error(node.place, "E107", format!("`{}` is no amount", shown(text)), "write it like 0.50");
+    let message = format!("`{name}`: `{}` is no amount", shown(text));
+    reader.error(node.place, "E107", message, &keys::example(name));
     None
 }
 
@@ -124,8 +125,8 @@ pub fn factor(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<u32> {
         .and_then(|(whole, milli)| whole.checked_mul(1000)?.checked_add(milli))
         .filter(|milli| (1000..=FACTOR_MAX_MILLI).contains(milli));
     if milli.is_none() {
-        let message = format!("`{}` is no number from 1 to 100", shown(text));
-        reader.error(node.place, "E107", message, "write it like 2 or 1.5");
+        let message = format!("`{name}`: `{}` is no number from 1 to 100", shown(text));
+        reader.error(node.place, "E107", message, &keys::example(name));
     }
     milli
 }

@@ -64,7 +64,7 @@ pub enum What {
     Hidden(io::Error),
 }
 
-/// Lists every `*.md` below `root`, sorted, without those that start with `_` or `.`.
+/// Lists every `*.md` (in any case) below `root`, sorted, without those that start with `_` or `.`.
 ///
 /// # Errors
 /// When a folder cannot be listed; then nothing is known about any file.
@@ -87,7 +87,9 @@ pub fn list(root: &Path) -> io::Result<Vec<Candidate>> {
             }
             let path = folder.join(&name);
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if bytes.ends_with(b".md") {
+            // `.MD` is none of ours, but whoever wrote it believes so and is told.
+            let is_loud = !is_folder && bytes.to_ascii_lowercase().ends_with(b".md");
+            if bytes.ends_with(b".md") || is_loud {
                 found.extend(look(root, path).filter(|_| !is_folder || depth < DEPTH_MAX));
             } else if is_folder && depth < DEPTH_MAX {
                 folders.push((path, depth + 1));

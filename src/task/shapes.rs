@@ -6,8 +6,8 @@ use super::diagnose::{Place, Severity};
 use super::fields::{Fields, Reader, Value, dotted};
 use super::keys::{self, Key, Shape};
 use super::scalars::{
-    choice, duration, factor, flag, instant, is_variable, money, number, plain, shown, size, text, variable,
-    whole, wrong, zone,
+    choice, duration, factor, flag, flag_word, instant, is_variable, money, number, plain, shown, size, text,
+    variable, whole, wrong, zone,
 };
 use super::yaml::{Content, Node};
 use crate::model::schedule::{Finding, Schedule};
@@ -59,7 +59,15 @@ pub fn read(reader: &mut Reader<'_>, key: &'static Key, name: &str, node: &Node)
         },
         Shape::Worktree => group(reader, keys::WORKTREE, name, node),
         Shape::Alerts => match &node.content {
-            Content::Text(_) => flag(reader, name, node).map(Value::Flag),
+            Content::Text(text) => {
+                let flag = flag_word(text);
+                if flag.is_none() {
+                    let message = format!("`{name}` cannot be `{}`", shown(text));
+                    let help = "write `off`, or a map: `alerts: {events: [failure], after: 2}`";
+                    reader.error(node.place, "E103", message, help);
+                }
+                flag.map(Value::Flag)
+            }
             Content::Empty | Content::List(_) | Content::Map(_) => group(reader, keys::ALERTS, name, node),
         },
         Shape::Anything => Some(Value::Nothing),

@@ -38,7 +38,7 @@ agents:
     dialect: claude
     end_grace: 1s
     env:
-      FAKE_STEP_MS: "200"
+      FAKE_STEP_MS: 200
   short:
     command: [lucid, fake-agent]
     dialect: claude
@@ -79,7 +79,17 @@ fn world(more: &str) -> World {
 fn new(world: &World, title: &str, body: &str, agent: &str) -> String {
     // An argument would be too small for some of the bodies.
     world.write("body.txt", body);
-    let made = world.lucid(["ticket", "new", "--title", title, "--body-file", "body.txt", "--agent", agent, "--json"]);
+    let made = world.lucid([
+        "ticket",
+        "new",
+        "--title",
+        title,
+        "--body-file",
+        "body.txt",
+        "--agent",
+        agent,
+        "--json",
+    ]);
     made.expect(0).json()["ticket"]["id"].as_str().expect("an id").to_owned()
 }
 
@@ -334,7 +344,8 @@ fn a_message_reaches_a_worker_at_work_and_stale_writes_change_nothing() {
     until(&world, &id, "review");
     let messages = world.lucid(["messages", "--json"]).expect(0).json();
     assert_eq!(messages["messages"][0]["state"], "acked");
-    let count = |what: &str| world.number(&format!("SELECT count(*) FROM ticket_events WHERE data LIKE '%{what}%'"));
+    let count =
+        |what: &str| world.number(&format!("SELECT count(*) FROM ticket_events WHERE data LIKE '%{what}%'"));
     assert_eq!(count("heard: hello there"), 1);
     assert_eq!(count("written by hand"), 1);
     assert!(write(&world, &token, &id).contains("superseded"));

@@ -9,7 +9,7 @@ use croner::{CronComponent, CronPattern, Weekday};
 use jiff::civil::{Date, DateTime, Time, date};
 
 use super::field::{FIELDS, Token, normalise};
-use super::{Finding, code};
+use super::{Finding, Zone, code};
 
 /// One parsed expression.
 #[derive(Debug)]
@@ -35,6 +35,13 @@ pub(super) enum Clock {
 /// Every pairing of weekday and leap year comes up in 28 years of one century.
 const CALENDAR_CYCLE: (Date, Date) = (date(2000, 1, 1), date(2028, 1, 1));
 
+/// `America/New_York`, `utc`, and what was meant to be one: no field looks like that.
+fn is_zone(text: &str) -> bool {
+    let is_word = |part: &str| part.len() > 2 && part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+    Zone::parse(text).is_ok()
+        || text.split_once('/').is_some_and(|(area, place)| is_word(area) && is_word(place))
+}
+
 impl Pattern {
     /// Reads five or six fields.
     pub(super) fn parse(text: &str) -> Result<Self, Finding> {
@@ -46,6 +53,11 @@ impl Pattern {
                 "`?` is Quartz, not cron".to_owned(),
                 "write `*`; mind that Quartz counts Sunday as 1, cron as 0",
             ));
+        }
+        if let Some(zone) = tokens.last().filter(|last| tokens.len() > 5 && is_zone(last.text)) {
+            let message = format!("`{}` is no part of a cron expression", zone.text);
+            let help = format!("write `timezone: {}` beside `schedule:`", zone.text);
+            return Err(zone.finding(code::CRON_FIELD, message, help));
         }
         if !(5..=6).contains(&tokens.len()) {
             let help = match tokens.len() {

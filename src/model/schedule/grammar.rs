@@ -221,3 +221,17 @@ fn schedules_are_described_as_people_say_them() {
         "at startup + daily 02:00 Berlin"
     );
 }
+
+#[test]
+fn a_zone_behind_the_fields_is_told_where_it_belongs() {
+    for (text, zone) in [
+        ("0 9 * * 1-5 America/New_York", "America/New_York"),
+        ("0 9 * * 1-5 Europe/Nowhere", "Europe/Nowhere"),
+        ("0 0 9 * * 1-5 UTC", "UTC"),
+    ] {
+        let error = Schedule::parse(&[text]).unwrap_err();
+        assert_eq!((error.code, error.column), ("E202", text.len() - zone.len()));
+        assert_eq!(error.help, format!("write `timezone: {zone}` beside `schedule:`"));
+    }
+    assert!(Schedule::parse(&["0 0 9 * * MON"]).is_ok());
+}

@@ -81,7 +81,7 @@ impl Tree {
         let own = self.admin.join("index");
         // A copy knows which files are unchanged; but not where some hide it, or where it cannot be read.
         if state.flagged == 0 && !state.is_broken && own.exists() {
-            fs::copy(&own, index).map_err(GitError::io("copying the index"))?;
+            copy_index(&own, index).map_err(GitError::io("copying the index"))?;
         } else if let Some(head) = &tips.head {
             call.write(["read-tree", head], budget)?;
         }
@@ -280,6 +280,14 @@ impl Saver<'_> {
         }
         Err(GitError::NoSuchRef(format!("free name for {}", self.to.reference)))
     }
+}
+
+/// With its time: by that git knows which files may have changed in the very moment they were listed in, and
+/// looks into them. A copy that seems younger would pass such a change over.
+fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
+    let modified = fs::metadata(from)?.modified()?;
+    fs::copy(from, to)?;
+    fs::File::options().write(true).open(to)?.set_modified(modified)
 }
 
 /// All files and links below `dir`, git's own directories left out.

@@ -36,4 +36,5 @@ pub use kill::{clear, kill_tree, sweep_cookie};
 pub use mask::MASK_MIN_BYTES;
 pub use nursery::nursery_main;
 pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
-pub use watch::{Found, Keeper, boot_id, examine, this_process};
+pub use sys::{spare_heap, trim_heap};
+pub use watch::{Found, Keeper, boot_id, examine, kill_failed, this_process};

@@ -111,3 +111,21 @@ async fn a_killed_reset_leaves_nothing_that_a_claim_cannot_mend() {
     }
     assert!(locked > 0, "no kill came in the middle");
 }
+
+/// Git tells by time and size whether a file may have changed: written again within one tick of the clock, to
+/// the same length, it looks as it did when it was added.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_the_very_moment_of_its_staging_is_rescued() {
+    let world = World::new(1).await;
+    world.warm().await;
+    for round in 0..10 {
+        let (staged, later) = (format!("staged {round}\n"), format!("later! {round}\n"));
+        write(&world.slot(0), "README", &staged);
+        git(&world, 0, &["add", "README"]);
+        write(&world.slot(0), "README", &later);
+        let leased = world.claim(&format!("A-{round}")).await;
+        world.pools.release(leased.lease).await.unwrap();
+        let kept = world.rescues().iter().any(|name| world.show(name, "README") == later.trim_end());
+        assert!(kept, "round {round}");
+    }
+}

@@ -101,12 +101,8 @@ async fn leases_outlive_the_daemon_and_what_it_had_begun_is_finished_by_the_next
     let (claimed, released) = (world.claim("MC-2").await, world.claim("MC-3").await);
     write(&released.path, "README", "unsaved\n");
     // As if the daemon had been killed in the middle of a claim and of a release.
-    for (lease, state, ticket) in
-        [(claimed.lease, "preparing", "NULL"), (released.lease, "releasing", "'MC-3'")]
-    {
-        let sql = format!("UPDATE slots SET state = '{state}', former = {ticket} WHERE lease = {}", lease.0);
-        world.store.write(move |tx| Ok::<_, PoolError>(tx.execute(&sql, [])?)).await.unwrap();
-    }
+    world.interrupt(claimed.lease, SlotState::Preparing, None).await;
+    world.interrupt(released.lease, SlotState::Releasing, Some("MC-3")).await;
     world.restart().await;
     assert_eq!(world.pools.free_slots("main").await.unwrap(), 0);
     world.pools.tend_once().await;

@@ -76,6 +76,14 @@ impl World {
         self.pools.recover().await.unwrap();
     }
 
+    /// As if the daemon had been killed when the slot of `lease` was in `state`.
+    pub async fn interrupt(&self, lease: LeaseId, state: SlotState, former: Option<&'static str>) {
+        self.store
+            .write(move |tx| Ok::<_, PoolError>(table::interrupt(tx, lease, state, former)?))
+            .await
+            .unwrap();
+    }
+
     pub fn path(&self, below: &str) -> PathBuf {
         self.root.join(below)
     }

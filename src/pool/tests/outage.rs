@@ -69,8 +69,7 @@ async fn a_claim_that_is_killed_costs_its_slot_nothing() {
     let leased = world.claim("MC-1").await;
     write(&leased.path, "README", "half reset\n");
     fs::write(world.admin(0).join("index.lock"), "").unwrap();
-    let sql = format!("UPDATE slots SET state = 'preparing' WHERE lease = {}", leased.lease.0);
-    world.store.write(move |tx| Ok::<_, PoolError>(tx.execute(&sql, [])?)).await.unwrap();
+    world.interrupt(leased.lease, SlotState::Preparing, None).await;
     world.restart().await;
     world.pools.tend_once().await;
     let again = world.claim("MC-1").await;
