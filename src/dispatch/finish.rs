@@ -95,7 +95,7 @@ impl Dispatch {
     fn write_end(&self, tx: &Tx<'_>, end: &End) -> Result<Option<&'static str>, DispatchError> {
         let worker = &end.worker;
         let ticket = match &worker.ticket {
-            Some(id) => Some(crate::ticket::board::find(tx, id)?),
+            Some(id) => Some(self.tickets.find_in(tx, id)?),
             None => None,
         };
         let asked = ticket.as_ref().is_some_and(|ticket| ticket.state() == TicketState::NeedsInput);
@@ -272,6 +272,12 @@ fn how(run: &Run) -> Ended {
             Some(StopReason::Timeout | StopReason::Idle) => Ended::Timeout,
             Some(StopReason::Cancelled | StopReason::Replaced) | None => Ended::Stopped,
         },
+        // The profile is not to blame for its slot.
+        RunState::Blocked
+            if run.reason.as_deref().is_some_and(|why| why.starts_with(super::SLOT_TROUBLE)) =>
+        {
+            Ended::Lost
+        }
         RunState::Blocked => Ended::Unstartable,
         RunState::Lost
         | RunState::NotStarted

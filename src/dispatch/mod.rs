@@ -105,6 +105,9 @@ enum Stone {
     Ticket(TicketId),
 }
 
+/// Begins the reason of a run that could not be started for want of a branch or a prompt.
+const SLOT_TROUBLE: &str = "slot: ";
+
 /// How whoever attends a worker is told of the world.
 #[derive(Debug, Default)]
 struct Attendance {

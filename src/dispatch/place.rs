@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use super::pass::{POOL_REST, TICKET_REST};
 use super::pick::Assignment;
 use super::table::{self, Legacy, Place, Worker};
-use super::{Dispatch, DispatchError, Stone, lock, prompt};
+use super::{Dispatch, DispatchError, SLOT_TROUBLE, Stone, lock, prompt};
 use crate::config;
 use crate::model::ids::{TaskId, TicketId};
 use crate::model::message::MessageId;
@@ -110,7 +110,6 @@ impl Dispatch {
         switch: TaskId,
     ) -> Result<(Begun, std::path::PathBuf), Failed> {
         let branch = format!("cr/{}-{}-{}", ticket.id, slug(&ticket.title), ticket.attempt + 1);
-        self.pools.branch(leased.lease, &branch).await.map_err(DispatchError::from)?;
         let place = Place {
             pool: pool.to_owned(),
             lease: leased.lease,
@@ -180,11 +179,11 @@ impl Dispatch {
     async fn start(&self, begun: Begun, profile: &config::Agent, path: &std::path::Path) {
         let Begun { run, worker, ticket, legacy } = begun;
         let attendance = self.attendance(&worker);
-        let (brief, told) = match self.brief(&ticket, &worker, legacy.as_ref()).await {
+        let (brief, told) = match self.ready(&ticket, &worker, legacy.as_ref()).await {
             Ok(brief) => brief,
             Err(e) => {
-                error!(ticket = %ticket.id, error = %e, "could not write a prompt");
-                self.runs.block(run, &format!("no prompt: {e}")).await;
+                error!(ticket = %ticket.id, error = %e, "could not make a slot ready for its worker");
+                self.runs.block(run, &format!("{SLOT_TROUBLE}{e}")).await;
                 attendance.over.cancel();
                 self.attend(worker, Vec::new(), attendance);
                 return;
@@ -208,6 +207,21 @@ impl Dispatch {
             }
         }
         self.attend(worker, told, attendance);
+    }
+
+    /// The branch, made only now: it bears the attempt's number, which nobody else can have any more.
+    async fn ready(
+        &self,
+        ticket: &Ticket,
+        worker: &Worker,
+        legacy: Option<&Legacy>,
+    ) -> Result<(prompt::Brief, Vec<MessageId>), DispatchError> {
+        if let Some(place) = &worker.place
+            && let Some(branch) = &place.branch
+        {
+            self.pools.branch(place.lease, branch).await?;
+        }
+        Ok(self.brief(ticket, worker, legacy).await?)
     }
 
     /// What the worker is told, and the messages that are part of it.

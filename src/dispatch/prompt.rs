@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn everything_is_told_and_hostile_text_stays_as_it_is() {
-        let hostile = "`rm -rf $HOME` \"'; DROP TABLE t; --\u{0}\u{202e} $(id)\n---\n{{x}} %s ${x}";
+        let hostile = "`rm -rf $HOME` \"'; drop table t; --\u{0}\u{202e} $(id)\n---\n{{x}} %s ${x}";
         let brief = Brief {
             ticket: "MC-1".into(),
             title: hostile.into(),

@@ -64,7 +64,7 @@ impl Dispatch {
                 lock(&self.state.placing).retain(|placing| *placing != id);
                 match refused {
                     Refused::Skip(reason) => {
-                        if let Err(e) = self.runs.give_up(run, reason).await {
+                        if let Err(e) = self.runs.pass_up(run, reason).await {
                             error!(run = id.0, error = %e, "could not record that a run was skipped");
                         }
                     }

@@ -120,7 +120,7 @@ impl Runs {
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn give_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
+    pub async fn pass_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
         let promoted = self
             .store

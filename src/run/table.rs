@@ -179,7 +179,7 @@ pub struct Waiter {
 pub fn is_anyone_waiting(conn: &Connection) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM runs WHERE waiting IS NOT NULL \
-         UNION ALL SELECT 1 FROM runs WHERE state = 'not_started' LIMIT 1",
+         UNION ALL SELECT 1 FROM runs WHERE state = 'not_started' AND ticket IS NULL LIMIT 1",
     )?
     .exists([])
 }

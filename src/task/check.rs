@@ -124,6 +124,7 @@ mod tests {
         let mut rules = rules();
         rules.known.profiles.clear();
         rules.known.pools.clear();
+        rules.known.actions = &["db-backup", "ticket-pickup"];
         let report = check(&[], &Path::new(ROOT).join("tasks"), &rules).unwrap();
         assert!(report.files >= 6);
         let found: Vec<String> = report.diagnostics.iter().map(Diagnostic::short).collect();

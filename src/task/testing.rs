@@ -41,6 +41,10 @@ fn rules() -> Rules {
             shell: "/bin/sh".to_owned(),
             zone: Zone::parse("UTC").unwrap(),
         },
-        known: Known { profiles: BTreeSet::new(), actions: &["db-backup"], ..Known::default() },
+        known: Known {
+            profiles: BTreeSet::new(),
+            actions: &["db-backup", "ticket-pickup"],
+            ..Known::default()
+        },
     }
 }

@@ -245,14 +245,6 @@ impl Tickets {
         }
     }
 
-    /// Notes that a worker was heard of. False when its attempt is over.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn hear(&self, tx: &Tx<'_>, worker: &super::Worker, now_ms: i64) -> Result<bool, TicketError> {
-        Ok(table::hear(tx, worker, now_ms)?)
-    }
-
     /// Moves the expected check-in of the live attempt; none once it has been followed up.
     ///
     /// # Errors
@@ -328,10 +320,7 @@ fn clipped(mut data: serde_json::Value) -> serde_json::Value {
 }
 
 /// The ticket, which is there.
-///
-/// # Errors
-/// [`TicketError::NoTicket`] when there is none.
-pub fn find(conn: &rusqlite::Connection, id: &TicketId) -> Result<Ticket, TicketError> {
+pub(super) fn find(conn: &rusqlite::Connection, id: &TicketId) -> Result<Ticket, TicketError> {
     table::get(conn, id)?.ok_or_else(|| TicketError::NoTicket(id.clone()))
 }
 

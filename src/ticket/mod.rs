@@ -120,6 +120,22 @@ impl Tickets {
     pub fn new(store: Store, journal: Journal, clock: Clock, prefix: &str, messages: MessageRules) -> Self {
         Self { store, journal, clock, hub: Hub::default(), prefix: prefix.into(), messages }
     }
+
+    /// Reads a ticket in the caller's transaction.
+    ///
+    /// # Errors
+    /// [`TicketError::NoTicket`] when there is none.
+    pub fn find_in(&self, tx: &crate::store::Tx<'_>, id: &TicketId) -> Result<ticket::Ticket, TicketError> {
+        board::find(tx, id)
+    }
+
+    /// Notes that a worker was heard of. False when its attempt is over.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn hear(&self, tx: &crate::store::Tx<'_>, worker: &Worker, now_ms: i64) -> Result<bool, TicketError> {
+        Ok(board::table::hear(tx, worker, now_ms)?)
+    }
 }
 
 /// Holds a text within its limit.

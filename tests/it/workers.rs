@@ -33,6 +33,12 @@ agents:
     end_grace: 1s
     env:
       FAKE_MODE: commit
+  slow:
+    command: [lucid, fake-agent]
+    dialect: claude
+    end_grace: 1s
+    env:
+      FAKE_STEP_MS: 200
   short:
     command: [lucid, fake-agent]
     dialect: claude
@@ -71,7 +77,19 @@ fn world(more: &str) -> World {
 }
 
 fn new(world: &World, title: &str, body: &str, agent: &str) -> String {
-    let made = world.lucid(["ticket", "new", "--title", title, "--body", body, "--agent", agent, "--json"]);
+    // An argument would be too small for some of the bodies.
+    world.write("body.txt", body);
+    let made = world.lucid([
+        "ticket",
+        "new",
+        "--title",
+        title,
+        "--body-file",
+        "body.txt",
+        "--agent",
+        agent,
+        "--json",
+    ]);
     made.expect(0).json()["ticket"]["id"].as_str().expect("an id").to_owned()
 }
 
@@ -315,15 +333,39 @@ fn the_switch_holds_on_every_path() {
 #[test]
 fn a_message_reaches_a_worker_at_work_and_stale_writes_change_nothing() {
     let mut world = world("");
-    let id = mode(&world, "slow");
+    let id = new(&world, "slow", "FAKE_MODE=slow", "slow");
     until(&world, &id, "in_progress");
+    let other = new(&world, "other", "", "nobody");
+    let token = world.until("the worker's token", || token_of(&world));
     world.restart();
     world.lucid(["reply", &id, "hello there"]).expect(0);
+    assert!(write(&world, &token, &id).contains("seq"), "its own ticket");
+    assert!(write(&world, &token, &other).contains("forbidden"), "another's ticket");
     until(&world, &id, "review");
     let messages = world.lucid(["messages", "--json"]).expect(0).json();
     assert_eq!(messages["messages"][0]["state"], "acked");
-    let heard = world.number("SELECT count(*) FROM ticket_events WHERE data LIKE '%heard: hello there%'");
-    assert_eq!(heard, 1);
+    let count =
+        |what: &str| world.number(&format!("SELECT count(*) FROM ticket_events WHERE data LIKE '%{what}%'"));
+    assert_eq!(count("heard: hello there"), 1);
+    assert_eq!(count("written by hand"), 1);
+    assert!(write(&world, &token, &id).contains("superseded"));
+    assert_eq!(count("written by hand"), 1, "a stale write changes nothing");
+}
+
+fn token_of(world: &World) -> Option<String> {
+    let agent = world.of_runs().into_iter().find(|process| process.command.contains("fake-agent"))?;
+    let environment = fs::read(format!("/proc/{}/environ", agent.pid)).ok()?;
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    environment.split('\0').find_map(|pair| pair.strip_prefix("LUCID_TOKEN=")).map(str::to_owned)
+}
+
+/// What the daemon says to an event that the token's holder writes.
+fn write(world: &World, token: &str, id: &str) -> String {
+    let path = format!("/api/v1/tickets/{id}/events");
+    let body = r#"{"type":"note","data":{"text":"written by hand"}}"#;
+    let mut command = world.lucid_command(["api", "POST", &path, body]);
+    let done = command.env("LUCID_TOKEN", token).output().expect("lucid");
+    String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
 }
 
 #[test]

@@ -46,7 +46,11 @@ const EFFECTS: [Effect; 8] = [
     },
     Effect { name: "code is unsafe", words: &["unsafe"], homes: &["platform/process/"] },
     Effect { name: "SQLite is opened", words: &["Connection::open"], homes: &["store/"] },
-    Effect { name: "git is known", words: &["git2", "bounded::run"], homes: &["platform/git/"] },
+    Effect {
+        name: "git is known",
+        words: &["git2", "bounded::run"],
+        homes: &["platform/git/", "dispatch/probe.rs"],
+    },
     Effect { name: "YAML is known", words: &["serde_yaml"], homes: &["config/", "task/"] },
     Effect {
         name: "the environment is read",
