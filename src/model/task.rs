@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::ids::TaskId;
-use super::schedule::{Schedule, Zone};
+use super::schedule::{Preview, Schedule, Zone, preview};
 
 /// One `tasks/*.md` file, parsed and checked.
 #[derive(Debug, Clone)]
@@ -64,6 +64,15 @@ pub struct Task {
 }
 
 impl Task {
+    /// The first `n` instants strictly after `from`, each put off by the task's own jitter.
+    #[must_use]
+    pub fn coming(&self, anchor: Timestamp, from: Timestamp, n: usize) -> Vec<Preview> {
+        let delay = SignedDuration::try_from(self.jitter_offset()).unwrap_or(SignedDuration::ZERO);
+        let Ok(from) = from.checked_sub(delay) else { return Vec::new() };
+        let nominal = preview(&self.schedule, &self.zone, anchor, from, n);
+        nominal.into_iter().filter_map(|fire| fire.delayed(delay, &self.zone)).collect()
+    }
+
     /// The task's own stable delay in `0..jitter`, a pure function of its id.
     #[must_use]
     pub fn jitter_offset(&self) -> Duration {
