@@ -234,7 +234,8 @@ impl Registry {
             .filter_map(|found| self.seen.get(&found.path))
             .flat_map(|seen| seen.loose.iter().cloned())
             .collect();
-        self.snapshot = Arc::new(Snapshot { files: entries.len(), entries, loose });
+        // What gives no task has one finding a file.
+        self.snapshot = Arc::new(Snapshot { files: entries.len() + loose.len(), entries, loose });
         change
     }
 
