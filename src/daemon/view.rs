@@ -86,6 +86,8 @@ fn has_run(state: RunState) -> bool {
 pub struct StatusView {
     pub tasks: usize,
     pub enabled: usize,
+    /// Without any definition that counts.
+    pub broken: usize,
     pub paused: usize,
     pub next: Option<(Timestamp, TaskId)>,
     pub live: Vec<Run>,
@@ -201,6 +203,7 @@ impl App {
         Ok(StatusView {
             tasks: snapshot.iter().count(),
             enabled: snapshot.iter().filter(|(_, entry)| entry.enabled).count(),
+            broken: snapshot.iter().filter(|(_, entry)| entry.definition.is_none()).count(),
             paused: snapshot.iter().filter(|(id, _)| paused_all.is_some() || is_paused(id)).count(),
             next: self.next.borrow().clone(),
             live,
