@@ -9,6 +9,7 @@ pub mod config;
 pub mod journal;
 pub mod task;
 pub mod run;
+pub mod pool;
 pub mod daemon;
 pub mod api;
 pub mod cli;

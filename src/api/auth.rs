@@ -30,6 +30,7 @@ pub enum Right {
     RunTasks,
     StopRuns,
     PauseTasks,
+    HealPools,
     EditTasks,
     Reload,
     Drain,
@@ -40,12 +41,13 @@ pub enum Right {
 }
 
 impl Right {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
         Self::StopRuns,
         Self::PauseTasks,
+        Self::HealPools,
         Self::EditTasks,
         Self::Reload,
         Self::Drain,
@@ -60,7 +62,7 @@ impl Right {
         match self {
             Self::Alive => Level::None,
             Self::Read => Level::Read,
-            Self::RunTasks | Self::StopRuns | Self::PauseTasks => Level::Operate,
+            Self::RunTasks | Self::StopRuns | Self::PauseTasks | Self::HealPools => Level::Operate,
             Self::EditTasks | Self::Reload | Self::Drain | Self::Stop | Self::ReadConfig | Self::Backup => {
                 Level::Admin
             }
@@ -75,6 +77,7 @@ impl Right {
             Self::RunTasks => Need::Grant("tasks:run"),
             Self::StopRuns => Need::Grant("runs:stop"),
             Self::PauseTasks => Need::Grant("tasks:pause"),
+            Self::HealPools => Need::Grant("pools:heal"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),
             Self::Backup => Need::Grant("daemon:backup"),
@@ -281,6 +284,7 @@ mod tests {
                     "tasks:run",
                     "runs:stop",
                     "tasks:pause",
+                    "pools:heal",
                     "tasks:edit",
                     "daemon:reload",
                     "daemon:backup",
@@ -301,6 +305,7 @@ mod tests {
         RunTasks: operate admin run+tasks:run run+all
         StopRuns: operate admin run+all
         PauseTasks: operate admin run+all
+        HealPools: operate admin run+all
         EditTasks: admin run+all
         Reload: admin run+all
         Drain: admin

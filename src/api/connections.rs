@@ -97,7 +97,7 @@ impl Connections {
         if counts.requests < table.caps.requests || table.evict_idle() {
             return Admission::Served(self.enter(&mut table, Doing::New { since: Instant::now() }));
         }
-        if counts.reserve < table.caps.reserve {
+        if counts.reserve < table.caps.reserve || table.evict_reserve() {
             return Admission::Reserve(self.enter(&mut table, Doing::Reserve));
         }
         Admission::Refused
@@ -152,6 +152,7 @@ impl Table {
                 Doing::New { .. } | Doing::Idle { .. } if entry.finish.is_cancelled() => counts.leaving += 1,
                 Doing::New { .. } | Doing::Idle { .. } | Doing::Request => counts.requests += 1,
                 Doing::Stream => counts.streams += 1,
+                Doing::Reserve if entry.kill.is_cancelled() => counts.leaving += 1,
                 Doing::Reserve => counts.reserve += 1,
             }
         }
@@ -159,8 +160,7 @@ impl Table {
     }
 
     fn evict_idle(&self) -> bool {
-        // Without this bound a flood of connections would pile up on the way out.
-        if self.counts().leaving >= self.caps.requests {
+        if self.too_many_leave() {
             return false;
         }
         let oldest = self
@@ -177,6 +177,25 @@ impl Table {
             entry.finish.cancel();
         }
         oldest.is_some()
+    }
+
+    /// One of the reserve has had its chance when all the others came after it: whoever asks for `/healthz`
+    /// asks at once, and must not be kept out by those that say nothing.
+    fn evict_reserve(&self) -> bool {
+        if self.too_many_leave() {
+            return false;
+        }
+        let reserve = self.open.iter().filter(|(_, entry)| entry.doing == Doing::Reserve);
+        let oldest = reserve.filter(|(_, entry)| !entry.kill.is_cancelled()).min_by_key(|(id, _)| **id);
+        if let Some((_, entry)) = oldest {
+            entry.kill.cancel();
+        }
+        oldest.is_some()
+    }
+
+    /// Without this bound a flood of connections would pile up on the way out.
+    fn too_many_leave(&self) -> bool {
+        self.counts().leaving >= self.caps.requests
     }
 }
 
@@ -304,10 +323,14 @@ mod tests {
         assert!(!second.finish_token().is_cancelled());
         assert_eq!(connections.counts(), Counts { requests: 2, leaving: 1, ..Counts::default() });
         let _busy = (second.request(), third.request());
-        let Admission::Reserve(_reserve) = connections.admit() else { panic!("all are busy") };
-        assert!(matches!(connections.admit(), Admission::Refused));
+        let Admission::Reserve(silent) = connections.admit() else { panic!("all are busy") };
         assert!(!second.finish_token().is_cancelled() && !third.finish_token().is_cancelled());
         assert_eq!(connections.counts(), Counts { requests: 2, reserve: 1, streams: 0, leaving: 1 });
+        // The reserve goes round, up to what may be on its way out.
+        let Admission::Reserve(_next) = connections.admit() else { panic!("the silent one makes room") };
+        assert!(silent.kill_token().is_cancelled());
+        assert_eq!(connections.counts(), Counts { requests: 2, reserve: 1, streams: 0, leaving: 2 });
+        assert!(matches!(connections.admit(), Admission::Refused));
     }
 
     #[tokio::test(start_paused = true)]

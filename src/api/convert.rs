@@ -235,7 +235,7 @@ pub fn settings(task: &Task) -> wire::TaskSettings {
             OnInterrupt::Rerun => "rerun",
         }
         .to_owned(),
-        success_codes: task.success_codes.clone(),
+        success_codes: task.success_codes.to_vec(),
         working_dir: task.working_dir.as_deref().map(path),
         env: task.env.keys().cloned().collect(),
         env_file: task.env_file.as_deref().map(path),

@@ -38,7 +38,7 @@ struct Kept {
     body: String,
 }
 
-/// The key of this request with its owner before it, for a handler that can keep it in the transaction
+/// The key of this request, its owner before it and a digest of what is asked behind, for a handler that can keep it in the transaction
 /// of what it does: then not even a crash before the answer is kept makes it do the thing twice.
 #[derive(Debug, Clone)]
 pub struct RequestKey(pub String);
@@ -62,13 +62,13 @@ async fn answer_once(keeper: &Keeper, request: Request, next: Next) -> Result<Re
     digest.update(parts.uri.path().as_bytes());
     digest.update([0]);
     digest.update(&body);
-    let asked = digest.finalize().into();
+    let asked: [u8; 32] = digest.finalize().into();
     let since_ms = keeper.clock.wall_ms().saturating_sub(super::convert::millis(IDEMPOTENCY_KEPT));
     let known = keeper.answers.look_up(&key, asked, since_ms).await.map_err(anyhow::Error::from)?;
     match known {
         Known::New(reservation) => {
             let mut request = Request::from_parts(parts, Body::from(body));
-            request.extensions_mut().insert(RequestKey(key));
+            request.extensions_mut().insert(RequestKey(format!("{key} {}", hex(&asked))));
             let response = next.run(request).await;
             keep(keeper, reservation, response).await
         }
@@ -82,6 +82,10 @@ async fn answer_once(keeper: &Keeper, request: Request, next: Next) -> Result<Re
                 .retry_after_s(OVERLOAD_RETRY_AFTER_S))
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The key, with its owner before it.

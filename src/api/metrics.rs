@@ -1,7 +1,6 @@
 //! `/metrics`: figures for Prometheus. Names are base units; no label holds a run's number.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -90,7 +89,7 @@ fn of_the_daemon(api: &Api, status: &StatusView, text: &mut Text) {
     text.family("lucid_build_info", Family::Gauge, "1, labelled with the version");
     text.sample("lucid_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     gauge(text, "lucid_start_time_seconds", "Start of this daemon", seconds(app.started.as_millisecond()));
-    let age_ms = app.clock.wall_ms() - app.ticked_ms.load(Ordering::Acquire);
+    let age_ms = app.tick_age_ms();
     gauge(
         text,
         "lucid_scheduler_tick_age_seconds",
@@ -109,10 +108,29 @@ fn of_the_daemon(api: &Api, status: &StatusView, text: &mut Text) {
     gauge(text, "lucid_connections", "Open request connections", requests as f64);
     gauge(text, "lucid_db_size_bytes", "Size of the database", status.db_bytes as f64);
     gauge(text, "lucid_db_wal_bytes", "Size of the database's write-ahead log", status.wal_bytes as f64);
+    of_the_writer(app, text);
     if let Some(at) = status.last_backup {
         let name = "lucid_last_backup_timestamp_seconds";
         gauge(text, name, "Newest backup", seconds(at.as_millisecond()));
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn of_the_writer(app: &App, text: &mut Text) {
+    let writer = app.store.metrics();
+    let mut counter = |name, help, value: u64| {
+        text.family(name, Family::Counter, help);
+        text.sample(name, &[], value as f64);
+    };
+    counter("lucid_db_commits_total", "Transactions committed since this daemon started", writer.commits);
+    counter("lucid_db_writes_total", "Writes in them; several share a commit", writer.writes);
+    counter("lucid_db_replays_total", "Commits that failed and were repeated write by write", writer.replays);
+    gauge(text, "lucid_db_batch_max", "Most writes in one commit", writer.largest_batch as f64);
+    gauge(text, "lucid_db_queue", "Writes that wait", writer.queued as f64);
+    let name = "lucid_db_commit_seconds";
+    gauge(text, name, "What the last commit took", writer.last_commit_us as f64 / 1e6);
+    let name = "lucid_db_commit_max_seconds";
+    gauge(text, name, "What the slowest commit took", writer.slowest_commit_us as f64 / 1e6);
 }
 
 fn gauge(text: &mut Text, name: &str, help: &str, value: f64) {

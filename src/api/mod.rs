@@ -21,6 +21,7 @@ mod log;
 mod metrics;
 mod openapi;
 pub mod peer;
+mod pool;
 mod prometheus;
 mod pulse;
 pub mod router;

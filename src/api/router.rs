@@ -11,7 +11,7 @@ use super::auth::{self, RunCaller, TokenJudge, Verdict};
 use super::idempotency::{self, Keeper};
 use super::openapi::Text;
 use super::state::Api;
-use super::{activity, check, error, extract, log, metrics, openapi, runs, status, system, tasks};
+use super::{activity, check, error, extract, log, metrics, openapi, pool, runs, status, system, tasks};
 use crate::daemon::App;
 use crate::daemon::answers::Answers;
 use crate::daemon::tokens::Token;
@@ -42,6 +42,8 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(log::stream))
         .routes(routes!(runs::kill))
         .routes(routes!(runs::retry))
+        .routes(routes!(pool::pool))
+        .routes(routes!(pool::heal))
         .routes(routes!(activity::activity))
         .routes(routes!(activity::stream))
         .routes(routes!(activity::logs))

@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 35] = [
+const TABLE: [(Method, &str, Right); 37] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -36,6 +36,8 @@ const TABLE: [(Method, &str, Right); 35] = [
     (Method::GET, "/api/v1/runs/{id}/stream", Right::Read),
     (Method::POST, "/api/v1/runs/{id}/kill", Right::StopRuns),
     (Method::POST, "/api/v1/runs/{id}/retry", Right::RunTasks),
+    (Method::GET, "/api/v1/pool", Right::Read),
+    (Method::POST, "/api/v1/pool/{name}/heal", Right::HealPools),
     (Method::GET, "/api/v1/activity", Right::Read),
     (Method::GET, "/api/v1/stream", Right::Read),
     (Method::GET, "/api/v1/logs", Right::Read),

@@ -7,12 +7,13 @@ use axum::response::{IntoResponse as _, Response};
 use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
-    Check, Database, Failing, Finding, Health, HealthState, PlainHealth, Problems, Ready, ReadyCheck,
-    Scheduler, SchemaVersion, Status,
+    Check, Database, Failing, Finding, Health, HealthState, PlainHealth, PoolSummary, Problems, Ready,
+    ReadyCheck, Scheduler, SchemaVersion, Status,
 };
 use super::{convert, wire};
 use crate::daemon::problems::{Finding as Found, Grave};
 use crate::daemon::{StatusView, service};
+use crate::pool;
 
 /// Answers as long as the process does; looks at nothing.
 #[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, body = String)))]
@@ -94,6 +95,11 @@ async fn found(api: &Api) -> Result<(StatusView, Vec<Found>), ApiError> {
     Ok((view, found))
 }
 
+fn pool_summary(counts: pool::Counts) -> PoolSummary {
+    let pool::Counts { slots, free, quarantined } = counts;
+    PoolSummary { slots, free, leased: slots - free - quarantined, quarantined }
+}
+
 fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
     let now_ms = api.app.clock.wall_ms();
     let (next_at, next_task) = view.next.clone().unzip();
@@ -121,7 +127,7 @@ fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
             wal_bytes: view.wal_bytes,
             last_backup_at: view.last_backup,
         },
-        pool: None,
+        pool: view.pool.map(pool_summary),
         outbox: None,
         running: view.live.iter().map(|run| convert::run(run, now_ms)).collect(),
         failing: view

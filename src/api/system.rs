@@ -13,6 +13,7 @@ use super::wire::{
     Backup, BackupDocument, ConfigValue, Drained, EffectiveConfig, Reloaded, SchemaVersion, Severity,
     Stopping,
 };
+use crate::daemon::Drift;
 use crate::model::ids::TaskId;
 use crate::model::run::Run;
 
@@ -23,6 +24,8 @@ pub async fn reload(
     Extension(caller): Extension<Caller>,
 ) -> Result<Answer<Reloaded>, ApiError> {
     let change = api.app.reload(&caller.actor()).await.map_err(anyhow::Error::from)?;
+    let app = api.app.clone();
+    let drift = tokio::task::spawn_blocking(move || app.config_drift()).await.map_err(anyhow::Error::from)?;
     let snapshot = api.app.snapshot();
     let rejected = snapshot.diagnostics().map(convert::diagnostic);
     let names = |ids: &[TaskId]| ids.iter().map(ToString::to_string).collect();
@@ -32,6 +35,11 @@ pub async fn reload(
         changed: names(&change.changed),
         removed: names(&change.removed),
         rejected: rejected.filter(|found| found.severity == Severity::Error).collect(),
+        restart: match drift {
+            Drift::None => Vec::new(),
+            Drift::Settings(lines) => lines,
+            Drift::Refused(why) => vec![why],
+        },
     }))
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, retry, run,
-    runs, serve, stop, task, tasks, why,
+    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, pool, retry,
+    run, runs, serve, stop, task, tasks, why,
 };
 
 const CODES: &str = "\
@@ -99,6 +99,8 @@ pub enum Command {
     Pause(pause::Args),
     /// End a pause
     Resume(pause::ResumeArgs),
+    /// Worktree slots: who has them, and what git says
+    Pool(pool::Args),
     /// Read configuration and tasks again
     Reload,
     /// Start nothing new; what runs goes on
@@ -170,6 +172,9 @@ mod tests {
             "pause --all",
             "resume backup",
             "resume --all",
+            "pool",
+            "pool heal",
+            "pool heal main-0",
             "reload",
             "drain",
             "undrain",

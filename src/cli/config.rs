@@ -54,6 +54,17 @@ pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
     config.map_err(|error| refused(&error))
 }
 
+/// The daemon's socket, as the configuration names it; only its path has to be right.
+///
+/// # Errors
+/// A configuration in which not even that can be read.
+pub fn socket(context: &Context) -> Result<std::path::PathBuf, Failure> {
+    match load_or_defaults(context) {
+        Ok(config) => Ok(config.control.socket),
+        Err(refused) => config::socket_despite(&sources(context)?).ok_or(refused),
+    }
+}
+
 fn sources(context: &Context) -> Result<Sources, Failure> {
     let sources = Sources::from_process(context.globals.config.clone());
     sources.map_err(|error| anyhow::anyhow!("cannot tell the current folder: {error}").into())

@@ -100,7 +100,7 @@ impl Context {
             named.or_else(|| std::env::var_os("LUCID_SOCKET").filter(|s| !s.is_empty()).map(PathBuf::from));
         match named {
             Some(socket) => Ok(socket),
-            None => Ok(super::config::load_or_defaults(self)?.control.socket),
+            None => super::config::socket(self),
         }
     }
 

@@ -26,6 +26,7 @@ mod man;
 mod next;
 mod offline;
 mod pause;
+mod pool;
 mod problems;
 mod reload;
 mod retry;
@@ -86,6 +87,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Disable(args) => enable::run(context, args, enable::Wanted::Disabled),
         Command::Pause(args) => pause::run(context, args),
         Command::Resume(args) => pause::resume(context, args),
+        Command::Pool(args) => pool::run(context, args),
         Command::Reload => reload::run(context),
         Command::Drain => drain::run(context, drain::Wanted::Drain),
         Command::Undrain => drain::run(context, drain::Wanted::Undrain),

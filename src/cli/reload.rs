@@ -1,4 +1,5 @@
-//! `lucid reload`: configuration and tasks are read again; says what changed and what was not taken over.
+//! `lucid reload`: task files are read again; says what changed, what was not taken over, and which
+//! settings wait for a restart.
 
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
@@ -35,6 +36,12 @@ fn render(reloaded: &wire::Reloaded, look: &Look) -> String {
             clean(&problem.code),
             clean(&problem.message)
         ));
+    }
+    for line in &reloaded.restart {
+        out.push_str(&format!("{} {}\n", look.paint(Tone::Warn, "restart"), clean(line)));
+    }
+    if !reloaded.restart.is_empty() {
+        out.push_str("settings take effect at the next start, which costs no run\n");
     }
     if !reloaded.rejected.is_empty() {
         out.push_str(&format!("{}: lucid check\n", count(reloaded.rejected.len(), "problem")));

@@ -19,6 +19,7 @@ use crate::daemon::ring::LogRing;
 use crate::daemon::{self, App, BootError, Surroundings, service, signals};
 use crate::model::schedule::format_duration;
 use crate::platform::clock::Clock;
+use crate::platform::process;
 
 /// Threads of the runtime: the work is waiting, and memory is counted.
 const WORKER_THREADS: usize = 2;
@@ -36,13 +37,17 @@ pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let config = config::load(&sources).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
     let surroundings = surroundings(&sources, context.clock).map_err(|e| ended(1, e.to_string()))?;
     let log = start_log(context, &config);
+    process::spare_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .map_err(|e| ended(1, format!("cannot start the runtime: {e}")))?;
-    runtime.block_on(serve(context, config, surroundings, log))
+    let ended = runtime.block_on(serve(context, config, surroundings, log));
+    // All that had to be written is; a read that hangs (an env_file on a dead disk) must not keep us.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(
@@ -82,6 +87,7 @@ fn surroundings(sources: &Sources, clock: Clock) -> io::Result<Surroundings> {
     let text = |s: &std::ffi::OsString| s.to_str().map(str::to_owned);
     Ok(Surroundings {
         clock,
+        sources: sources.clone(),
         // A variable that is no text could not be passed on by name anyway.
         env: sources.env.iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect(),
         home: sources.home.clone(),

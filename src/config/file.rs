@@ -33,7 +33,8 @@ pub(super) enum Value {
     Text(String),
     /// Nothing after the colon, or `null`.
     Empty,
-    List,
+    /// Its items; one that is no word is empty.
+    List(Vec<String>),
     /// A section; its keys are entries of their own.
     Section,
 }
@@ -63,7 +64,7 @@ pub(super) fn parse(text: &str, path: &Path) -> (Vec<Entry>, Vec<Problem>) {
         Ok(Some(root)) => match root.value {
             Node::Map(pairs) => walk.section("", pairs),
             Node::Null => {}
-            Node::Text(_) | Node::Plain | Node::List => {
+            Node::Text(_) | Node::Plain | Node::List(_) => {
                 let message = "a config is `key: value` lines".to_owned();
                 walk.problems.push(Problem { place: walk.place(root.defined), message });
             }
@@ -112,7 +113,10 @@ impl Walk<'_> {
             match node.value {
                 Node::Text(text) => push(name, Value::Text(text)),
                 Node::Null => push(name, Value::Empty),
-                Node::List => push(name, Value::List),
+                Node::List(items) => {
+                    let items = items.into_iter().map(|item| self.item(item)).collect();
+                    self.entries.push(Entry { key: name, value: Value::List(items), place, value_place });
+                }
                 Node::Plain => {
                     let text = self.raw(node.defined);
                     self.entries.push(Entry { key: name, value: Value::Text(text), place, value_place });
@@ -122,6 +126,14 @@ impl Walk<'_> {
                     self.section(&format!("{name}."), pairs);
                 }
             }
+        }
+    }
+
+    fn item(&self, item: Spanned<Node>) -> String {
+        match item.value {
+            Node::Text(text) => text,
+            Node::Plain => self.raw(item.defined),
+            Node::Null | Node::List(_) | Node::Map(_) => String::new(),
         }
     }
 
@@ -146,7 +158,7 @@ enum Node {
     /// A number or a boolean: its raw text counts.
     Plain,
     Null,
-    List,
+    List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<Key>, Spanned<Node>)>),
 }
 
@@ -155,7 +167,7 @@ impl<'de> Deserialize<'de> for Key {
         match Node::deserialize(deserializer)? {
             Node::Text(text) => Ok(Self(Some(text))),
             Node::Plain | Node::Null => Ok(Self(None)),
-            Node::List | Node::Map(_) => Err(D::Error::custom("a key is a word, not a list or a section")),
+            Node::List(_) | Node::Map(_) => Err(D::Error::custom("a key is a word, not a list or a section")),
         }
     }
 }
@@ -212,8 +224,11 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-        Ok(Node::List)
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::environment::{self, Variable};
+use super::family::{self, Family};
 use super::file::{self, Entry, Value};
 use super::{EMBEDDED, Origin, Place, Problem, nearest};
 
@@ -13,6 +14,7 @@ pub(super) struct Layers {
     pub keys: Vec<Known>,
     pub problems: Vec<Problem>,
     sections: Vec<String>,
+    families: Vec<Family>,
 }
 
 /// One key of the embedded file and what it is set to.
@@ -22,23 +24,35 @@ pub(super) struct Known {
     pub origin: Origin,
     /// Where its value stands.
     pub place: Place,
+    pub shape: Shape,
+}
+
+/// How many values a key takes; the text of a list has commas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    One,
+    List,
 }
 
 impl Layers {
     /// The embedded defaults; `placed` gives those that depend on where the file lies.
     pub fn embedded(placed: impl Fn(&str) -> Option<String>) -> Self {
         let (entries, problems) = file::parse(EMBEDDED, Path::new("lucid.yaml"));
-        let mut layers = Self { keys: Vec::new(), problems, sections: Vec::new() };
+        let families = family::all();
+        let mut layers = Self { keys: Vec::new(), problems, sections: Vec::new(), families };
         for entry in entries {
+            let is_family = layers.families.iter().any(|family| family.section == entry.key);
             match entry.value {
                 Value::Section => layers.sections.push(entry.key),
+                Value::Empty if is_family => layers.sections.push(entry.key),
                 Value::Text(text) => layers.keys.push(Known {
                     text: placed(&entry.key).unwrap_or(text),
                     key: entry.key,
                     origin: Origin::Default,
                     place: Place::Embedded,
+                    shape: Shape::One,
                 }),
-                Value::Empty | Value::List => {
+                Value::Empty | Value::List(_) => {
                     let message = format!("{} has no value", entry.key);
                     layers.problems.push(Problem { place: Place::Embedded, message });
                 }
@@ -54,6 +68,11 @@ impl Layers {
         for entry in entries {
             // What is below a name that nobody knows is not told as well.
             if refused.iter().any(|above| entry.key.starts_with(above)) {
+                continue;
+            }
+            self.found(&entry, &mut refused);
+            if refused.iter().any(|above| entry.key.starts_with(above) || *above == format!("{}.", entry.key))
+            {
                 continue;
             }
             if let Some(Place::Line { line, .. }) = first.insert(entry.key.clone(), entry.place.clone()) {
@@ -74,10 +93,33 @@ impl Layers {
         }
     }
 
+    /// Where `entry` names a new member of a family, gives it the keys of one.
+    fn found(&mut self, entry: &Entry, refused: &mut Vec<String>) {
+        let Some((section, name)) = entry.key.split_once('.') else { return };
+        let Some(family) = self.families.iter().find(|family| family.section == section) else { return };
+        if name.contains('.') || self.section(&entry.key) {
+            return;
+        }
+        if let Err(why) = family::check_name(name) {
+            self.problems
+                .push(Problem { place: entry.place.clone(), message: format!("{}: {why}", entry.key) });
+            refused.push(format!("{}.", entry.key));
+            return;
+        }
+        self.keys.extend(family.member(name, &entry.place));
+        self.sections.push(entry.key.clone());
+    }
+
+    /// The names in a family, in the order of the file.
+    pub fn members(&self, section: &str) -> Vec<String> {
+        let below = self.sections.iter().filter_map(|name| name.strip_prefix(section)?.strip_prefix('.'));
+        below.map(str::to_owned).collect()
+    }
+
     fn check_section(&mut self, entry: &Entry) {
         match entry.value {
             Value::Section | Value::Empty => {}
-            Value::Text(_) | Value::List => {
+            Value::Text(_) | Value::List(_) => {
                 let message = format!(
                     "`{}` is a section and takes no value itself; {}",
                     entry.key,
@@ -90,7 +132,12 @@ impl Layers {
 
     fn set_from_file(&mut self, index: usize, entry: Entry) {
         let known = &mut self.keys[index];
-        let wrong = match entry.value {
+        let value = match (entry.value, known.shape) {
+            (Value::List(items), Shape::List) => Value::Text(items.join(",")),
+            (Value::Empty, Shape::List) => Value::Text(String::new()),
+            (value, Shape::One | Shape::List) => value,
+        };
+        let wrong = match value {
             Value::Text(text) => {
                 if let Place::Line { path, line, .. } = &entry.value_place {
                     known.origin = Origin::File { path: path.clone(), line: *line };
@@ -100,7 +147,7 @@ impl Layers {
                 return;
             }
             Value::Empty => "has no value; remove the line to take the default",
-            Value::List => "takes one value, not a list",
+            Value::List(_) => "takes one value, not a list",
             Value::Section => "takes one value, not a section",
         };
         let message = format!("`{}` {wrong}", entry.key);
@@ -177,6 +224,9 @@ impl Layers {
 
     /// The names below a section, in words.
     fn offer(&self, section: &str) -> String {
+        if self.families.iter().any(|family| family.section == section) {
+            return "below it are sections under names of yours".to_owned();
+        }
         let names: Vec<&str> = self.below(section).iter().map(|key| &key[section.len() + 1..]).collect();
         format!("below it are {}", names.join(", "))
     }

@@ -8,8 +8,10 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod environment;
+mod family;
 mod file;
 mod layers;
+mod pools;
 mod problem;
 mod reader;
 mod sources;
@@ -19,6 +21,7 @@ mod typed;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
@@ -83,6 +86,18 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
 /// [`ConfigErrors::Refused`] when the environment names a key that does not exist or a bad value.
 pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
     assemble(sources, None, Vec::new(), Vec::new())
+}
+
+/// The control socket that a configuration names although something else in it is refused: a slip in a
+/// setting must not keep anybody from `lucid stop`.
+#[must_use]
+pub fn socket_despite(sources: &Sources) -> Option<PathBuf> {
+    let file = sources.find().ok()?;
+    let text = file::read(&file).ok()?;
+    let (entries, _) = file::parse(&text, &sources.shown(&file));
+    let wanted = ["root", "state_dir", "control.socket"];
+    let entries = entries.into_iter().filter(|entry| wanted.contains(&entry.key.as_str())).collect();
+    assemble(sources, Some(file), entries, Vec::new()).ok().map(|config| config.control.socket)
 }
 
 fn assemble(

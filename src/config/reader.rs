@@ -23,8 +23,8 @@ pub(super) struct Reader<'a> {
     sources: &'a Sources,
     placement: Placement,
     /// What takes effect, by key; also which keys have been read.
-    values: BTreeMap<&'static str, String>,
-    faulty: BTreeSet<&'static str>,
+    values: BTreeMap<String, String>,
+    faulty: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length of time.
-    pub fn duration(&mut self, key: &'static str, bounds: RangeInclusive<Duration>) -> Duration {
+    pub fn duration(&mut self, key: &str, bounds: RangeInclusive<Duration>) -> Duration {
         self.parsed(key, |text| {
             let value = parse_duration(text).map_err(|error| format!("{error}; {}", error.help))?;
             within(value, &bounds, |bound| format_duration(*bound))
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of things.
-    pub fn count<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>) -> T
+    pub fn count<T>(&mut self, key: &str, bounds: RangeInclusive<T>) -> T
     where
         T: FromStr + PartialOrd + Display + Copy,
     {
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of bytes.
-    pub fn size(&mut self, key: &'static str, bounds: RangeInclusive<u64>) -> u64 {
+    pub fn size(&mut self, key: &str, bounds: RangeInclusive<u64>) -> u64 {
         self.parsed(key, |text| {
             let value = parse_size(text).map_err(|error| format!("{error}; {}", error.help))?;
             within(value, &bounds, |bound| format_size(*bound))
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, first: (&str, T), others: &[(&str, T)]) -> T {
+    pub fn choice<T: Copy>(&mut self, key: &str, first: (&str, T), others: &[(&str, T)]) -> T {
         self.parsed(key, |text| {
             let mut all = std::iter::once(&first).chain(others);
             let found = all.clone().find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Yes or no.
-    pub fn boolean(&mut self, key: &'static str) -> bool {
+    pub fn boolean(&mut self, key: &str) -> bool {
         self.parsed(key, |text| match text.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true),
             "false" | "no" | "off" | "0" => Ok(false),
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text that is not empty.
-    pub fn text(&mut self, key: &'static str) -> String {
+    pub fn text(&mut self, key: &str) -> String {
         self.parsed(
             key,
             |text| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) },
@@ -109,12 +109,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A text, of which an empty one means nothing.
-    pub fn optional(&mut self, key: &'static str) -> Option<String> {
+    pub fn optional(&mut self, key: &str) -> Option<String> {
         self.parsed(key, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
     }
 
     /// Permissions in octal, none for others.
-    pub fn mode(&mut self, key: &'static str) -> u32 {
+    pub fn mode(&mut self, key: &str) -> u32 {
         self.parsed(key, |text| match u32::from_str_radix(text, 8) {
             Ok(mode) if mode > 0o777 => Err(format!("`{text}` is more than 0777")),
             Ok(mode) if mode & 0o007 != 0 => Err(format!("`{text}` lets everybody in; the last digit is 0")),
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A time zone; `auto` is the machine's.
-    pub fn zone(&mut self, key: &'static str) -> Zone {
+    pub fn zone(&mut self, key: &str) -> Zone {
         let auto = self.sources.default_zone();
         let zone = self.parsed(key, |text| {
             if text.eq_ignore_ascii_case(AUTO) {
@@ -135,31 +135,59 @@ impl<'a> Reader<'a> {
             Zone::parse(text).map_err(|error| format!("{error}; {}", error.help))
         });
         let zone = zone.unwrap_or(Zone::UTC);
-        self.values.insert(key, zone.name().to_owned());
+        self.values.insert(key.to_owned(), zone.name().to_owned());
         zone
     }
 
     /// A path, made absolute from `base` on; `~/` is the home folder.
-    pub fn path(&mut self, key: &'static str, base: &Path) -> PathBuf {
+    pub fn path(&mut self, key: &str, base: &Path) -> PathBuf {
         let sources = self.sources;
         let path = self.parsed(key, |text| absolute(text, base, sources)).unwrap_or_default();
-        self.values.insert(key, path.display().to_string());
+        self.values.insert(key.to_owned(), path.display().to_string());
         path
     }
 
     /// The control socket; `auto` goes with the place of the config file.
-    pub fn socket(&mut self, key: &'static str, root: &Path, state_dir: &Path) -> PathBuf {
+    pub fn socket(&mut self, key: &str, root: &Path, state_dir: &Path) -> PathBuf {
         let auto = self.sources.default_socket(self.placement, state_dir);
+        self.path_or_auto(key, root, auto)
+    }
+
+    /// A path, made absolute from `base` on; `auto` is the one given.
+    pub fn path_or_auto(&mut self, key: &str, base: &Path, auto: PathBuf) -> PathBuf {
         if self.parsed(key, |text| Ok(text.eq_ignore_ascii_case(AUTO))).unwrap_or_default() {
-            self.values.insert(key, auto.display().to_string());
+            self.values.insert(key.to_owned(), auto.display().to_string());
             return auto;
         }
-        self.path(key, root)
+        self.path(key, base)
+    }
+
+    /// Several texts, each of which `check` has nothing against.
+    pub fn list(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
+        self.parsed(key, |text| {
+            if text.is_empty() {
+                return Ok(Vec::new());
+            }
+            let items: Vec<String> = text.split(',').map(|item| item.trim().to_owned()).collect();
+            items.iter().try_for_each(|item| check(item))?;
+            Ok(items)
+        })
+        .unwrap_or_default()
+    }
+
+    /// A text that `check` has nothing against.
+    pub fn checked(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> String {
+        self.parsed(key, |text| check(text).map(|()| text.to_owned())).unwrap_or_default()
+    }
+
+    /// The names below a section that users name themselves.
+    pub fn members(&self, section: &str) -> Vec<String> {
+        self.layers.members(section)
     }
 
     /// Notes that two settings, each fine by itself, do not go together. Told at the one that was set.
-    pub fn contradiction(&mut self, keys: [&'static str; 2], message: &str) {
-        if keys.iter().any(|key| self.faulty.contains(key)) {
+    pub fn contradiction(&mut self, keys: [&str; 2], message: &str) {
+        if keys.iter().any(|key| self.faulty.contains(*key)) {
             return;
         }
         let found: Vec<_> =
@@ -169,7 +197,7 @@ impl<'a> Reader<'a> {
         self.layers.problems.push(Problem { place, message: message.to_owned() });
     }
 
-    fn parsed<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    fn parsed<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let known = self.layers.keys.iter().find(|known| known.key == key);
         let (parsed, place) = match known {
             Some(known) => (parse(known.text.trim()), known.place.clone()),
@@ -178,12 +206,12 @@ impl<'a> Reader<'a> {
         match parsed {
             Ok(value) => {
                 self.values
-                    .entry(key)
+                    .entry(key.to_owned())
                     .or_insert_with(|| known.map(|known| known.text.clone()).unwrap_or_default());
                 Some(value)
             }
             Err(why) => {
-                self.faulty.insert(key);
+                self.faulty.insert(key.to_owned());
                 self.layers.problems.push(Problem { place, message: format!("{key}: {why}") });
                 None
             }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
+use super::pools::{self, Pool};
 use super::reader::Reader;
 use crate::model::schedule::{Zone, format_duration, format_size};
 
@@ -30,6 +31,7 @@ pub struct Config {
     pub scheduler: Scheduler,
     pub defaults: Defaults,
     pub control: Control,
+    pub pools: Vec<Pool>,
     pub secrets: Secrets,
     pub backup: Backup,
     pub retention: Retention,
@@ -171,6 +173,7 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             mode: reader.mode("control.mode"),
             group: reader.optional("control.group"),
         },
+        pools: pools::read(reader, &root, &state_dir),
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {
             dir: reader.path("backup.dir", &state_dir),

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
 use crate::platform::clock::Clock;
+use crate::pool::Pools;
 use crate::run::Runs;
 use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
@@ -25,6 +26,8 @@ pub struct App(Arc<Inner>);
 
 pub struct Inner {
     pub config: Arc<Config>,
+    /// Where the settings came from, to be read again.
+    pub sources: Sources,
     pub clock: Clock,
     pub store: Store,
     pub journal: Journal,
@@ -32,6 +35,7 @@ pub struct Inner {
     pub registry: Arc<Mutex<Registry>>,
     pub tasks: RwLock<Arc<Snapshot>>,
     pub runs: Runs,
+    pub pools: Pools,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,
@@ -49,7 +53,7 @@ pub struct Inner {
     pub reloading: tokio::sync::Mutex<()>,
     /// To the tick, from whoever finishes something it waits for.
     pub to_tick: mpsc::UnboundedSender<ToTick>,
-    /// Wall milliseconds of the last finished tick; its age is the scheduler's health.
+    /// Milliseconds since boot at the last finished tick; its age is the scheduler's health.
     pub ticked_ms: AtomicI64,
     pub shutdown: Shutdown,
 }
@@ -119,7 +123,17 @@ impl App {
     /// Remembers a notice of the database, for `problems`.
     pub fn note(&self, notice: store::Notice) {
         let now_ms = self.clock.wall_ms();
-        self.store_notices.lock().unwrap_or_else(PoisonError::into_inner).push((now_ms, notice));
+        let mut notices = self.store_notices.lock().unwrap_or_else(PoisonError::into_inner);
+        // The newest of each kind: a disk that stays full says so with every write.
+        notices.retain(|(_, old)| std::mem::discriminant(old) != std::mem::discriminant(&notice));
+        notices.push((now_ms, notice));
+    }
+
+    /// How long ago the scheduler last looked, by a clock that nobody sets.
+    #[must_use]
+    pub fn tick_age_ms(&self) -> i64 {
+        let now_ms = i64::try_from(self.clock.boot().as_millis()).unwrap_or(i64::MAX);
+        now_ms - self.ticked_ms.load(Ordering::Acquire)
     }
 
     #[must_use]

@@ -12,13 +12,14 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::{CgroupUse, Config, SecretsFile};
+use crate::config::{CgroupUse, Config, SecretsFile, Sources};
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
 use crate::platform::process::spec::Cgroups;
+use crate::pool::{PoolError, Pools};
 use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
@@ -37,12 +38,19 @@ pub enum BootError {
     Held { dir: PathBuf, holder: String },
     #[error(transparent)]
     Store(#[from] OpenError),
+    #[error(
+        "{doing} {}: {source}; make it writable for the user that runs lucid, or set state_dir to another folder",
+        path.display()
+    )]
+    StateDir { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
     #[error("secrets file {}: {why}", path.display())]
     Secrets { path: PathBuf, why: String },
     #[error("the database does not answer: {0}")]
     Database(#[from] RunError),
+    #[error("the worktree pools: {0}")]
+    Pools(#[from] PoolError),
     #[error("reading the task files: {0}")]
     Reload(#[from] super::ReloadError),
 }
@@ -53,8 +61,8 @@ impl BootError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Held { .. } => EX_TEMPFAIL,
-            Self::Store(_) | Self::Secrets { .. } => EX_CONFIG,
-            Self::Io { .. } | Self::Database(_) | Self::Reload(_) => 1,
+            Self::Store(_) | Self::Secrets { .. } | Self::StateDir { .. } => EX_CONFIG,
+            Self::Io { .. } | Self::Database(_) | Self::Pools(_) | Self::Reload(_) => 1,
         }
     }
 }
@@ -68,6 +76,7 @@ pub const EX_CONFIG: i32 = 78;
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub clock: Clock,
+    pub sources: Sources,
     pub env: BTreeMap<String, String>,
     pub home: Option<PathBuf>,
     pub exe: PathBuf,
@@ -100,17 +109,22 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let journal = Journal::new(store.clone());
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
+    // Marks only: what slots need is done beside the loop, never on the way to serving.
+    let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
+    pools.recover().await?;
     let (to_tick, inbox) = mpsc::unbounded_channel();
     let registry =
         Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
     let app = App::new(Inner {
         config: Arc::new(config),
+        sources: surroundings.sources,
         clock,
         store,
         journal,
         registry: Arc::new(Mutex::new(registry)),
         tasks: RwLock::new(Arc::new(Snapshot::default())),
         runs,
+        pools,
         log,
         host: surroundings.host,
         started: clock.wall(),
@@ -121,7 +135,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         reloading: tokio::sync::Mutex::new(()),
         synced: AtomicBool::new(false),
         to_tick,
-        ticked_ms: AtomicI64::new(now_ms),
+        ticked_ms: AtomicI64::new(i64::try_from(clock.boot().as_millis()).unwrap_or(0)),
         shutdown: Shutdown::default(),
     });
     for notice in opened.notices {
@@ -148,6 +162,8 @@ impl Daemon {
         tokio::spawn(super::housekeeping::keep(app.clone()));
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
+        let pools = app.pools.clone();
+        tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }
     }
 }
@@ -160,15 +176,18 @@ pub struct Started {
 }
 
 fn take_lock(dir: &Path) -> Result<Lock, BootError> {
-    let io = |doing: String| move |source| BootError::Io { doing, source };
+    let state = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| BootError::StateDir { doing, path, source }
+    };
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(io(format!("making the state directory {}", dir.display())))?;
+        .map_err(state("cannot make the state directory", dir))?;
     let path = dir.join("lock");
     let holder = format!("pid {}", std::process::id());
-    match Lock::try_take(&path, &holder).map_err(io(format!("locking {}", path.display())))? {
+    match Lock::try_take(&path, &holder).map_err(state("cannot lock", &path))? {
         Some(lock) => Ok(lock),
         None => {
             let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
@@ -272,6 +291,7 @@ fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> 
 #[must_use]
 pub fn rules(config: &Config) -> Rules {
     let defaults = &config.defaults;
+    let pools = config.pools.iter().map(|pool| (pool.name.clone(), Some(pool.claim_wait)));
     Rules {
         defaults: Defaults {
             timeout: defaults.timeout,
@@ -284,7 +304,7 @@ pub fn rules(config: &Config) -> Rules {
             shell: defaults.shell.clone(),
             zone: config.zone.clone(),
         },
-        known: Known { actions: ACTIONS, ..Known::default() },
+        known: Known { actions: ACTIONS, pools: pools.collect(), ..Known::default() },
     }
 }
 

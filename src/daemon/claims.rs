@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
-use crate::model::event::Event;
-use crate::model::ids::{RunId, TaskId};
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason, Trigger};
 use crate::model::task::{CatchUp, Task};
 use crate::run::flight::{self, Claim, Request};
@@ -19,6 +19,8 @@ use super::message::{self, Again, Due, ToTick, answer};
 
 /// Tasks whose rows are written in one transaction.
 const CHUNK_TASKS: usize = 128;
+/// Wait before a retry that a pause, a drain or an edited file holds back is looked at again.
+const RETRY_PUT_OFF_MS: i64 = 5_000;
 /// Retries looked at in one go.
 const RETRIES_MAX: u32 = 256;
 /// Who asks for what the clock brings.
@@ -87,11 +89,11 @@ fn carry_one(app: &App, tx: &Tx<'_>, due: &Due) -> Result<Carried, RunError> {
     }
     for fire in &due.plan.fires {
         let at_ms = fire.at.as_millisecond();
-        // One caught-up run at a time: it waits for its predecessor instead of being skipped.
-        if fire.trigger == Trigger::CatchUp && due.task.catch_up == CatchUp::All {
+        // One at a time until the gap is made up for: each waits for its predecessor instead of being skipped.
+        if due.task.catch_up == CatchUp::All && (due.backlog || due.plan.fires.len() > 1) {
             let busy = !carried.claims.is_empty() || table::holder(tx, &due.task.flight_key())?.is_some();
             if busy {
-                carried.again = Again::NotBefore(now_ms + spacing_ms(app));
+                carried.again = Again::Spaced(now_ms + spacing_ms(app));
                 break;
             }
         }
@@ -140,7 +142,11 @@ fn finish(app: &App, carried: Carried) {
 pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
     match claim {
         Claim::Go(run) => launch(app, run, Arc::clone(task)),
-        Claim::Replaces { run: _, holder } => replace(app, holder.id),
+        Claim::Replaces { run: _, holder } => {
+            app.runs.tell_keeper(holder, StopReason::Replaced, None);
+            // A holder that had not begun is over already.
+            app.runs.look();
+        }
         Claim::Waits(_)
         | Claim::Skipped(_)
         | Claim::Covered
@@ -155,15 +161,6 @@ pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
 fn launch(app: &App, run: Run, task: Arc<Task>) {
     let runs = app.runs.clone();
     tokio::spawn(async move { runs.launch(run, task).await });
-}
-
-fn replace(app: &App, holder: RunId) {
-    let app = app.clone();
-    tokio::spawn(async move {
-        if let Err(e) = app.runs.stop(holder, StopReason::Replaced, None, SCHEDULER).await {
-            warn!(run = holder.0, error = %e, "could not stop the run that is to be replaced");
-        }
-    });
 }
 
 /// Starts runs that have been given their place; one whose task is gone ends `blocked`.
@@ -201,21 +198,8 @@ async fn retry(app: &App) -> Result<(), RunError> {
         .write(move |tx| -> Result<_, RunError> {
             let mut claims = Vec::new();
             for run in table::retries_due(tx, now_ms, RETRIES_MAX)? {
-                table::drop_retry(tx, &run.task)?;
-                let Some(task) = snapshot.definition(&run.task) else { continue };
-                let request = Request {
-                    task: Arc::clone(&task),
-                    trigger: Trigger::Retry,
-                    scheduled_ms: run.scheduled_ms,
-                    attempt: run.attempt + 1,
-                    actor: SCHEDULER.to_owned(),
-                    extra_env: run.extra_env.clone(),
-                    forced: run.forced,
-                    expired: false,
-                    request_key: None,
-                    now_ms,
-                };
-                claims.push((task, flight::claim(tx, &worker.journal, worker.runs.gates(), &request)?));
+                let definition = snapshot.definition(&run.task);
+                claims.extend(retry_one(tx, &worker, &run, definition, now_ms)?);
             }
             Ok((claims, table::next_retry_ms(tx)?))
         })
@@ -226,6 +210,57 @@ async fn retry(app: &App) -> Result<(), RunError> {
     if let Some(at) = next {
         answer(app, ToTick::RetryAt(at));
     }
+    Ok(())
+}
+
+/// Takes up one retry: it goes, it is put off while something holds everything back, or it is dropped
+/// and the journal says why.
+fn retry_one(
+    tx: &Tx<'_>,
+    app: &App,
+    run: &Run,
+    definition: Option<Arc<Task>>,
+    now_ms: i64,
+) -> Result<Option<(Arc<Task>, Claim)>, RunError> {
+    let Some(task) = definition else {
+        drop_retry(tx, app, run, "its task file is gone or broken", now_ms)?;
+        return Ok(None);
+    };
+    let request = Request {
+        task: Arc::clone(&task),
+        trigger: Trigger::Retry,
+        scheduled_ms: run.scheduled_ms,
+        attempt: run.attempt + 1,
+        actor: SCHEDULER.to_owned(),
+        extra_env: run.extra_env.clone(),
+        forced: run.forced,
+        expired: false,
+        request_key: None,
+        now_ms,
+    };
+    let claim = flight::claim(tx, &app.journal, app.runs.gates(), &request)?;
+    match &claim {
+        Claim::Refused { .. } | Claim::Stale => {
+            table::set_retry(tx, run.id, Some(now_ms + RETRY_PUT_OFF_MS))?;
+        }
+        Claim::Taken { holder } => {
+            drop_retry(tx, app, run, &format!("{} is running", holder.id), now_ms)?;
+        }
+        Claim::Off => drop_retry(tx, app, run, "the task is disabled", now_ms)?,
+        Claim::Go(_)
+        | Claim::Waits(_)
+        | Claim::Replaces { .. }
+        | Claim::Skipped(_)
+        | Claim::Covered
+        | Claim::Known(_) => table::set_retry(tx, run.id, None)?,
+    }
+    Ok(Some((task, claim)))
+}
+
+fn drop_retry(tx: &Tx<'_>, app: &App, run: &Run, why: &str, now_ms: i64) -> Result<(), RunError> {
+    table::set_retry(tx, run.id, None)?;
+    let event = Event::new(EventKind::RetryDropped).task(&run.task).run(run.id).actor(SCHEDULER);
+    app.journal.record(tx, now_ms, event.data(serde_json::json!({"reason": why})))?;
     Ok(())
 }
 

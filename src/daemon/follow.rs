@@ -1,5 +1,7 @@
 //! What goes on beside the tick: runs that end, files that change, a database that has something to say.
 
+use std::time::Duration;
+
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, warn};
 
@@ -11,6 +13,11 @@ use crate::task::{Watch, watch};
 use super::App;
 use super::claims;
 use super::message::ToTick;
+
+/// A full disk is told again after this time.
+const FULL_AGAIN: Duration = Duration::from_secs(60);
+/// Wait before runs that wait are looked at again when the database did not answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts what was given its place and takes up again what never started, until the daemon goes down.
 pub async fn notices(app: App, mut notices: mpsc::UnboundedReceiver<Notice>) {
@@ -41,7 +48,14 @@ async fn resume(app: &App) {
     }
     match app.runs.claim_again().await {
         Ok(runs) => claims::start_promoted(app, runs),
-        Err(e) => error!(error = %e, "could not take up runs that wait"),
+        Err(e) => {
+            error!(error = %e, "could not take up runs that wait; trying again");
+            let runs = app.runs.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                runs.look();
+            });
+        }
     }
 }
 
@@ -71,6 +85,7 @@ pub async fn files(app: App) {
 /// Remembers what the database reports, and records it where it can.
 pub async fn database(app: App) {
     let mut notices = app.store.notices();
+    let mut full_said = None;
     loop {
         let notice = tokio::select! {
             () = app.shutdown.closed.cancelled() => return,
@@ -78,8 +93,12 @@ pub async fn database(app: App) {
         };
         match notice {
             Ok(notice) => {
-                warn!(?notice, "the database");
-                if matches!(notice, store::Notice::DiskFull { .. }) {
+                if !matches!(notice, store::Notice::DiskFull { .. }) {
+                    warn!(?notice, "the database");
+                } else if full_said.is_none_or(|at: Duration| app.clock.boot() - at >= FULL_AGAIN) {
+                    // Recording it is a write as well: once a minute, or it would feed itself.
+                    full_said = Some(app.clock.boot());
+                    warn!(?notice, "the database");
                     claims::record(&app, Event::new(EventKind::DiskFull).actor("daemon"));
                 }
                 app.note(notice);

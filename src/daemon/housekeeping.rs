@@ -108,6 +108,8 @@ async fn upkeep(app: &App) {
     if let Ok(Some(at)) = next {
         super::message::answer(app, ToTick::RetryAt(at));
     }
+    // Whoever waits is told when it may go; should a telling be lost, this finds it.
+    app.runs.look();
     let store = app.store.clone();
     match tokio::task::spawn_blocking(move || store.restore_ballast()).await {
         Ok(Ok(Ballast::Restored)) => info!("there is room again: the reserve for a full disk is back"),

@@ -17,6 +17,8 @@ pub struct Due {
     pub task: Arc<Task>,
     pub plan: Plan,
     pub covered_ms: i64,
+    /// Instants of a gap are being made up for.
+    pub backlog: bool,
     /// Its file has been broken for too long: instants are skipped with that reason.
     pub expired: bool,
 }
@@ -36,8 +38,10 @@ pub enum ToTick {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
     WhenDue,
-    /// Not before this wall time: spacing between caught-up runs, or a database that was full.
+    /// Not before this wall time, since the database did not take the plan.
     NotBefore(i64),
+    /// Not before this wall time: more instants of a gap are to be made up for, one run after the other.
+    Spaced(i64),
 }
 
 /// A task as the tick needs it.

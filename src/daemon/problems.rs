@@ -1,6 +1,6 @@
 //! Everything that is wrong now, each with the command that mends it.
 
-use crate::store;
+use crate::store::{self, StoreError};
 use crate::task::Severity;
 
 use super::App;
@@ -38,6 +38,7 @@ impl App {
         self.failing(status, &mut findings);
         self.files(&mut findings);
         self.held(status, &mut findings);
+        self.slots(&mut findings).await?;
         findings.sort_by_key(|finding| finding.grave);
         Ok(findings)
     }
@@ -163,6 +164,24 @@ impl App {
                 fix: Some("lucid resume --all".into()),
             });
         }
+    }
+
+    /// From the leases alone: git is asked by `lucid pool`, not by every look at what is wrong.
+    async fn slots(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        for slot in self.pools.quarantined().await? {
+            findings.push(Finding {
+                id: format!("slot:{}", slot.id),
+                grave: Grave::Warning,
+                subject: slot.id.clone(),
+                text: format!(
+                    "the slot is in quarantine: {}",
+                    slot.note.as_deref().unwrap_or("no reason noted")
+                ),
+                since_ms: Some(slot.since_ms),
+                fix: Some(format!("lucid pool heal {}", slot.id)),
+            });
+        }
+        Ok(())
     }
 }
 

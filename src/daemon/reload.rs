@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 use tracing::{info, warn};
@@ -12,6 +13,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::run::RunError;
 use crate::store::Tx;
+use crate::task::due::CORRECTION_MS;
 use crate::task::table::{self, Seen};
 use crate::task::{Change, Entry, Snapshot};
 
@@ -83,9 +85,21 @@ impl App {
         answer(self, ToTick::Synced(all));
         self.synced.store(true, Ordering::Release);
         log(&change);
+        tokio::spawn(give_memory_back());
         Ok(change)
     }
 }
+
+/// Reading files leaves holes in the heap; the tick is done with its part by then.
+async fn give_memory_back() {
+    tokio::time::sleep(TRIM_AFTER).await;
+    if let Err(e) = tokio::task::spawn_blocking(crate::platform::process::trim_heap).await {
+        warn!(error = %e, "could not give memory back");
+    }
+}
+
+/// From the end of a reload to the return of what it used.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 /// The text whose first sighting anchors the schedule.
 #[must_use]
@@ -97,6 +111,8 @@ pub fn anchor_text(task: &crate::model::task::Task) -> String {
 /// switched on or off.
 fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
     let mut switched = Vec::new();
+    // Marks that a clock which was wrong has left in the future would silence their tasks until then.
+    table::uncover(tx, now_ms, now_ms.saturating_add(CORRECTION_MS))?;
     let rows: HashMap<TaskId, table::TaskRow> =
         table::all(tx)?.into_iter().map(|row| (row.id.clone(), row)).collect();
     for (id, entry) in snapshot.iter() {
@@ -132,7 +148,7 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
         Some(task) => Seen {
             id: id.clone(),
             enabled: entry.enabled,
-            hash: task.hash.clone(),
+            hash: task.hash.to_string(),
             schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
         },
         // A file that never parsed has no instants.

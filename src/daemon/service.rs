@@ -28,7 +28,7 @@ pub async fn watchdog(app: App) {
     loop {
         tokio::select! {
             () = app.shutdown.token.cancelled() => return,
-            () = tokio::time::sleep(limit / 2) => {}
+            () = tokio::time::sleep(limit / 3) => {}
         }
         match check(&app).await {
             Ok(()) => tell(&[NotifyState::Watchdog]),
@@ -42,8 +42,7 @@ pub async fn watchdog(app: App) {
 /// # Errors
 /// Says in words what hangs.
 pub async fn check(app: &App) -> Result<(), String> {
-    let ticked_ms = app.ticked_ms.load(std::sync::atomic::Ordering::Acquire);
-    let age_ms = app.clock.wall_ms() - ticked_ms;
+    let age_ms = app.tick_age_ms();
     let longest = app.config.scheduler.tick * TICKS_MISSED_MAX;
     if age_ms > i64::try_from(longest.as_millis()).unwrap_or(i64::MAX) {
         return Err(format!("the scheduler's last tick was {age_ms} ms ago"));

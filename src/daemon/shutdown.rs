@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
-use crate::model::run::StopReason;
+use crate::model::run::{Run, StopReason};
 use crate::platform::process::spec::Spec;
 use crate::run::RunError;
 
@@ -19,6 +19,8 @@ use super::{App, service};
 const GRACE_MAX: Duration = Duration::from_secs(90);
 /// How much longer than its grace a run's tree may take to vanish.
 const SLACK: Duration = Duration::from_secs(5);
+/// Wait before the database is asked again which runs are live.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How often the remaining runs are counted.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -68,7 +70,7 @@ async fn end_runs(app: &App) {
     app.runs.draining.store(true, std::sync::atomic::Ordering::Release);
     let mut patience = stop_all(app, asked).await;
     loop {
-        let live = app.live_runs().await.unwrap_or_default();
+        let live = live(app).await;
         if live.is_empty() {
             return;
         }
@@ -89,7 +91,7 @@ async fn end_runs(app: &App) {
 
 /// Asks every live run to end and gives the longest time that this may take.
 async fn stop_all(app: &App, leave: Leave) -> Duration {
-    let live = app.live_runs().await.unwrap_or_default();
+    let live = live(app).await;
     info!(runs = live.len(), "ending the runs");
     let mut longest = Duration::ZERO;
     for run in live {
@@ -103,6 +105,17 @@ async fn stop_all(app: &App, leave: Leave) -> Duration {
         }
     }
     longest + SLACK
+}
+
+/// Asks until the database answers: taking no answer for no runs would leave them all.
+async fn live(app: &App) -> Vec<Run> {
+    loop {
+        match app.live_runs().await {
+            Ok(live) => return live,
+            Err(e) => warn!(error = %e, "cannot tell which runs are live; asking again"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
 }
 
 fn grace(app: &App, id: RunId) -> Duration {

@@ -44,6 +44,14 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
                 if let Err(e) = app.reload("signal:HUP").await {
                     warn!(error = %e, "the reload failed; what counted before still does");
                 }
+                let reader = app.clone();
+                match tokio::task::spawn_blocking(move || reader.config_drift()).await {
+                    Ok(super::Drift::Settings(lines)) => {
+                        warn!(?lines, "these settings take effect at the next start, which costs no run");
+                    }
+                    Ok(super::Drift::Refused(why)) => warn!(why, "lucid would refuse to start with this"),
+                    Ok(super::Drift::None) | Err(_) => {}
+                }
                 super::service::reloaded();
             }
             _ => {}

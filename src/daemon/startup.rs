@@ -34,10 +34,10 @@ pub async fn run(app: App) {
             request_key: None,
             now_ms: app.clock.wall_ms(),
         };
-        let (journal, gates) = (app.journal.clone(), app.runs.gates());
+        let (journal, runs) = (app.journal.clone(), app.runs.clone());
         let claim = app
             .store
-            .write(move |tx| -> Result<_, RunError> { flight::claim(tx, &journal, gates, &request) })
+            .write(move |tx| -> Result<_, RunError> { flight::claim(tx, &journal, runs.gates(), &request) })
             .await;
         match claim {
             Ok(claim) => claims::act(&app, &task, claim),

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
-use crate::task::due::{self, Instants, Policy};
+use crate::task::due::{self, CORRECTION_MS, Instants, Policy};
 
 use super::App;
 use super::claims;
@@ -24,13 +24,13 @@ use super::message::{Again, Due, Synced, ToTick};
 
 /// A wall clock that has moved this much against the time since boot was set by somebody.
 const STEP_MS: i64 = 2_000;
-/// A clock set back further than this is a correction: schedules follow it at once (cron's rule).
-const CORRECTION_MS: i64 = 3 * 3_600_000;
 struct Known {
     synced: Synced,
     due_ms: Option<i64>,
     /// A plan of it is on its way to the database.
     busy: bool,
+    /// Instants of a gap are being made up for.
+    backlog: bool,
 }
 
 pub struct Tick {
@@ -100,11 +100,15 @@ impl Tick {
             ToTick::Covered { task, covered_ms, next } => {
                 if let Some(known) = self.known.get_mut(&task) {
                     known.busy = false;
-                    known.synced.covered_ms = known.synced.covered_ms.max(covered_ms);
+                    known.backlog = matches!(next, Again::Spaced(_));
+                    // A plan from before the clock was corrected must not silence what follows.
+                    if covered_ms <= self.clocks.wall_ms + CORRECTION_MS {
+                        known.synced.covered_ms = known.synced.covered_ms.max(covered_ms);
+                    }
                     let due = next_due(&known.synced);
                     known.due_ms = match next {
                         Again::WhenDue => due,
-                        Again::NotBefore(at) => due.map(|due| due.max(at)),
+                        Again::NotBefore(at) | Again::Spaced(at) => due.map(|due| due.max(at)),
                     };
                     push(&mut self.heap, known.due_ms, &task);
                 }
@@ -118,10 +122,10 @@ impl Tick {
         self.heap.clear();
         for synced in all {
             let id = synced.task.id.clone();
-            let busy = self.known.get(&id).is_some_and(|old| old.busy);
+            let (busy, backlog) = self.known.get(&id).map_or((false, false), |old| (old.busy, old.backlog));
             let due_ms = if busy { None } else { next_due(&synced) };
             push(&mut self.heap, due_ms, &id);
-            known.insert(id, Known { synced, due_ms, busy });
+            known.insert(id, Known { synced, due_ms, busy, backlog });
         }
         self.known = known;
         self.publish();
@@ -141,7 +145,7 @@ impl Tick {
             if let Some(known) = self.known.get_mut(&id)
                 && known.due_ms == Some(at)
                 && !known.busy
-                && let Some(plan) = plan(&known.synced, now_ms, policy)
+                && let Some(plan) = plan(known, now_ms, policy)
             {
                 known.busy = true;
                 known.due_ms = None;
@@ -156,7 +160,7 @@ impl Tick {
             self.retry_ms = None;
             claims::send_retries(&self.app);
         }
-        self.app.ticked_ms.store(now_ms, std::sync::atomic::Ordering::Release);
+        self.app.ticked_ms.store(millis(self.clocks.boot), std::sync::atomic::Ordering::Release);
     }
 
     fn policy(&self) -> Policy {
@@ -195,6 +199,14 @@ impl Tick {
             synced.covered_ms = synced.covered_ms.min(now_ms);
         }
         self.sync(all);
+        // The database follows with the reload, or a restart would bring the old marks back.
+        self.app.synced.store(false, std::sync::atomic::Ordering::Release);
+        let app = self.app.clone();
+        tokio::spawn(async move {
+            if let Err(e) = app.reload("clock").await {
+                warn!(error = %e, "could not write down the corrected clock; the next reload does");
+            }
+        });
     }
 
     fn tell(&self, kind: EventKind, data: serde_json::Value) {
@@ -229,12 +241,19 @@ fn next_due(synced: &Synced) -> Option<i64> {
     Instants::new(&synced.task, anchor).next(covered).map(Timestamp::as_millisecond)
 }
 
-fn plan(synced: &Synced, now_ms: i64, policy: Policy) -> Option<Due> {
+fn plan(known: &Known, now_ms: i64, policy: Policy) -> Option<Due> {
+    let synced = &known.synced;
     let anchor = Timestamp::from_millisecond(synced.anchor_ms).ok()?;
     let covered = Timestamp::from_millisecond(synced.covered_ms).ok()?;
     let now = Timestamp::from_millisecond(now_ms).ok()?;
     let plan = due::plan(&synced.task, anchor, covered, now, policy);
-    Some(Due { task: Arc::clone(&synced.task), plan, covered_ms: synced.covered_ms, expired: synced.expired })
+    Some(Due {
+        task: Arc::clone(&synced.task),
+        plan,
+        covered_ms: synced.covered_ms,
+        backlog: known.backlog,
+        expired: synced.expired,
+    })
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -50,17 +50,17 @@ impl App {
     /// [`Refused`]: unknown, disabled, paused, draining, or already running.
     pub async fn run_now(&self, id: &TaskId, manual: ManualRun) -> Result<Run, Refused> {
         check_env(&manual.env)?;
-        self.start_now(id, Trigger::Manual, 1, None, manual).await
+        self.start_now(id, Trigger::Manual, None, manual).await
     }
 
     async fn start_now(
         &self,
         id: &TaskId,
         trigger: Trigger,
-        attempt: u32,
-        scheduled_ms: Option<i64>,
+        again: Option<&Run>,
         manual: ManualRun,
     ) -> Result<Run, Refused> {
+        let retries = again.map(|run| run.id);
         let snapshot = self.snapshot();
         let entry = snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
         let task = entry.definition.clone().ok_or_else(|| Refused::broken(id))?;
@@ -70,8 +70,8 @@ impl App {
         let request = Request {
             task: Arc::clone(&task),
             trigger,
-            scheduled_ms,
-            attempt,
+            scheduled_ms: again.and_then(|run| run.scheduled_ms),
+            attempt: again.map_or(1, |run| run.attempt + 1),
             actor: manual.actor,
             extra_env: manual.env,
             forced: manual.force,
@@ -79,10 +79,17 @@ impl App {
             request_key: manual.request_key,
             now_ms: self.clock.wall_ms(),
         };
-        let (journal, gates) = (self.journal.clone(), self.runs.gates());
+        let (journal, runs) = (self.journal.clone(), self.runs.clone());
         let claim = self
             .store
-            .write(move |tx| -> Result<Claim, RunError> { flight::claim(tx, &journal, gates, &request) })
+            .write(move |tx| -> Result<Claim, RunError> {
+                let claim = flight::claim(tx, &journal, runs.gates(), &request)?;
+                // By hand instead of by the plan: the plan is carried out.
+                if let (Some(id), Claim::Go(_) | Claim::Waits(_)) = (retries, &claim) {
+                    crate::run::table::set_retry(tx, id, None)?;
+                }
+                Ok(claim)
+            })
             .await?;
         claims::act(self, &task, claim.clone());
         match claim {
@@ -134,7 +141,7 @@ impl App {
     /// As [`App::run_now`]; also when the run is still live.
     pub async fn retry_run(&self, id: RunId, actor: &str) -> Result<Run, Refused> {
         let run = self.run(id).await?.ok_or_else(|| Refused::no_run(id))?;
-        if run.state().is_live() {
+        if run.state().is_live() || run.state() == RunState::NotStarted {
             return Err(self.already_running(&run));
         }
         let manual = ManualRun {
@@ -143,7 +150,7 @@ impl App {
             actor: actor.to_owned(),
             request_key: None,
         };
-        self.start_now(&run.task, Trigger::Retry, run.attempt + 1, run.scheduled_ms, manual).await
+        self.start_now(&run.task, Trigger::Retry, Some(&run), manual).await
     }
 
     /// Pauses one task, or with `None` the whole schedule; survives restarts.

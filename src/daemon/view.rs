@@ -9,6 +9,7 @@ use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::output::{self, Chunk};
+use crate::pool;
 use crate::run::{history, table as runs_table};
 use crate::store::{self, StoreError};
 use crate::task::due::Instants;
@@ -97,12 +98,17 @@ pub struct StatusView {
     pub db_bytes: u64,
     pub wal_bytes: u64,
     pub last_backup: Option<Timestamp>,
+    /// None without pools.
+    pub pool: Option<pool::Counts>,
 }
 
+/// What the database knows of one task.
 struct Rows {
-    tasks: HashMap<TaskId, TaskRow>,
-    anchors: HashMap<(TaskId, String), i64>,
-    paused_all: Option<Pause>,
+    row: Option<TaskRow>,
+    /// When its schedule was first seen.
+    anchor_ms: Option<i64>,
+    recent: Vec<Run>,
+    live: Vec<Run>,
 }
 
 impl App {
@@ -127,20 +133,32 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, StoreError> {
-        let (rows, mut recent, live) = self
+        let (rows, anchors, paused_all, recent, live) = self
             .store
             .read(|conn| {
                 let recent = history::table::recent(conn, RECENT_RUNS)?;
-                Ok::<_, StoreError>((rows(conn)?, by_task(recent), by_task(runs_table::live(conn)?)))
+                let live = runs_table::live(conn)?;
+                let (rows, anchors) = (table::all(conn)?, table::anchors(conn)?);
+                Ok::<_, StoreError>((rows, anchors, table::paused_all(conn)?, recent, live))
             })
             .await?;
+        let mut rows: HashMap<TaskId, TaskRow> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+        let anchors: HashMap<(TaskId, String), i64> =
+            anchors.into_iter().map(|(task, text, at)| ((task, text), at)).collect();
+        let (mut recent, mut live) = (by_task(recent), by_task(live));
         let now_ms = self.clock.wall_ms();
         let snapshot = self.snapshot();
         Ok(snapshot
             .iter()
             .map(|(id, entry)| {
-                let recent = recent.remove(id).unwrap_or_default();
-                view(id, entry, &rows, recent, live.get(id), now_ms)
+                let text = entry.definition.as_deref().map(anchor_text).unwrap_or_default();
+                let rows = Rows {
+                    row: rows.remove(id),
+                    anchor_ms: anchors.get(&(id.clone(), text)).copied(),
+                    recent: recent.remove(id).unwrap_or_default(),
+                    live: live.remove(id).unwrap_or_default(),
+                };
+                view(id, entry, rows, paused_all.as_ref(), now_ms)
             })
             .collect())
     }
@@ -152,18 +170,15 @@ impl App {
     pub async fn task(&self, id: &TaskId) -> Result<Option<TaskView>, StoreError> {
         let snapshot: Arc<Snapshot> = self.snapshot();
         let Some(entry) = snapshot.get(id) else { return Ok(None) };
-        let wanted = id.clone();
-        let (rows, recent, live) = self
+        let (wanted, text) = (id.clone(), entry.definition.as_deref().map(anchor_text).unwrap_or_default());
+        let (rows, paused_all) = self
             .store
             .read(move |conn| {
-                let query =
-                    history::Query { task: Some(wanted), limit: RECENT_RUNS, ..history::Query::default() };
-                let recent = history::table::query(conn, &query)?;
-                let live = by_task(runs_table::live(conn)?);
-                Ok::<_, StoreError>((rows(conn)?, recent, live))
+                let live = runs_table::live(conn)?;
+                Ok::<_, StoreError>((rows(conn, &wanted, &text, &live)?, table::paused_all(conn)?))
             })
             .await?;
-        Ok(Some(view(id, entry, &rows, recent, live.get(id), self.clock.wall_ms())))
+        Ok(Some(view(id, entry, rows, paused_all.as_ref(), self.clock.wall_ms())))
     }
 
     /// The next instants of a task at which it will run by itself, from its own anchor.
@@ -172,39 +187,46 @@ impl App {
     /// Only what the database says.
     pub async fn anchor_of(&self, task: &Task) -> Result<Timestamp, StoreError> {
         let (id, text) = (task.id.clone(), anchor_text(task));
-        let anchors = self.store.read(|conn| Ok::<_, StoreError>(table::anchors(conn)?)).await?;
-        let at = anchors.into_iter().find(|(task, schedule, _)| *task == id && *schedule == text);
-        Ok(at
-            .and_then(|(_, _, at)| Timestamp::from_millisecond(at).ok())
-            .unwrap_or_else(|| self.clock.wall()))
+        let at =
+            self.store.read(move |conn| Ok::<_, StoreError>(table::anchor_of(conn, &id, &text)?)).await?;
+        Ok(at.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or_else(|| self.clock.wall()))
     }
 
     /// # Errors
     /// Only what the database says.
     pub async fn status(&self) -> Result<StatusView, StoreError> {
-        let (live, rows) =
-            self.store.read(|conn| Ok::<_, StoreError>((runs_table::live(conn)?, rows(conn)?))).await?;
-        let failing_ids = self.store.read(|conn| Ok::<_, StoreError>(history::table::failing(conn)?)).await?;
-        let mut failing = Vec::new();
-        for id in failing_ids {
-            if let Some(view) = self.task(&id).await?
-                && view.last_ended().is_some_and(|run| run.state().is_failure())
-                && view.entry.enabled
-            {
-                failing.push(view);
-            }
-        }
-        let snapshot = self.snapshot();
-        let now_ms = self.clock.wall_ms();
-        let paused_all = rows.paused_all.clone().filter(|pause| pause.holds_at(now_ms));
-        let is_paused = |id: &TaskId| {
-            rows.tasks.get(id).and_then(|row| row.pause.as_ref()).is_some_and(|p| p.holds_at(now_ms))
-        };
+        let pool = self.pools.counts().await?;
+        let (snapshot, now_ms) = (self.snapshot(), self.clock.wall_ms());
+        let seen = Arc::clone(&snapshot);
+        let (live, failing, paused, paused_all) = self
+            .store
+            .read(move |conn| {
+                let live = runs_table::live(conn)?;
+                let mut failing = Vec::new();
+                for id in history::table::failing(conn)? {
+                    if let Some(entry) = seen.get(&id).filter(|entry| entry.enabled) {
+                        let text = entry.definition.as_deref().map(anchor_text).unwrap_or_default();
+                        failing.push((Arc::clone(entry), rows(conn, &id, &text, &live)?, id));
+                    }
+                }
+                let paused = table::paused_at(conn, now_ms)?;
+                Ok::<_, StoreError>((live, failing, paused, table::paused_all(conn)?))
+            })
+            .await?;
+        let failing = failing
+            .into_iter()
+            .map(|(entry, rows, id)| view(&id, &entry, rows, paused_all.as_ref(), now_ms))
+            .filter(|view| view.last_ended().is_some_and(|run| run.state().is_failure()))
+            .collect();
+        let paused_all = paused_all.filter(|pause| pause.holds_at(now_ms));
         Ok(StatusView {
-            tasks: snapshot.iter().count(),
-            enabled: snapshot.iter().filter(|(_, entry)| entry.enabled).count(),
-            broken: snapshot.iter().filter(|(_, entry)| entry.definition.is_none()).count(),
-            paused: snapshot.iter().filter(|(id, _)| paused_all.is_some() || is_paused(id)).count(),
+            tasks: snapshot.entries.len(),
+            enabled: snapshot.enabled,
+            broken: snapshot.broken,
+            paused: match paused_all {
+                Some(_) => snapshot.entries.len(),
+                None => paused.iter().filter(|id| snapshot.get(id).is_some()).count(),
+            },
             next: self.next.borrow().clone(),
             live,
             failing,
@@ -212,6 +234,7 @@ impl App {
             db_bytes: self.store.size().unwrap_or(0),
             wal_bytes: self.store.wal_size().unwrap_or(0),
             last_backup: self.last_backup(),
+            pool,
         })
     }
 
@@ -245,11 +268,13 @@ async fn on_disk<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
-fn rows(conn: &rusqlite::Connection) -> rusqlite::Result<Rows> {
+fn rows(conn: &rusqlite::Connection, id: &TaskId, text: &str, live: &[Run]) -> rusqlite::Result<Rows> {
+    let query = history::Query { task: Some(id.clone()), limit: RECENT_RUNS, ..history::Query::default() };
     Ok(Rows {
-        tasks: table::all(conn)?.into_iter().map(|row| (row.id.clone(), row)).collect(),
-        anchors: table::anchors(conn)?.into_iter().map(|(task, text, at)| ((task, text), at)).collect(),
-        paused_all: table::paused_all(conn)?,
+        row: table::get(conn, id)?,
+        anchor_ms: table::anchor_of(conn, id, text)?,
+        recent: history::table::query(conn, &query)?,
+        live: live.iter().filter(|run| run.task == *id).cloned().collect(),
     })
 }
 
@@ -261,22 +286,18 @@ fn by_task(runs: Vec<Run>) -> HashMap<TaskId, Vec<Run>> {
     map
 }
 
-fn view(
-    id: &TaskId,
-    entry: &Arc<Entry>,
-    rows: &Rows,
-    recent: Vec<Run>,
-    live: Option<&Vec<Run>>,
-    now_ms: i64,
-) -> TaskView {
-    let row = rows.tasks.get(id);
-    let own = row.and_then(|row| row.pause.clone()).filter(|pause| pause.holds_at(now_ms));
-    let pause = own.or_else(|| rows.paused_all.clone().filter(|pause| pause.holds_at(now_ms)));
-    let (next_at, spent) = match (&entry.definition, row) {
-        (Some(task), Some(row)) if entry.enabled => next(task, row, rows, pause.as_ref(), now_ms),
+fn view(id: &TaskId, entry: &Arc<Entry>, rows: Rows, paused_all: Option<&Pause>, now_ms: i64) -> TaskView {
+    let Rows { row, anchor_ms, recent, mut live } = rows;
+    let own = row.as_ref().and_then(|row| row.pause.as_ref());
+    let pause = [own, paused_all].into_iter().flatten().find(|pause| pause.holds_at(now_ms)).cloned();
+    let (next_at, spent) = match (&entry.definition, &row) {
+        (Some(task), Some(row)) if entry.enabled => {
+            next(task, row, anchor_ms.unwrap_or(row.covered_ms), pause.as_ref(), now_ms)
+        }
         (Some(_) | None, _) => (None, false),
     };
-    let live = live.and_then(|runs| runs.iter().find(|run| run.waiting.is_none()).or(runs.first()).cloned());
+    let at_work = live.iter().position(|run| run.waiting.is_none()).unwrap_or(0);
+    let live = (!live.is_empty()).then(|| live.swap_remove(at_work));
     TaskView { id: id.clone(), entry: Arc::clone(entry), pause, next_at, spent, live, recent }
 }
 
@@ -284,12 +305,10 @@ fn view(
 fn next(
     task: &Task,
     row: &TaskRow,
-    rows: &Rows,
+    anchor_ms: i64,
     pause: Option<&Pause>,
     now_ms: i64,
 ) -> (Option<Timestamp>, bool) {
-    let anchor_ms =
-        rows.anchors.get(&(task.id.clone(), anchor_text(task))).copied().unwrap_or(row.covered_ms);
     let from_ms = match pause {
         Some(Pause { until_ms: None, .. }) => return (None, false),
         Some(Pause { until_ms: Some(until), .. }) => now_ms.max(*until - 1),

@@ -4,6 +4,9 @@
 use super::{Journal, table};
 use crate::store::StoreError;
 
+/// Events weighed in one read.
+const STRETCH_EVENTS: i64 = 20_000;
+
 /// What to keep; whichever limit is met first cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -29,16 +32,15 @@ impl Journal {
     /// When a read or a delete fails; what was deleted stays deleted.
     pub async fn trim(&self, now_ms: i64, keep: Keep) -> Result<Trimmed, StoreError> {
         let cutoff_ms = now_ms.saturating_sub(keep.age_ms);
-        let bytes = i64::try_from(keep.bytes).unwrap_or(i64::MAX);
         let (before, slowest) = self
             .store
             .read(move |conn| {
                 let by_age = table::first_since(conn, cutoff_ms)?;
                 let by_count = table::first_of_newest(conn, i64::from(keep.events))?.unwrap_or(0);
-                let by_bytes = table::first_within_bytes(conn, bytes)?.unwrap_or(0);
-                Ok::<_, StoreError>((by_age.max(by_count).max(by_bytes), table::slowest_cursor(conn)?))
+                Ok::<_, StoreError>((by_age.max(by_count), table::slowest_cursor(conn)?))
             })
             .await?;
+        let before = before.max(self.first_within(keep.bytes).await?);
         let deleted = self
             .store
             .delete_in_chunks(move |tx, limit| {
@@ -46,5 +48,28 @@ impl Journal {
             })
             .await?;
         Ok(Trimmed { deleted, held_at: slowest.filter(|seq| seq + 1 < before) })
+    }
+
+    /// The number of the oldest event that the newest `bytes` still hold; 0 when they hold all. Weighed
+    /// in stretches: a read of the whole journal would be stopped by the limit on reads.
+    async fn first_within(&self, bytes: u64) -> Result<i64, StoreError> {
+        let mut left = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut below = i64::MAX;
+        loop {
+            let stretch = self
+                .store
+                .read(move |conn| Ok::<_, StoreError>(table::weigh(conn, below, STRETCH_EVENTS)?))
+                .await?;
+            if stretch.bytes > left {
+                let fits = move |conn: &rusqlite::Connection| {
+                    Ok::<_, StoreError>(table::first_that_fits(conn, below, STRETCH_EVENTS, left)?)
+                };
+                return self.store.read(fits).await;
+            }
+            if stretch.events < STRETCH_EVENTS {
+                return Ok(0);
+            }
+            (left, below) = (left - stretch.bytes, stretch.below);
+        }
     }
 }

@@ -154,16 +154,40 @@ pub(super) fn first_of_newest(conn: &Connection, count: i64) -> rusqlite::Result
     .optional()
 }
 
-/// The number of the oldest of the newest events that together stay within `bytes`; none when all do.
-pub(super) fn first_within_bytes(conn: &Connection, bytes: i64) -> rusqlite::Result<Option<i64>> {
-    conn.query_row(
-        "SELECT seq + 1 FROM (
-             SELECT seq, sum(length(data) + ?2) OVER (ORDER BY seq DESC) AS total FROM events)
-         WHERE total > ?1 ORDER BY seq DESC LIMIT 1",
-        params![bytes, ROW_BYTES],
-        |row| row.get(0),
-    )
-    .optional()
+/// A stretch of the journal, seen from its newest event backwards.
+pub(super) struct Stretch {
+    /// Where the next stretch begins: only events below this number.
+    pub below: i64,
+    pub bytes: i64,
+    pub events: i64,
+}
+
+/// Weighs at most `events` events below `below`.
+pub(super) fn weigh(conn: &Connection, below: i64, events: i64) -> rusqlite::Result<Stretch> {
+    conn.prepare_cached(
+        "SELECT coalesce(min(seq), 0), coalesce(sum(length(data) + ?3), 0), count(*)
+         FROM (SELECT seq, data FROM events WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)",
+    )?
+    .query_row(params![below, events, ROW_BYTES], |row| {
+        Ok(Stretch { below: row.get(0)?, bytes: row.get(1)?, events: row.get(2)? })
+    })
+}
+
+/// The number of the oldest event of a stretch below `below` that still fits into `bytes`; none fits
+/// when it is `below` itself.
+pub(super) fn first_that_fits(
+    conn: &Connection,
+    below: i64,
+    events: i64,
+    bytes: i64,
+) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "SELECT coalesce(min(seq), ?1) FROM (
+             SELECT seq, sum(length(data) + ?4) OVER (ORDER BY seq DESC) AS total
+             FROM (SELECT seq, data FROM events WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2))
+         WHERE total <= ?3",
+    )?
+    .query_row(params![below, events, bytes, ROW_BYTES], |row| row.get(0))
 }
 
 /// Deletes up to `limit` of the oldest events with a number below `before`, none that the slowest

@@ -37,6 +37,12 @@ impl Event {
     }
 
     #[must_use]
+    pub fn ticket(mut self, ticket: &str) -> Self {
+        self.ticket = Some(ticket.to_owned());
+        self
+    }
+
+    #[must_use]
     pub fn actor(mut self, actor: &str) -> Self {
         self.actor = Some(actor.to_owned());
         self
@@ -91,6 +97,17 @@ pub enum EventKind {
     RetryDropped,
     Drained,
     Undrained,
+    /// A slot was verified and handed over.
+    SlotLeased,
+    SlotReleased,
+    /// A slot disagreed with git and agrees again.
+    SlotHealed,
+    /// Work that only the slot had is in a ref of its own.
+    SlotRescued,
+    /// A slot could be neither cleaned nor made anew: a person must hear of it.
+    SlotQuarantined,
+    /// A pool or a slot is not as its lease says, and what is known about it.
+    PoolDrift,
 }
 
 impl EventKind {

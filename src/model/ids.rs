@@ -2,13 +2,27 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A task's id: its file's path below the tasks folder, without `.md`.
+/// A task's id: its file's path below the tasks folder, without `.md`. Cheap to clone: each task's id is a key
+/// in half a dozen maps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TaskId(String);
+#[serde(into = "String", from = "String")]
+pub struct TaskId(Arc<str>);
+
+impl From<String> for TaskId {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<TaskId> for String {
+    fn from(id: TaskId) -> Self {
+        id.as_str().to_owned()
+    }
+}
 
 /// Longest segment of a [`TaskId`], in bytes.
 pub const TASK_ID_SEGMENT_MAX: usize = 64;
@@ -39,7 +53,7 @@ impl TaskId {
                 return Err(bad("only lower-case letters, digits, `_` and `-` are allowed"));
             }
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     #[must_use]

@@ -7,5 +7,6 @@ pub mod event;
 pub mod ids;
 pub mod run;
 pub mod schedule;
+pub mod slot;
 pub mod task;
 pub mod text;

@@ -256,7 +256,7 @@ pub fn next(from: RunState, step: Step) -> Result<RunState, Illegal> {
         },
         S::Running | S::Stopping | S::KillFailed => match step {
             Step::Stop => (from != S::KillFailed).then_some(S::Stopping),
-            Step::NeverStarted => (from != S::KillFailed).then_some(S::NotStarted),
+            Step::NeverStarted => (from == S::Running).then_some(S::NotStarted),
             Step::KillFailed => Some(S::KillFailed),
             Step::Finish(to) => to.ends_a_started_run().then_some(to),
             Step::Start | Step::ClaimAgain | Step::Skip => None,
@@ -309,7 +309,7 @@ mod tests {
         insta::assert_snapshot!(table, @r"
         claimed     Start -> running | NeverStarted -> not_started | Skip -> skipped | Finish(Failed) -> failed | Finish(Killed) -> killed | Finish(Blocked) -> blocked
         running     Stop -> stopping | NeverStarted -> not_started | KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
-        stopping    Stop -> stopping | NeverStarted -> not_started | KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
+        stopping    Stop -> stopping | KillFailed -> kill_failed | Finish(Ok) -> ok | Finish(Failed) -> failed | Finish(Timeout) -> timeout | Finish(Killed) -> killed | Finish(Lost) -> lost | Finish(Blocked) -> blocked
         ok          -
         failed      -
         timeout     -

@@ -1,7 +1,8 @@
 //! A task as its file defines it, every default resolved.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::ids::TaskId;
 use super::schedule::{Preview, Schedule, Zone, preview};
 
-/// One `tasks/*.md` file, parsed and checked.
+/// One `tasks/*.md` file, parsed and checked. There may be ten thousand in memory: what many have in common is
+/// behind an `Arc`, so that it is there once.
 #[derive(Debug, Clone)]
 pub struct Task {
     pub id: TaskId,
@@ -30,9 +32,9 @@ pub struct Task {
     pub timeout: Duration,
     pub kill_grace: Duration,
     pub idle_timeout: Option<Duration>,
-    pub retries: Retries,
+    pub retries: Arc<Retries>,
     pub on_interrupt: OnInterrupt,
-    pub success_codes: Vec<i32>,
+    pub success_codes: Arc<[i32]>,
     /// As written; relative to the config's `root`, `~` not yet expanded.
     pub working_dir: Option<PathBuf>,
     pub env: BTreeMap<String, String>,
@@ -43,14 +45,14 @@ pub struct Task {
     pub stdin: Option<String>,
     pub kind: Kind,
     pub pool: Option<String>,
-    pub worktree: Worktree,
+    pub worktree: Arc<Worktree>,
     /// Bytes of output kept (head and tail).
     pub log_max: u64,
     pub keep_runs: u32,
     pub keep_for: Duration,
     pub deliver: Deliver,
     pub preflight: Option<Command>,
-    pub alerts: Alerts,
+    pub alerts: Arc<Alerts>,
     pub grants: Vec<String>,
     /// Why its runs end `blocked` instead of starting: what it names does not exist (yet).
     pub blocked_by: Option<String>,
@@ -58,9 +60,9 @@ pub struct Task {
     /// long one is left out.
     pub body: String,
     /// The file, relative to the folder that holds the tasks folder when it lies below it.
-    pub file: PathBuf,
+    pub file: Arc<Path>,
     /// SHA-256 of the file's bytes, hex.
-    pub hash: String,
+    pub hash: Arc<str>,
 }
 
 impl Task {
@@ -98,7 +100,7 @@ impl Task {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     Command(Command),
-    Agent(Agent),
+    Agent(Box<Agent>),
     /// A built-in; run as `lucid action NAME` under a keeper like any command.
     Action(String),
 }

@@ -18,13 +18,25 @@ const HOLDER_MAX_BYTES: u64 = 256;
 /// # Errors
 /// What the file system says; the old file is still there then.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let tmp = sibling(path)?;
-    let written = write_synced(&tmp, bytes, mode).and_then(|()| std::fs::rename(&tmp, path));
-    if let Err(e) = written {
-        let _ = std::fs::remove_file(&tmp);
-        return Err(e);
-    }
+    replace_with(path, |tmp| write_new(tmp, bytes, mode)?.sync_all())?;
     sync_parent(path)
+}
+
+/// As [`replace`] for readers, but a loss of power may take the file or leave it empty.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, |tmp| write_new(tmp, bytes, mode).map(drop))
+}
+
+fn replace_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let tmp = sibling(path)?;
+    let written = write(&tmp).and_then(|()| std::fs::rename(&tmp, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&tmp);
+    }
+    written
 }
 
 /// Makes the names in `path`'s directory durable.
@@ -72,6 +84,14 @@ impl Lock {
         Ok(Some(Self { file }))
     }
 
+    /// Adds to what the holder has written.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
     /// Whether somebody holds the lock at `path`. Looking at a free lock takes it for an instant.
     ///
     /// # Errors
@@ -108,10 +128,10 @@ impl Lock {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// A name beside `path` that no other replace uses: by process and by count within it.

@@ -1,6 +1,7 @@
-//! The world outside: clock, files, processes. No word of lucid's own subject is spoken here.
+//! The world outside: clock, files, git, processes. No word of lucid's own subject is spoken here.
 
 pub mod client;
 pub mod clock;
 pub mod files;
+pub mod git;
 pub mod process;

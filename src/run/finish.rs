@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::model::event::{Event, EventKind};
 use crate::model::run::{Outcome, Run, RunState, Step};
@@ -12,25 +12,16 @@ use crate::model::task::{OnInterrupt, Task};
 use crate::platform::process::spec::Exit;
 use crate::run::outcome;
 use crate::run::{Notice, RunError, Runs, flight, table};
-use crate::store::Tx;
 
 /// Most times one due instant is run again after being cut off, by `on_interrupt: rerun`.
 const RERUN_MAX: u32 = 3;
 /// Wait before an interrupted run is run again.
 const RERUN_DELAY: Duration = Duration::from_secs(5);
-/// Wait before the end of a run is offered again to a database that did not take it.
-const FINISH_PAUSE: Duration = Duration::from_millis(500);
 
 impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
-        let codes = task.map_or_else(|| vec![0], |task| task.success_codes.clone());
-        let mut outcome = outcome::decide(exit, &codes);
-        // A stop that was recorded names the reason better than the keeper's own clock.
-        if outcome.state == RunState::Killed
-            && let Some(reason) = run.stop_reason
-        {
-            outcome.reason = Some(reason.name().to_owned());
-        }
+        let codes = task.map_or(&[0][..], |task| &task.success_codes);
+        let outcome = outcome::decide(exit, codes);
         self.finish(run, task, outcome, Some(exit)).await;
     }
 
@@ -43,19 +34,8 @@ impl Runs {
         exit: Option<&Exit>,
     ) {
         let end = End::new(self, run, task, outcome, exit);
-        let mut told = false;
-        let (run, promoted) = loop {
-            match self.write_end(end.clone()).await {
-                Ok(done) => break done,
-                Err(e) => {
-                    // The end of a run is a fact that must not be lost: a full disk is waited out.
-                    if !std::mem::replace(&mut told, true) {
-                        error!(run = end.run.id.0, error = %e, "could not record the end of a run; trying again");
-                    }
-                    tokio::time::sleep(FINISH_PAUSE).await;
-                }
-            }
-        };
+        let Some(written) = self.insist(end.run.id, || self.write_end(end.clone())).await else { return };
+        let Written { run, promoted } = written;
         if let Some(run) = run {
             info!(run = run.id.0, task = %run.task, state = run.state().name(), reason = run.reason, "run over");
             self.tell(Notice::Ended(Box::new(run)));
@@ -65,23 +45,31 @@ impl Runs {
         }
     }
 
-    async fn write_end(&self, end: End) -> Result<(Option<Run>, Vec<Run>), RunError> {
+    async fn write_end(&self, end: End) -> Result<Written, RunError> {
         let (journal, gates) = (self.journal.clone(), self.gates());
         self.store
             .write(move |tx| {
-                let mut run = end.run.clone();
+                // As it stands now: a stop may have been recorded since it was last read.
+                let Some(mut run) = table::get(tx, end.run.id)? else { return Ok(Written::default()) };
                 let from = run.state();
+                if run.fence != end.run.fence || !from.is_live() {
+                    return Ok(Written::default());
+                }
                 run.step(Step::Finish(end.outcome.state))?;
                 run.waiting = None;
                 run.reason.clone_from(&end.outcome.reason);
+                // A stop that was recorded names the reason better than the keeper's own clock.
+                if let Some(reason) = run.stop_reason.filter(|_| end.outcome.state == RunState::Killed) {
+                    run.reason = Some(reason.name().to_owned());
+                }
                 run.exit_code = end.outcome.exit_code;
                 run.signal = end.outcome.signal;
                 run.ended_ms = Some(end.now_ms);
                 run.duration_ms = end.duration_ms;
                 run.log_bytes = end.log_bytes;
-                run.retry_ms = end.retry_ms(tx, &run)?;
+                run.retry_ms = end.retry_ms();
                 if !table::update(tx, &run, from)? {
-                    return Ok::<_, RunError>((None, Vec::new()));
+                    return Ok::<_, RunError>(Written::default());
                 }
                 table::drop_locks(tx, run.id)?;
                 let event = Event::new(EventKind::RunFinished).task(&run.task).run(run.id).data(json!({
@@ -95,10 +83,18 @@ impl Runs {
                     journal.record(tx, end.now_ms, event.data(json!({"at_ms": at})))?;
                 }
                 let promoted = flight::promote(tx, &journal, gates, end.now_ms)?;
-                Ok((Some(run), promoted))
+                Ok(Written { run: Some(run), promoted })
             })
             .await
     }
+}
+
+/// What the last transaction of a run came to.
+#[derive(Default)]
+struct Written {
+    /// `None`: somebody else has written its end.
+    run: Option<Run>,
+    promoted: Vec<Run>,
 }
 
 /// Everything that the last transaction of a run needs.
@@ -133,21 +129,10 @@ impl End {
         }
     }
 
-    fn retry_ms(&self, tx: &Tx<'_>, run: &Run) -> Result<Option<i64>, RunError> {
-        let wait = match self.retry_after {
-            Some(wait) => wait,
-            None if self.reruns && interruptions(tx, run)? < RERUN_MAX => RERUN_DELAY,
-            None => return Ok(None),
-        };
-        Ok(Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))))
-    }
-}
-
-/// Attempts of the same instant that were cut off before. A run that a person asked for has none, and must not
-/// pay for what earlier ones met: its own attempts are counted.
-fn interruptions(tx: &Tx<'_>, run: &Run) -> Result<u32, RunError> {
-    match run.scheduled_ms {
-        Some(at) => Ok(table::interruptions(tx, &run.task, at)?),
-        None => Ok(run.attempt.saturating_sub(1)),
+    /// When to try again. An interrupted attempt counts like any other, so this comes to an end.
+    fn retry_ms(&self) -> Option<i64> {
+        let rerun = (self.reruns && self.run.attempt <= RERUN_MAX).then_some(RERUN_DELAY);
+        let wait = self.retry_after.or(rerun)?;
+        Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
     }
 }

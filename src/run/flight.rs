@@ -9,9 +9,10 @@ use serde_json::json;
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Fence, RunId};
-use crate::model::run::{Run, RunState, Step, Trigger, Waiting};
+use crate::model::run::{Run, RunState, Step, StopReason, Trigger, Waiting};
 use crate::model::task::{Kind, Overlap, Task};
 use crate::run::RunError;
+use crate::run::stop;
 use crate::run::table::{self, Extras};
 use crate::store::Tx;
 
@@ -51,10 +52,10 @@ pub enum Claim {
     /// Start it.
     Go(Run),
     Waits(Run),
-    /// Waits for `holder`, which is to be stopped.
+    /// Waits for `holder`, which is recorded as stopping: its keeper is to be told.
     Replaces {
         run: Run,
-        holder: Run,
+        holder: RunId,
     },
     /// A row says why nothing runs.
     Skipped(Run),
@@ -92,7 +93,7 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     if !request.forced && (!standing.enabled || !standing.present) {
         return Ok(Claim::Off);
     }
-    if standing.hash != task.hash {
+    if *standing.hash != *task.hash {
         return Ok(Claim::Stale);
     }
     if by_clock
@@ -149,7 +150,10 @@ fn contend(tx: &Tx<'_>, journal: &Journal, request: &Request, holder: Run) -> Re
         }
         Overlap::Queue => Ok(Claim::Waits(write_claimed(tx, journal, request, Some(Waiting::Overlap))?)),
         Overlap::Replace => {
-            Ok(Claim::Replaces { run: write_claimed(tx, journal, request, Some(Waiting::Overlap))?, holder })
+            let run = write_claimed(tx, journal, request, Some(Waiting::Overlap))?;
+            // In one transaction: nobody would ask the holder again after a crash.
+            stop::record(tx, journal, holder.id, StopReason::Replaced, &request.actor, request.now_ms)?;
+            Ok(Claim::Replaces { run, holder: holder.id })
         }
     }
 }
@@ -232,7 +236,7 @@ fn row(request: &Request, state: RunState) -> Run {
     run.actor.clone_from(&request.actor);
     run.scheduled_ms = request.scheduled_ms;
     run.claimed_ms = request.now_ms;
-    run.definition_hash.clone_from(&request.task.hash);
+    run.definition_hash = request.task.hash.to_string();
     run.extra_env.clone_from(&request.extra_env);
     run.forced = request.forced;
     run.fence = Fence(0);
@@ -271,7 +275,13 @@ fn give_up_lock_wait(tx: &Tx<'_>, journal: &Journal, request: &Request) -> Resul
 }
 
 /// Turns a claimed run that never started into a skipped one.
-fn give_up(tx: &Tx<'_>, journal: &Journal, mut run: Run, reason: &str, now_ms: i64) -> Result<(), RunError> {
+pub(super) fn give_up(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    mut run: Run,
+    reason: &str,
+    now_ms: i64,
+) -> Result<(), RunError> {
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;
@@ -295,6 +305,11 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
     if gates.draining {
         return Ok(gone);
     }
+    // Most runs end with nobody waiting: there is nobody to count the places for.
+    if !table::is_anyone_waiting(tx)? {
+        return Ok(gone);
+    }
+    take_up_again(tx)?;
     loop {
         line_up(tx)?;
         let given_up = let_go(tx, journal, gates, now_ms, &mut gone)?;
@@ -303,6 +318,24 @@ pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Res
             return Ok(gone);
         }
     }
+}
+
+/// Rows whose gate never opened stand in line once more as soon as their key is free; their locks and their
+/// place are looked at anew, as for any other that waits.
+fn take_up_again(tx: &Tx<'_>) -> Result<(), RunError> {
+    for mut run in table::not_started(tx)? {
+        if table::is_taken(tx, run.id)? {
+            continue;
+        }
+        let from = run.state();
+        run.step(Step::ClaimAgain)?;
+        run.waiting = Some(Waiting::Lock);
+        run.started_ms = None;
+        if table::update(tx, &run, from)? {
+            table::set_fence(tx, run.id, table::next_fence(tx)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives those that wait for another run their key and their locks, where these are free by now.

@@ -1,14 +1,18 @@
 //! After a start: every live row is adopted, finished from what its keeper left, or declared lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use crate::model::ids::TaskId;
-use crate::model::run::{Run, RunState, Step};
+use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::{self, Found};
-use crate::run::{RunError, Runs, outcome, table};
+use crate::run::{RunError, Runs, flight, table};
+
+/// Longest wait at boot for one run to be settled.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// What was found, for the daemon's first line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +38,10 @@ impl Runs {
             match run.state() {
                 // "go" is only written after the row says `running`.
                 RunState::Claimed => {
-                    if run.waiting.is_none() {
+                    let task = definition(&run.task);
+                    if task.is_some_and(|task| self.is_too_late(&run, &task)) {
+                        self.give_up(run, "too_late").await;
+                    } else if run.waiting.is_none() {
                         self.never_started(run).await;
                         recovered.not_started += 1;
                     }
@@ -60,65 +67,53 @@ impl Runs {
 
     async fn recover_one(&self, run: Run, task: Option<Arc<Task>>, recovered: &mut Recovered) {
         let boot_id = run.boot_id.clone().unwrap_or_default();
-        let found = match process::examine(&self.run_dir(run.id), &boot_id) {
-            Ok(found) => found,
-            Err(e) => {
-                warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again beside the rest");
-                let runs = self.clone();
-                tokio::spawn(async move { runs.settle(run.id, task).await });
-                return;
-            }
-        };
-        match found {
-            Found::Exited(exit) => {
-                recovered.finished += 1;
-                self.finish_from(run, task.as_ref(), &exit).await;
-            }
-            Found::OtherBoot => {
-                recovered.lost += 1;
-                self.finish(run, task.as_ref(), outcome::lost("reboot"), None).await;
-            }
-            Found::Alive(keeper) => {
+        match process::examine(&self.run_dir(run.id), &boot_id) {
+            Ok(Found::Alive(keeper)) => {
                 recovered.adopted += 1;
+                // A stop that was recorded may not have reached the keeper.
+                if let Some(reason) = run.stop_reason.filter(|_| run.state() == RunState::Stopping) {
+                    self.tell_keeper(run.id, reason, None);
+                }
                 let runs = self.clone();
                 tokio::spawn(async move { runs.adopt(run, task, keeper).await });
+                return;
             }
-            Found::NotStarted => {
-                recovered.not_started += 1;
-                self.never_started(run).await;
-            }
-            Found::Vanished => {
-                recovered.lost += 1;
-                warn!(run = run.id.0, task = %run.task, "its keeper is gone without a result");
-                self.sweep(&run).await;
-                self.finish(run, task.as_ref(), outcome::lost("keeper_killed"), None).await;
-            }
+            Ok(Found::Exited(_)) => recovered.finished += 1,
+            Ok(Found::NotStarted) => recovered.not_started += 1,
+            Ok(Found::Vanished | Found::OtherBoot) => recovered.lost += 1,
+            Err(e) => warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again"),
+        }
+        let runs = self.clone();
+        let id = run.id;
+        let settled = tokio::spawn(async move { runs.settle(run, task).await });
+        // What cannot be settled now (a process that outlives SIGKILL) must not keep the rest waiting.
+        if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
+            warn!(run = id.0, "not settled yet; going on beside the rest");
         }
     }
 
-    /// Takes up again the rows whose gate never opened: the same row starts once more.
+    /// A due instant that waited through a downtime longer than its task makes up for.
+    fn is_too_late(&self, run: &Run, task: &Task) -> bool {
+        let window = i64::try_from(task.catch_up_window.as_millis()).unwrap_or(i64::MAX);
+        run.scheduled_ms.is_some_and(|at| self.clock.wall_ms().saturating_sub(at) > window)
+    }
+
+    async fn give_up(&self, run: Run, reason: &'static str) {
+        let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
+        let id = run.id;
+        let write = || {
+            let (journal, run) = (journal.clone(), run.clone());
+            self.store.write(move |tx| flight::give_up(tx, &journal, run.clone(), reason, now_ms))
+        };
+        self.insist(id, write).await;
+    }
+
+    /// Gives to be started whoever can go now: what waits, and the rows whose gate never opened.
     ///
     /// # Errors
     /// Only what the database says.
     pub async fn claim_again(&self) -> Result<Vec<Run>, RunError> {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| {
-                for mut run in table::not_started(tx)? {
-                    let from = run.state();
-                    if table::is_taken(tx, run.id)? || gates.draining {
-                        continue;
-                    }
-                    run.step(Step::ClaimAgain)?;
-                    // Promotion, like any other wait: its locks and its place are looked at anew.
-                    run.waiting = Some(crate::model::run::Waiting::Lock);
-                    run.started_ms = None;
-                    if table::update(tx, &run, from)? {
-                        table::set_fence(tx, run.id, table::next_fence(tx)?)?;
-                    }
-                }
-                crate::run::flight::promote(tx, &journal, gates, now_ms)
-            })
-            .await
+        self.store.write(move |tx| flight::promote(tx, &journal, gates, now_ms)).await
     }
 }

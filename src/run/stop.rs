@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::warn;
 
+use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
-use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
+use crate::model::run::{Run, RunState, Step, StopReason};
 use crate::platform::process;
 use crate::run::{RunError, Runs, table};
+use crate::store::Tx;
 
 /// What a request to stop met.
 #[derive(Debug)]
@@ -36,49 +38,7 @@ impl Runs {
         actor: &str,
     ) -> Result<Stopped, RunError> {
         let (journal, now_ms, actor) = (self.journal.clone(), self.clock.wall_ms(), actor.to_owned());
-        let stopped = self
-            .store
-            .write(move |tx| {
-                let Some(mut run) = table::get(tx, id)? else { return Ok(Stopped::Unknown) };
-                let from = run.state();
-                let kind = match from {
-                    RunState::Claimed => {
-                        run.step(Step::Finish(RunState::Killed))?;
-                        let outcome = cancelled(reason);
-                        run.reason = outcome.reason;
-                        run.ended_ms = Some(now_ms);
-                        run.waiting = None;
-                        EventKind::RunFinished
-                    }
-                    RunState::Running | RunState::Stopping => {
-                        run.step(Step::Stop)?;
-                        run.stop_reason = run.stop_reason.or(Some(reason));
-                        EventKind::RunStopping
-                    }
-                    RunState::KillFailed => return Ok(Stopped::Stopping(run)),
-                    RunState::Ok
-                    | RunState::Failed
-                    | RunState::Timeout
-                    | RunState::Killed
-                    | RunState::Lost
-                    | RunState::NotStarted
-                    | RunState::Blocked
-                    | RunState::Skipped
-                    | RunState::Missed => return Ok(Stopped::Already(run)),
-                };
-                if !table::update(tx, &run, from)? {
-                    return Ok::<_, RunError>(Stopped::Already(run));
-                }
-                let data = json!({"state": run.state().name(), "reason": reason.name()});
-                let event = Event::new(kind).task(&run.task).run(run.id).actor(&actor).data(data);
-                journal.record(tx, now_ms, event)?;
-                if run.state().is_live() {
-                    return Ok(Stopped::Stopping(run));
-                }
-                table::drop_locks(tx, run.id)?;
-                Ok(Stopped::Over(run))
-            })
-            .await?;
+        let stopped = self.store.write(move |tx| record(tx, &journal, id, reason, &actor, now_ms)).await?;
         match &stopped {
             Stopped::Stopping(run) => self.tell_keeper(run.id, reason, grace),
             // Its place and locks are free: somebody may be waiting for them.
@@ -88,7 +48,8 @@ impl Runs {
         Ok(stopped)
     }
 
-    fn tell_keeper(&self, id: RunId, reason: StopReason, grace: Option<Duration>) {
+    /// Tells the keeper of a run that is recorded as stopping.
+    pub fn tell_keeper(&self, id: RunId, reason: StopReason, grace: Option<Duration>) {
         if let Err(e) = process::stop(&self.run_dir(id), reason.name(), grace) {
             // No reader: the keeper has just ended, and its own end is being settled.
             warn!(run = id.0, error = %e, "could not reach the keeper");
@@ -96,6 +57,53 @@ impl Runs {
     }
 }
 
-fn cancelled(reason: StopReason) -> Outcome {
-    Outcome { state: RunState::Killed, reason: Some(reason.name().to_owned()), exit_code: None, signal: None }
+/// Writes that a run is to end, in the caller's transaction; [`Runs::tell_keeper`] has to follow it for
+/// one that is [`Stopped::Stopping`].
+///
+/// # Errors
+/// Only what the database says.
+pub fn record(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    id: RunId,
+    reason: StopReason,
+    actor: &str,
+    now_ms: i64,
+) -> Result<Stopped, RunError> {
+    let Some(mut run) = table::get(tx, id)? else { return Ok(Stopped::Unknown) };
+    let from = run.state();
+    let kind = match from {
+        RunState::Claimed | RunState::NotStarted => {
+            run.step(if from == RunState::Claimed { Step::Finish(RunState::Killed) } else { Step::Skip })?;
+            run.reason = Some(reason.name().to_owned());
+            run.ended_ms = Some(now_ms);
+            run.waiting = None;
+            EventKind::RunFinished
+        }
+        RunState::Running | RunState::Stopping => {
+            run.step(Step::Stop)?;
+            run.stop_reason = run.stop_reason.or(Some(reason));
+            EventKind::RunStopping
+        }
+        RunState::KillFailed => return Ok(Stopped::Stopping(run)),
+        RunState::Ok
+        | RunState::Failed
+        | RunState::Timeout
+        | RunState::Killed
+        | RunState::Lost
+        | RunState::Blocked
+        | RunState::Skipped
+        | RunState::Missed => return Ok(Stopped::Already(run)),
+    };
+    if !table::update(tx, &run, from)? {
+        return Ok(Stopped::Already(run));
+    }
+    let data = json!({"state": run.state().name(), "reason": reason.name()});
+    let event = Event::new(kind).task(&run.task).run(run.id).actor(actor).data(data);
+    journal.record(tx, now_ms, event)?;
+    if run.state().is_live() {
+        return Ok(Stopped::Stopping(run));
+    }
+    table::drop_locks(tx, run.id)?;
+    Ok(Stopped::Over(run))
 }

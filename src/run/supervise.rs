@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tracing::{error, info, warn};
 
 use crate::model::event::{Event, EventKind};
+use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
 use crate::model::task::Task;
 use crate::platform::process::spec::{Private, Spec};
@@ -18,19 +19,28 @@ use crate::run::{Notice, RunError, Runs, command};
 
 /// How much longer than its own limit a keeper may take before the daemon steps in.
 const KEEPER_SLACK: Duration = Duration::from_secs(5);
+/// How often a live run is looked at while its keeper says nothing.
+const LOOK: Duration = Duration::from_secs(10);
+/// Wait before something that the database did not take is offered again.
+const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// How often a run whose processes outlive SIGKILL is looked at again.
 const KILL_FAILED_LOOK: Duration = Duration::from_secs(1);
 /// How long leftovers of a run without a keeper are hunted for.
 const SWEEP_BUDGET: Duration = Duration::from_secs(2);
+/// Wait before a run whose keeper vanished at the gate may start again.
+const START_PAUSE: Duration = Duration::from_secs(2);
 /// Wait before the folder of an ended run that could not be read is read again.
 const EXAMINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A run under its keeper, and how long that takes at most.
+type Started = (Run, Keeper, Duration);
 
 impl Runs {
     /// Starts `run`, which holds its key and its place, and sees it through.
     pub async fn launch(&self, run: Run, task: Arc<Task>) {
         let id = run.id;
         match self.start(run, &task).await {
-            Ok(Some((run, keeper))) => self.watch(run, Some(task), keeper).await,
+            Ok(Some((run, keeper, limit))) => self.watch(run, Some(task), keeper, limit).await,
             Ok(None) => {}
             Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
         }
@@ -39,7 +49,8 @@ impl Runs {
     /// Sees a run through that an earlier daemon started.
     pub async fn adopt(&self, run: Run, task: Option<Arc<Task>>, keeper: Keeper) {
         info!(run = run.id.0, task = %run.task, "adopted a run of an earlier daemon");
-        self.watch(run, task, keeper).await;
+        let limit = Spec::read(keeper.dir()).map_or(Duration::MAX, |spec| limit(&spec));
+        self.watch(run, task, keeper, limit).await;
     }
 
     /// Ends a claimed run that cannot be tried.
@@ -47,7 +58,7 @@ impl Runs {
         self.finish(run, None, blocked(why), None).await;
     }
 
-    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<(Run, Keeper)>, RunError> {
+    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<Started>, RunError> {
         let token = match random_token() {
             Ok(token) => token,
             Err(e) => {
@@ -56,40 +67,40 @@ impl Runs {
             }
         };
         let built = {
-            let (site, task, run, token) = (self.site.clone(), Arc::clone(task), run.clone(), token.clone());
-            // Reads an env_file, which may lie on a slow disk.
-            tokio::task::spawn_blocking(move || command::build(&site, &task, &run, &token)).await
+            let (runs, task, run, token) = (self.clone(), Arc::clone(task), run.clone(), token.clone());
+            // Reads an env_file and makes the run's folder, on a disk that may be slow.
+            tokio::task::spawn_blocking(move || runs.prepare(&task, &run, &token)).await
         };
-        let (spec, private) = match built {
-            Ok(Ok(built)) => built,
-            Ok(Err(why)) => {
-                self.finish(run, Some(task), blocked(&why.to_string()), None).await;
+        let (limit, private) = match built.unwrap_or_else(|e| Err(not_spawned(&e.to_string()))) {
+            Ok(built) => built,
+            Err(outcome) => {
+                self.finish(run, Some(task), outcome, None).await;
                 return Ok(None);
             }
+        };
+        let gate = match self.nursery.fork(&self.run_dir(run.id)).await {
+            Ok(gate) => gate,
             Err(e) => {
+                warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
                 self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
                 return Ok(None);
             }
         };
-        let gate = match self.fork(&run, &spec).await {
-            Ok(gate) => gate,
-            Err(e) => {
-                warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, Some(task), not_spawned(&e), None).await;
-                return Ok(None);
-            }
-        };
-        let Some(run) = self.record_start(run, &gate, &token).await? else {
+        let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, &token)).await;
+        let Some(run) = recorded.flatten() else {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
-        Ok(self.open_gate(run, gate, &private).await)
+        Ok(self.open_gate(run, gate, &private).await.map(|(run, keeper)| (run, keeper, limit)))
     }
 
-    async fn fork(&self, run: &Run, spec: &Spec) -> Result<Gate, String> {
+    /// Leaves in the run's folder what the keeper will read; blocking.
+    fn prepare(&self, task: &Task, run: &Run, token: &str) -> Result<(Duration, Private), Outcome> {
+        let (spec, private) =
+            command::build(&self.site, task, run, token).map_err(|why| blocked(&why.to_string()))?;
         let dir = self.run_dir(run.id);
-        spec.write(&dir).map_err(|e| format!("writing {}: {e}", dir.display()))?;
-        self.nursery.fork(&dir).await.map_err(|e| e.to_string())
+        spec.write(&dir).map_err(|e| not_spawned(&format!("writing {}: {e}", dir.display())))?;
+        Ok((limit(&spec), private))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -97,7 +108,7 @@ impl Runs {
         run.step(Step::Start)?;
         run.keeper_pid = Some(gate.pid);
         run.keeper_start = i64::try_from(gate.start_ticks).ok();
-        run.boot_id = process::boot_id().ok();
+        run.boot_id = process::boot_id().ok().map(str::to_owned);
         run.started_ms = Some(self.clock.wall_ms());
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let token_hash = Sha256::digest(token.as_bytes()).to_vec();
@@ -121,82 +132,100 @@ impl Runs {
     async fn open_gate(&self, run: Run, gate: Gate, private: &Private) -> Option<(Run, Keeper)> {
         match gate.open(private).await {
             Ok(keeper) => Some((run, keeper)),
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+                self.finish(run, None, blocked(&e.to_string()), None).await;
+                None
+            }
             Err(e) => {
                 warn!(run = run.id.0, error = %e, "the keeper was gone before it could start its command");
-                self.never_started(run).await;
+                // A machine that is out of something would be asked again at once, and again.
+                tokio::time::sleep(START_PAUSE).await;
+                self.settle(run, None).await;
                 None
             }
         }
     }
 
-    /// Waits for the keeper's end and steps in when it outlives its own limits.
-    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper) {
+    /// Waits for the keeper's end and steps in when it outlives its own `limit`.
+    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, limit: Duration) {
         let dir = self.run_dir(run.id);
-        let limit = Spec::read(&dir).map_or(Duration::MAX, |spec| {
-            Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
-        });
-        let since_start = run
-            .started_ms
-            .and_then(|at| u64::try_from(self.clock.wall_ms() - at).ok())
-            .map_or(Duration::ZERO, Duration::from_millis);
-        // Suspend is counted by the keeper, not by this timer: it only backs the keeper up.
-        let mut wait = limit.saturating_sub(since_start).saturating_add(KEEPER_SLACK);
+        // By the clock that never jumps: a wall clock that was set must not end a healthy run.
+        let begun = self.clock.boot().saturating_sub(keeper.age(self.clock.boot()));
+        let overdue_at = begun.saturating_add(limit).saturating_add(KEEPER_SLACK);
         loop {
+            let left = overdue_at.saturating_sub(self.clock.boot());
             tokio::select! {
                 () = keeper.ended() => break,
-                () = tokio::time::sleep(wait) => {
-                    wait = KILL_FAILED_LOOK;
-                    self.overdue(&mut run, &keeper).await;
-                }
+                () = tokio::time::sleep(left.clamp(KILL_FAILED_LOOK, LOOK)) => {}
+            }
+            if process::kill_failed(&dir) {
+                self.say_kill_failed(&mut run).await;
+            } else if self.clock.boot() >= overdue_at {
+                self.end_hung_keeper(&run, &keeper).await;
             }
         }
-        self.settle(run.id, task).await;
+        self.settle(run, task).await;
     }
 
-    /// The keeper should have ended by now: say so once, and kill what it keeps.
-    async fn overdue(&self, run: &mut Run, keeper: &Keeper) {
+    /// SIGKILL has been sent and something lives on: said once, and the key stays held.
+    async fn say_kill_failed(&self, run: &mut Run) {
+        if run.state() == RunState::KillFailed {
+            return;
+        }
+        warn!(run = run.id.0, task = %run.task, "something of this run outlives SIGKILL; its key stays held");
+        let step = || self.step(run.id, Step::KillFailed, EventKind::RunKillFailed, None);
+        if let Some(now) = self.insist(run.id, step).await.flatten() {
+            self.tell(Notice::KillFailed(now.id));
+            *run = now;
+        }
+    }
+
+    /// A keeper that is past its own limits and says nothing is stopped or stuck: the daemon ends it.
+    async fn end_hung_keeper(&self, run: &Run, keeper: &Keeper) {
+        warn!(run = run.id.0, task = %run.task, "its keeper is past its limits and does not answer; ending both");
         let (dir, pid, start) = (keeper.dir().to_owned(), keeper.pid, keeper.start_ticks);
         let killed = tokio::task::spawn_blocking(move || process::kill_tree(&dir, pid, start, SWEEP_BUDGET));
         if let Err(e) = killed.await {
             error!(run = run.id.0, error = %e, "the last resort failed");
         }
-        if run.state() == RunState::KillFailed {
-            return;
-        }
-        warn!(run = run.id.0, task = %run.task, "something of this run outlives SIGKILL; its key stays held");
-        match self.step(run.id, Step::KillFailed, EventKind::RunKillFailed, None).await {
-            Ok(Some(now)) => {
-                *run = now;
-                self.tell(Notice::KillFailed(run.id));
+    }
+
+    /// Does what the database has to take, again and again until it does; `None` when it never can.
+    pub(super) async fn insist<T, F, W>(&self, id: RunId, work: F) -> Option<T>
+    where
+        F: Fn() -> W,
+        W: Future<Output = Result<T, RunError>>,
+    {
+        let mut told = false;
+        loop {
+            match work().await {
+                Ok(done) => return Some(done),
+                Err(RunError::Illegal(e)) => {
+                    error!(run = id.0, error = %e, "a run was asked for a step that it cannot take");
+                    return None;
+                }
+                Err(e) => {
+                    // What became of a run must not be lost: a full disk is waited out.
+                    if !std::mem::replace(&mut told, true) {
+                        error!(run = id.0, error = %e, "the database does not take it; trying again");
+                    }
+                    tokio::time::sleep(AGAIN_PAUSE).await;
+                }
             }
-            Ok(None) => {}
-            Err(e) => error!(run = run.id.0, error = %e, "could not record that a kill failed"),
         }
     }
 
     /// The keeper has ended: reads what it left and writes the end.
-    pub(super) async fn settle(&self, id: crate::model::ids::RunId, task: Option<Arc<Task>>) {
-        let run = match self
-            .store
-            .read(move |conn| -> Result<_, RunError> { Ok(table::get(conn, id)?) })
-            .await
-        {
-            Ok(Some(run)) if run.state().is_live() => run,
-            Ok(Some(_) | None) => return,
-            Err(e) => {
-                error!(run = id.0, error = %e, "could not read a run that has ended; the next start of the daemon will settle it");
-                return;
-            }
-        };
+    pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
         let found = loop {
-            match process::examine(&self.run_dir(id), run.boot_id.as_deref().unwrap_or_default()) {
+            match process::examine(&self.run_dir(run.id), run.boot_id.as_deref().unwrap_or_default()) {
                 // Its lock may be held for an instant longer, by a child between fork and exec.
                 Ok(Found::Alive(keeper)) => {
                     keeper.ended().await;
                     continue;
                 }
                 Ok(found) => break found,
-                Err(e) => error!(run = id.0, error = %e, "cannot read what a keeper left; trying again"),
+                Err(e) => error!(run = run.id.0, error = %e, "cannot read what a keeper left; trying again"),
             }
             tokio::time::sleep(EXAMINE_PAUSE).await;
         };
@@ -204,7 +233,11 @@ impl Runs {
             Found::Exited(exit) => self.finish_from(run, task.as_ref(), &exit).await,
             Found::NotStarted => self.never_started(run).await,
             Found::Alive(_) | Found::Vanished => {
-                self.sweep(&run).await;
+                // What outlives the sweep holds the key until it is gone.
+                while self.sweep(&run).await > 0 && self.sweep(&run).await > 0 {
+                    self.say_kill_failed(&mut run).await;
+                    tokio::time::sleep(KILL_FAILED_LOOK).await;
+                }
                 self.finish(run, task.as_ref(), outcome::lost("keeper_killed"), None).await;
             }
             Found::OtherBoot => self.finish(run, task.as_ref(), outcome::lost("reboot"), None).await,
@@ -212,28 +245,43 @@ impl Runs {
     }
 
     /// Ends whatever still carries the run's cookie.
-    pub(super) async fn sweep(&self, run: &Run) {
+    pub(super) async fn sweep(&self, run: &Run) -> u32 {
         let dir = self.run_dir(run.id);
         let swept = tokio::task::spawn_blocking(move || process::clear(&dir, SWEEP_BUDGET)).await;
         match swept {
-            Ok(0) => {}
-            Ok(count) => warn!(run = run.id.0, count, "killed what a run without a keeper had left"),
-            Err(e) => error!(run = run.id.0, error = %e, "the hunt for leftovers failed"),
+            Ok(count) => {
+                if count > 0 {
+                    warn!(run = run.id.0, count, "killed what a run without a keeper had left");
+                }
+                count
+            }
+            Err(e) => {
+                error!(run = run.id.0, error = %e, "the hunt for leftovers failed");
+                0
+            }
         }
     }
 
     /// The gate never opened: the row is free to start once more.
     pub(super) async fn never_started(&self, run: Run) {
-        match self.step(run.id, Step::NeverStarted, EventKind::RunNotStarted, None).await {
-            Ok(_) => self.look(),
-            Err(e) => error!(run = run.id.0, error = %e, "could not record that a run never started"),
+        let step = || self.step(run.id, Step::NeverStarted, EventKind::RunNotStarted, None);
+        if self.insist(run.id, step).await.flatten().is_none() {
+            // Asked to end before it began: it is not to begin now.
+            let outcome = Outcome {
+                state: RunState::Killed,
+                reason: Some(StopReason::Cancelled.name().to_owned()),
+                exit_code: None,
+                signal: None,
+            };
+            self.finish(run, None, outcome, None).await;
         }
+        self.look();
     }
 
     /// Takes one step that ends nothing and writes it with its event. `None`: the row has moved on.
     pub(super) async fn step(
         &self,
-        id: crate::model::ids::RunId,
+        id: RunId,
         step: Step,
         kind: EventKind,
         reason: Option<StopReason>,
@@ -253,6 +301,9 @@ impl Runs {
                 if !table::update(tx, &run, from)? {
                     return Ok(None);
                 }
+                if !run.state().is_live() {
+                    table::drop_locks(tx, run.id)?;
+                }
                 let data = json!({"reason": reason.map(StopReason::name)});
                 journal.record(tx, now_ms, Event::new(kind).task(&run.task).run(run.id).data(data))?;
                 Ok(Some(run))
@@ -266,6 +317,11 @@ impl Runs {
             info!("a run ended while the daemon was going down");
         }
     }
+}
+
+/// After this a keeper has ended whatever its command does.
+fn limit(spec: &Spec) -> Duration {
+    Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
 }
 
 fn blocked(why: &str) -> Outcome {

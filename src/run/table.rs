@@ -175,6 +175,15 @@ pub struct Waiter {
     pub counted: bool,
 }
 
+/// Whether any run waits for a key, a lock or a place.
+pub fn is_anyone_waiting(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM runs WHERE waiting IS NOT NULL \
+         UNION ALL SELECT 1 FROM runs WHERE state = 'not_started' LIMIT 1",
+    )?
+    .exists([])
+}
+
 /// Runs that wait for another run to end, the longest waiting first.
 pub fn held_back(conn: &Connection) -> rusqlite::Result<Vec<Waiter>> {
     waiters(conn, "waiting IN ('overlap', 'lock')", u32::MAX)
@@ -298,6 +307,12 @@ pub fn next_retry_ms(conn: &Connection) -> rusqlite::Result<Option<i64>> {
         .query_row([], |row| row.get(0))
 }
 
+/// Plans, puts off or forgets the retry of one run.
+pub fn set_retry(conn: &Connection, id: RunId, retry_ms: Option<i64>) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE runs SET retry_ms = ?2 WHERE id = ?1")?.execute(params![id.0, retry_ms])?;
+    Ok(())
+}
+
 /// Forgets the retry that waits for `task`, if any, and gives the run it belonged to.
 pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<RunId>> {
     conn.prepare_cached(
@@ -305,12 +320,6 @@ pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<R
     )?
     .query_row([task.as_str()], |row| row.get(0).map(RunId))
     .optional()
-}
-
-/// Attempts of `task` for the same due instant that were cut off rather than failed.
-pub fn interruptions(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusqlite::Result<u32> {
-    conn.prepare_cached("SELECT count(*) FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND state = 'lost'")?
-        .query_row(params![task.as_str(), scheduled_ms], |row| row.get(0))
 }
 
 /// What the claim has to know of a task, read in the claim's own transaction.

@@ -22,6 +22,8 @@ const BUSY_MAX_MS: u64 = 5_000;
 const AUTOCHECKPOINT_PAGES: i64 = 1_000;
 /// The log's file is cut back to this after a checkpoint, in bytes.
 const JOURNAL_MAX_BYTES: i64 = 64 << 20;
+/// Pages that one of the readers keeps; what is hot is in the page cache of the system anyway.
+const READER_CACHE_KIB: i64 = 512;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_KEPT: usize = 128;
 /// Nobody but the daemon's user reads the database or its log.
@@ -63,6 +65,7 @@ pub(super) fn open(path: &Path, role: Role) -> rusqlite::Result<Connection> {
             conn.pragma_update(None, "journal_size_limit", JOURNAL_MAX_BYTES)?;
         }
         Role::Reader => {
+            conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
             conn.pragma_update(None, "wal_autocheckpoint", 0)?;
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             conn.pragma_update(None, "query_only", true)?;

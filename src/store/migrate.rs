@@ -5,7 +5,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::connection::APPLICATION_ID;
 
 /// Every schema, oldest first; number `n` leads from version `n` to `n + 1`. Never edit one that has shipped.
-pub(super) const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_pool.sql")];
 /// The version that this program writes.
 pub(super) const NEWEST: i32 = newest_of(&MIGRATIONS);
 

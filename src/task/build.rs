@@ -4,6 +4,7 @@
 //! keys, so that what `lucid explain` prints is what applies.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields::{Fields, Flag};
@@ -41,9 +42,9 @@ pub fn build(fields: &Fields, id: &TaskId, file: &Path, body: &str, kind: Kind, 
         timeout: or("timeout", own_timeout),
         kill_grace: or("kill_grace", defaults.kill_grace),
         idle_timeout: fields.duration("idle_timeout"),
-        retries: retries(&fields.group("retries")),
+        retries: Arc::new(retries(&fields.group("retries"))),
         on_interrupt: pick(fields, keys::KEYS, "on_interrupt", ON_INTERRUPT),
-        success_codes: fields.numbers("success_codes").unwrap_or_else(|| vec![0]),
+        success_codes: fields.numbers("success_codes").unwrap_or_else(|| vec![0]).into(),
         working_dir: fields.text("working_dir").map(PathBuf::from),
         env: fields.environment(),
         env_file: fields.text("env_file").map(PathBuf::from),
@@ -57,17 +58,17 @@ pub fn build(fields: &Fields, id: &TaskId, file: &Path, body: &str, kind: Kind, 
         },
         kind,
         pool: fields.text("pool"),
-        worktree: worktree(&fields.group("worktree")),
+        worktree: Arc::new(worktree(&fields.group("worktree"))),
         log_max: fields.size("log_max").unwrap_or(defaults.log_max_bytes),
         keep_runs: fields.count("keep_runs").unwrap_or(defaults.keep_runs),
         keep_for: or("keep_for", defaults.keep_for),
         deliver: pick(fields, keys::KEYS, "deliver", DELIVER),
         preflight: fields.command("preflight"),
-        alerts: alerts(fields),
+        alerts: Arc::new(alerts(fields)),
         grants: sorted(fields.texts("grants")),
         blocked_by: None,
-        file: file.to_owned(),
-        hash: String::new(),
+        file: file.into(),
+        hash: Arc::from(""),
     }
 }
 

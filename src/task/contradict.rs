@@ -52,13 +52,13 @@ pub fn kind(reader: &mut Reader<'_>, fields: &Fields, front: &Front<'_>, rules: 
                         help,
                     );
                 }
-                Some(Kind::Agent(Agent {
+                Some(Kind::Agent(Box::new(Agent {
                     profile: fields.text("agent")?,
                     model: fields.text("model"),
                     max_turns: fields.count("max_turns"),
                     budget_usd: fields.text("budget_usd"),
                     tools: fields.texts("tools"),
-                }))
+                })))
             }
             _ => {
                 let name = fields.text("action")?;

@@ -10,6 +10,10 @@ use crate::model::run::Trigger;
 use crate::model::schedule::Context;
 use crate::model::task::{CatchUp, Task};
 
+/// A clock set back further than this, in milliseconds, is a correction: schedules follow it at once
+/// (cron's rule).
+pub const CORRECTION_MS: i64 = 3 * 3_600_000;
+
 /// The scheduler's own limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {

@@ -37,6 +37,8 @@ pub enum EditError {
     NoFrontMatter(PathBuf),
     #[error("{} is not UTF-8, or larger than {FILE_MAX_BYTES} bytes", .0.display())]
     Unreadable(PathBuf),
+    #[error("the front-matter of {} is not one key a line; change it by hand", .0.display())]
+    Unusual(PathBuf),
     #[error("{} says `enabled:` {count} times; keep one", path.display())]
     Twice { path: PathBuf, count: usize },
 }
@@ -77,6 +79,9 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
         Split::NotATask { .. } | Split::Unclosed => return Err(EditError::NoFrontMatter(path.to_owned())),
         Split::Task(_) => {}
     }
+    if front::raw_lines(text).any(|(_, line)| is_unusual(line)) {
+        return Err(EditError::Unusual(path.to_owned()));
+    }
     let lines: Vec<(u32, &str)> = front::raw_lines(text).filter(|(_, line)| is_enabled_line(line)).collect();
     let (edit, start, end) = match lines[..] {
         [] => {
@@ -109,6 +114,12 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
     };
     let edited = format!("{}{}{}", &whole[..start], edit.after, &whole[end..]);
     Ok(Some((edit, edited)))
+}
+
+/// A quoted `enabled`, an explicit key, or a mapping in braces: YAML, but not a line that can be edited.
+fn is_unusual(line: &str) -> bool {
+    let quoted = line.strip_prefix(['"', '\'']).is_some_and(|rest| rest.starts_with("enabled"));
+    quoted || line.starts_with(['{', '?'])
 }
 
 fn is_enabled_line(line: &str) -> bool {

@@ -129,10 +129,10 @@ pub fn merge(
     if let Some(task) = task {
         let task: Arc<Task> = Arc::from(task);
         return Entry {
-            hash: task.hash.clone(),
+            hash: Arc::clone(&task.hash),
             enabled: task.enabled,
+            file: Arc::clone(&task.file),
             definition: Some(task),
-            file,
             stale_since: None,
             expires_ms: None,
             diagnostics,
@@ -142,9 +142,9 @@ pub fn merge(
     }
     let definition = before.and_then(|entry| entry.definition.clone());
     Entry {
-        hash: definition.as_ref().map(|task| task.hash.clone()).unwrap_or_default(),
+        hash: definition.as_ref().map_or_else(|| Arc::from(""), |task| Arc::clone(&task.hash)),
         enabled: !says_disabled && definition.as_ref().is_some_and(|task| task.enabled),
-        file,
+        file: file.into(),
         stale_since: Some(before.and_then(|entry| entry.stale_since).unwrap_or(now_ms)),
         expires_ms: None,
         diagnostics,

@@ -23,6 +23,7 @@ pub mod registry;
 mod scalars;
 mod scan;
 mod shapes;
+mod share;
 pub mod table;
 #[cfg(test)]
 pub mod testing;

@@ -108,7 +108,7 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
         Split::Task(front) => front,
     };
     let task = read(&mut reader, id, &front, rules).map(|mut task| {
-        task.hash = sha256_hex(bytes);
+        task.hash = sha256_hex(bytes).into();
         task
     });
     finish(task, text, reader)

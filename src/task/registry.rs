@@ -15,8 +15,8 @@ use super::diagnose::{Diagnostic, Severity};
 use super::fresh::{Fresh, id_of, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
+use super::share::Shared;
 use crate::model::ids::TaskId;
-use crate::model::schedule::Schedule;
 use crate::model::task::Task;
 
 /// How long the last good version of a broken file goes on, unless the config says otherwise.
@@ -34,8 +34,6 @@ const PARALLEL_MIN_FILES: usize = 256;
 const THREADS_MAX: usize = 4;
 /// Files that are read before the first of them is taken over; bounds what waits in memory.
 const READ_AHEAD_FILES: usize = 1024;
-/// Schedules that are shared; there are rarely more than the minutes of a day.
-const SCHEDULES_MAX: usize = 4096;
 
 /// One task of the folder, good or not.
 #[derive(Debug, Clone)]
@@ -43,9 +41,9 @@ pub struct Entry {
     /// The last good version; `None` when there was none.
     pub definition: Option<Arc<Task>>,
     /// As shown to people.
-    pub file: PathBuf,
+    pub file: Arc<Path>,
     /// SHA-256 of the bytes that `definition` was read from, hex; empty without one.
-    pub hash: String,
+    pub hash: Arc<str>,
     /// Since when the file is worse than `definition`, milliseconds since the epoch.
     pub stale_since: Option<i64>,
     /// When a stale `definition` is given up, milliseconds since the epoch.
@@ -81,9 +79,19 @@ pub struct Snapshot {
     pub loose: Vec<Diagnostic>,
     /// Task files seen, readable or not.
     pub files: usize,
+    /// Tasks that are switched on.
+    pub enabled: usize,
+    /// Tasks without any definition that counts.
+    pub broken: usize,
 }
 
 impl Snapshot {
+    fn new(entries: BTreeMap<TaskId, Arc<Entry>>, loose: Vec<Diagnostic>) -> Self {
+        let enabled = entries.values().filter(|entry| entry.enabled).count();
+        let broken = entries.values().filter(|entry| entry.definition.is_none()).count();
+        Self { files: entries.len(), enabled, broken, entries, loose }
+    }
+
     #[must_use]
     pub fn get(&self, id: &TaskId) -> Option<&Arc<Entry>> {
         self.entries.get(id)
@@ -155,8 +163,7 @@ pub struct Registry {
     rules: Rules,
     stale_max: Duration,
     seen: HashMap<PathBuf, Seen>,
-    /// By their text: thousands of tasks share few schedules, and one takes a kilobyte.
-    schedules: HashMap<String, Schedule>,
+    shared: Shared,
     snapshot: Arc<Snapshot>,
 }
 
@@ -171,7 +178,7 @@ impl Registry {
             rules,
             stale_max: STALE_MAX,
             seen: HashMap::new(),
-            schedules: HashMap::new(),
+            shared: Shared::default(),
             snapshot: Arc::default(),
         }
     }
@@ -234,8 +241,10 @@ impl Registry {
             .filter_map(|found| self.seen.get(&found.path))
             .flat_map(|seen| seen.loose.iter().cloned())
             .collect();
+        let mut snapshot = Snapshot::new(entries, loose);
         // What gives no task has one finding a file.
-        self.snapshot = Arc::new(Snapshot { files: entries.len() + loose.len(), entries, loose });
+        snapshot.files += snapshot.loose.len();
+        self.snapshot = Arc::new(snapshot);
         change
     }
 
@@ -254,7 +263,7 @@ impl Registry {
         } else {
             self.snapshot.entries.clone()
         };
-        self.snapshot = Arc::new(Snapshot { files: entries.len(), entries, loose: vec![found] });
+        self.snapshot = Arc::new(Snapshot::new(entries, vec![found]));
     }
 
     fn is_news(&self, found: &Candidate) -> bool {
@@ -307,7 +316,7 @@ impl Registry {
         let loose = match (fresh.id, fresh.parsed) {
             (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
                 if let Some(task) = &mut task {
-                    task.schedule = self.shared(&task.schedule);
+                    self.shared.take(task);
                 }
                 let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
                 let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
@@ -327,15 +336,6 @@ impl Registry {
             (None, Some(Parsed::Task { diagnostics, .. })) => diagnostics,
         };
         self.seen.insert(path.to_owned(), Seen { stamp: fresh.stamp, racy, loose: loose.into() });
-    }
-
-    /// The same schedule, from the one place in memory where its text has been read before.
-    fn shared(&mut self, schedule: &Schedule) -> Schedule {
-        let text = schedule.texts().collect::<Vec<_>>().join("\n");
-        if self.schedules.len() >= SCHEDULES_MAX && !self.schedules.contains_key(&text) {
-            self.schedules.clear();
-        }
-        self.schedules.entry(text).or_insert_with(|| schedule.clone()).clone()
     }
 
     /// Drops what is no longer in the folder.

@@ -89,6 +89,13 @@ pub fn anchor(conn: &Connection, id: &TaskId, schedule: &str, now_ms: i64) -> ru
         .query_row(params![id.as_str(), schedule], |row| row.get(0))
 }
 
+/// When this text of the schedule was first seen; `None` for one that has not been.
+pub fn anchor_of(conn: &Connection, id: &TaskId, schedule: &str) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT anchor_ms FROM anchors WHERE task = ?1 AND schedule = ?2")?
+        .query_row(params![id.as_str(), schedule], |row| row.get(0))
+        .optional()
+}
+
 /// Every anchor there is, without making one.
 pub fn anchors(conn: &Connection) -> rusqlite::Result<Vec<(TaskId, String, i64)>> {
     conn.prepare_cached("SELECT task, schedule, anchor_ms FROM anchors")?
@@ -96,11 +103,10 @@ pub fn anchors(conn: &Connection) -> rusqlite::Result<Vec<(TaskId, String, i64)>
         .collect()
 }
 
-/// Moves the mark up to which every due instant has a row. It goes back only when the wall clock
-/// was set back so far that waiting for the old mark would silence the task.
-pub fn cover(conn: &Connection, id: &TaskId, covered_ms: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE tasks SET covered_ms = ?2 WHERE id = ?1")?
-        .execute(params![id.as_str(), covered_ms])?;
+/// Takes marks that lie beyond `limit_ms` back to `now_ms`; instants that have a row keep it.
+pub fn uncover(conn: &Connection, now_ms: i64, limit_ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE tasks SET covered_ms = ?1 WHERE covered_ms > ?2")?
+        .execute(params![now_ms, limit_ms])?;
     Ok(())
 }
 
@@ -128,9 +134,18 @@ pub fn resume(conn: &Connection, id: &TaskId) -> rusqlite::Result<bool> {
 
 /// Pauses whose end has come.
 pub fn pauses_over(conn: &Connection, now_ms: i64) -> rusqlite::Result<Vec<TaskId>> {
-    conn.prepare_cached("SELECT id FROM tasks WHERE paused_until_ms <= ?1")?
+    conn.prepare_cached("SELECT id FROM tasks WHERE paused_at_ms IS NOT NULL AND paused_until_ms <= ?1")?
         .query_map([now_ms], |row| id_of(&row.get::<_, String>(0)?))?
         .collect()
+}
+
+/// Tasks with a pause of their own that holds at `now_ms`.
+pub fn paused_at(conn: &Connection, now_ms: i64) -> rusqlite::Result<Vec<TaskId>> {
+    conn.prepare_cached(
+        "SELECT id FROM tasks WHERE paused_at_ms IS NOT NULL AND coalesce(paused_until_ms > ?1, 1)",
+    )?
+    .query_map([now_ms], |row| id_of(&row.get::<_, String>(0)?))?
+    .collect()
 }
 
 /// Pauses the whole schedule; tasks added later are held as well.

@@ -129,7 +129,7 @@ fn the_smallest_task_has_the_contracts_defaults() {
     assert_eq!((task.name.as_str(), task.description.as_str()), ("x", "Body."));
     assert!(task.enabled && !task.schedule.is_manual());
     assert_eq!(task.timeout, Duration::from_secs(600));
-    assert_eq!(task.success_codes, [0]);
+    assert_eq!(*task.success_codes, [0]);
     assert_eq!(task.hash.len(), 64);
     assert_eq!(task.blocked_by, None);
 }
@@ -190,7 +190,7 @@ fn values_stay_what_was_written() {
     assert_eq!(env, ["A=0x10", "B=yes", "C=", "D=1:30", "E=a: b"]);
     assert_eq!(task.tags, ["a", "b"]);
     assert_eq!(task.locks, ["a", "b"]);
-    assert_eq!((task.success_codes, task.retries.max, task.log_max), (vec![0, 10], 2, 500_000));
+    assert_eq!((&*task.success_codes, task.retries.max, task.log_max), (&[0, 10][..], 2, 500_000));
     assert!(task.alerts.events.is_empty());
 }
 

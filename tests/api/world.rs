@@ -12,7 +12,7 @@ use lucid::api::listener::{Door, Origin};
 use lucid::api::peer::{Level, Peer};
 use lucid::api::state::Api;
 use lucid::api::{router, serve};
-use lucid::config::{Config, Sources, load};
+use lucid::config::{Sources, load};
 use lucid::daemon::ring::LogRing;
 use lucid::daemon::{App, Surroundings, boot};
 use lucid::platform::clock::Clock;
@@ -53,7 +53,7 @@ impl World {
             std::fs::write(tasks.join(format!("{id}.md")), format!("---\n{front}\n---\nText.\n"))
                 .expect("written");
         }
-        let app = daemon(config(dir.path())).await;
+        let app = daemon(sources(dir.path())).await;
         let sockets = serve::open(&app.config).expect("two sockets");
         let admin = Connections::new(Caps { requests: 256, reserve: 8, streams: 64 });
         let api = Api::new(app.clone(), [admin.clone()].into());
@@ -140,24 +140,25 @@ impl World {
     }
 }
 
-fn config(dir: &Path) -> Config {
+fn sources(dir: &Path) -> Sources {
     let file = dir.join("lucid.yaml");
     std::fs::write(&file, "root: .\ntasks_dir: tasks\nstate_dir: state\ntimezone: UTC\n").expect("written");
-    let sources = Sources {
+    Sources {
         config: Some(file),
         env: Vec::new(),
         cwd: dir.to_owned(),
         home: None,
         machine_zone: Some("UTC".to_owned()),
         system_file: dir.join("none.yaml"),
-    };
-    load(&sources).expect("a config")
+    }
 }
 
-async fn daemon(config: Config) -> App {
+async fn daemon(sources: Sources) -> App {
+    let config = load(&sources).expect("a config");
     let clock = Clock::system();
     let surroundings = Surroundings {
         clock,
+        sources,
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
         home: None,
         exe: PathBuf::from(env!("CARGO_BIN_EXE_lucid")),

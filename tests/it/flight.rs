@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::invariants;
-use crate::world::{Row, World, code_of};
+use crate::ledger::Row;
+use crate::world::{World, code_of};
 
 /// At once; more threads would only wait for the two cores.
 const CALLERS: usize = 12;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ledger::Row;
 use crate::processes;
-use crate::world::{Row, World};
+use crate::world::World;
 
 /// Beyond timeout and grace, in milliseconds.
 const KILL_SLACK_MS: i64 = 2_000;
@@ -20,10 +21,11 @@ pub struct Limits {
 /// Every due instant between a task's first row and the mark it is covered up to has exactly one row.
 #[track_caller]
 pub fn each_instant_has_one_row(world: &World, task: &str, every_ms: i64) {
+    // Before the rows, which come with it in one transaction.
+    let covered_ms = world.number(&format!("SELECT covered_ms FROM tasks WHERE id = '{task}'"));
     let rows: Vec<Row> = world.rows_where(&format!(
         "task = '{task}' AND trigger IN ('schedule', 'catch_up') AND scheduled_ms IS NOT NULL"
     ));
-    let covered_ms = world.number(&format!("SELECT covered_ms FROM tasks WHERE id = '{task}'"));
     let Some(first_ms) = rows.iter().filter_map(|row| row.scheduled_ms).min() else { return };
     let mut covers: BTreeMap<i64, u32> = BTreeMap::new();
     for row in &rows {

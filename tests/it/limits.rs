@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::ledger::Row;
 use crate::processes::{self, pid_in, signal};
-use crate::world::{LUCID, Row, World};
+use crate::world::{LUCID, World};
 
 /// Beyond timeout and grace.
 const KILL_SLACK: Duration = Duration::from_secs(2);

@@ -2,13 +2,24 @@
 //! story; `world` is the stage they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a failure needs, and figures, are printed"
+)]
 
+mod cli;
 mod crash;
+mod disk;
 mod files;
 mod flight;
 mod invariants;
+mod ledger;
 mod limits;
 mod processes;
+mod secrets;
 mod signals;
+mod socket;
 mod storm;
+mod time;
 mod world;

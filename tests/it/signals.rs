@@ -84,6 +84,24 @@ fn stop_ends_the_runs_waits_for_the_daemon_and_leaves_what_waited_undone() {
 }
 
 #[test]
+fn a_start_that_hangs_on_a_file_holds_up_nobody() {
+    let mut world = World::new();
+    world.task("held", "env_file: fifo\ncommand: touch ran");
+    world.task("fine", "command: 'true'");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, world.path("fifo"), kind, mode, 0).unwrap();
+    world.serve();
+    let held = world.start("held");
+    assert_eq!(world.run("fine").state, "ok");
+    assert_eq!(world.row(held).unwrap().state, "claimed");
+    world.lucid(["kill", &held.to_string()]).expect(0);
+    assert_eq!(world.row(held).unwrap().state, "killed");
+    world.signal(Signal::TERM);
+    assert_eq!(code_of(world.until_daemon_ends()), 0);
+}
+
+#[test]
 fn hang_up_reads_the_files_again() {
     // Too seldom to be what brings the change about, and no file system events either.
     let mut world = World::with("scheduler: {rescan: 1h}");

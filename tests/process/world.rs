@@ -76,7 +76,7 @@ impl World {
     }
 
     pub fn examine(&self, id: &str) -> Found {
-        examine(&self.dir(id), &boot_id().expect("a boot id")).expect("examined")
+        examine(&self.dir(id), boot_id().expect("a boot id")).expect("examined")
     }
 }
 

@@ -26,7 +26,7 @@ struct Effect {
 }
 
 /// One home an effect, or as few as there can be.
-const EFFECTS: [Effect; 7] = [
+const EFFECTS: [Effect; 8] = [
     Effect {
         name: "the wall clock is read",
         words: &["Timestamp::now", "SystemTime::now", "Zoned::now", "clock_gettime"],
@@ -46,6 +46,7 @@ const EFFECTS: [Effect; 7] = [
     },
     Effect { name: "code is unsafe", words: &["unsafe"], homes: &["platform/process/"] },
     Effect { name: "SQLite is opened", words: &["Connection::open"], homes: &["store/"] },
+    Effect { name: "git is known", words: &["git2", "bounded::run"], homes: &["platform/git/"] },
     Effect { name: "YAML is known", words: &["serde_yaml"], homes: &["config/", "task/"] },
     Effect {
         name: "the environment is read",
@@ -176,6 +177,7 @@ fn each_effect_has_one_home() {
         ("cli/mod.rs", "let pid = libc::fork();"),
         ("api/mod.rs", "let c = rusqlite::Connection::open(path);"),
         ("api/mod.rs", "use serde_yaml::Spanned;"),
+        ("pool/claim.rs", "let repo = git2::Repository::open(path);"),
         ("run/mod.rs", "let home = std::env::var(NAME);"),
     ];
     for (path, code) in bad {

@@ -8,6 +8,7 @@
 mod diagnostic;
 mod event;
 mod health;
+mod pool;
 mod problem;
 mod run;
 mod status;
@@ -17,6 +18,7 @@ mod task;
 pub use diagnostic::*;
 pub use event::*;
 pub use health::*;
+pub use pool::*;
 pub use problem::*;
 pub use run::*;
 pub use status::*;

@@ -15,8 +15,11 @@ pub struct Reloaded {
     pub added: Vec<String>,
     pub changed: Vec<String>,
     pub removed: Vec<String>,
-    /// Why a file, or the config, was not taken over.
+    /// Why a file was not taken over.
     pub rejected: Vec<Diagnostic>,
+    /// Settings that the next start of the daemon will bring into force, or why it would refuse to start.
+    #[serde(default)]
+    pub restart: Vec<String>,
 }
 
 /// `POST drain`, `POST undrain`.

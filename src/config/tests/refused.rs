@@ -39,7 +39,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         "scheduler:\n  tik: 5s\n",
         "tick: 5s\n",
         "scheduler: {color: red}\n",
-        "pools:\n  main: {repo: x}\n",
+        "colours:\n  main: {repo: x}\n",
         "scheduler: {tick: 5s}\nlog: {level: info}\nscheduler: {rescan: 1m}\n",
     ];
     insta::assert_snapshot!(complaints(&cases), @r"
@@ -52,9 +52,9 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         lucid.yaml:1:1: unknown key `tick`, did you mean `scheduler.tick`?
     scheduler: {color: red}
         lucid.yaml:1:13: unknown key `scheduler.color`; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
-    pools:
+    colours:
       main: {repo: x}
-        lucid.yaml:1:1: unknown key `pools`; sections are scheduler, defaults, control, secrets, backup, retention, limits, log
+        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, secrets, backup, retention, limits, log
     scheduler: {tick: 5s}
     log: {level: info}
     scheduler: {rescan: 1m}
@@ -97,7 +97,7 @@ fn a_text_of_another_shape_is_refused() {
     	level: info
         lucid.yaml:2:2: not YAML: tabs disallowed within this context (block indentation)
     1: x
-        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, secrets, backup, retention, limits, log
+        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, pools, secrets, backup, retention, limits, log
     ");
 }
 
@@ -232,7 +232,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_text() {
     let text = "colour: blue\nscheduler:\n  tick: soon\n  max_parallel_runs: 0\nlog:\n  levle: info\n";
     let told = complaint(text, &[("LUCID_RETENTION__EVERY", "0"), ("LUCID_X", "1")]);
     insta::assert_snapshot!(told, @r"
-    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, secrets, backup, retention, limits, log
+    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, pools, secrets, backup, retention, limits, log
     lucid.yaml:3:9: scheduler.tick: `soon` is no duration; write `90s`, `5m`, `1h30m`, `2d` or a number of seconds
     lucid.yaml:4:22: scheduler.max_parallel_runs: 0 is less than 1
     lucid.yaml:6:3: unknown key `log.levle`, did you mean `log.level`?
@@ -257,4 +257,43 @@ fn files_that_cannot_be_read_are_named() {
         world.load(&[]).unwrap_err().to_string(),
         "lucid.yaml: cannot be read: stream did not contain valid UTF-8"
     );
+}
+
+#[test]
+fn what_makes_no_pool_is_told_at_its_place() {
+    let cases = [
+        "pools:\n  main: {}\n",
+        "pools:\n  main: {repo: a, slot: 2}\n",
+        "pools:\n  Main_1: {repo: a}\n",
+        "pools:\n  main: 5\n",
+        "pools: [main]\n",
+        "pools:\n  main: {repo: a, dir: a/slots}\n",
+        "pools:\n  main: {repo: a, base: main, slots: 0, keep: [../x, .git], claim_wait: 0}\n",
+    ];
+    insta::assert_snapshot!(complaints(&cases), @r"
+    pools:
+      main: {}
+        lucid.yaml:2:3: pools.main.repo: is empty; a path belongs here
+    pools:
+      main: {repo: a, slot: 2}
+        lucid.yaml:2:19: unknown key `pools.main.slot`, did you mean `pools.main.slots`?
+    pools:
+      Main_1: {repo: a}
+        lucid.yaml:2:3: pools.Main_1: `Main_1` is no name; lower-case letters, digits and `-` make one, at most 32 of them
+    pools:
+      main: 5
+        lucid.yaml:2:3: pools.main.repo: is empty; a path belongs here
+        lucid.yaml:2:9: `pools.main` is a section and takes no value itself; below it are repo, dir, slots, base, keep, claim_wait
+    pools: [main]
+        lucid.yaml:1:8: `pools` is a section and takes no value itself; below it are sections under names of yours
+    pools:
+      main: {repo: a, dir: a/slots}
+        lucid.yaml:2:16: pools.main.dir lies inside pools.main.repo: a worktree there that loses its .git would be taken for it
+    pools:
+      main: {repo: a, base: main, slots: 0, keep: [../x, .git], claim_wait: 0}
+        lucid.yaml:2:25: pools.main.base: `main` is no remote-tracking branch such as origin/main
+        lucid.yaml:2:38: pools.main.slots: 0 is less than 1
+        lucid.yaml:2:47: pools.main.keep: `../x` is no path below a worktree's top, such as target or web/node_modules
+        lucid.yaml:2:73: pools.main.claim_wait: 0s is less than 1s
+    ");
 }

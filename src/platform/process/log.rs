@@ -41,7 +41,9 @@ pub struct Totals {
 /// The log while it is written.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    path: PathBuf,
+    /// Made with the first byte: many runs print nothing, and making a file is most of what a short run costs.
+    file: Option<File>,
     tail_path: PathBuf,
     ring: Option<Ring>,
     head_max: u64,
@@ -55,15 +57,12 @@ pub struct Log {
 
 impl Log {
     /// Starts an empty log; one of an earlier start is overwritten.
-    ///
-    /// # Errors
-    /// The file cannot be made.
-    pub fn create(path: &Path, tail_path: &Path, log_max: u64) -> io::Result<Self> {
-        let file = create(path)?;
-        let _ = std::fs::remove_file(tail_path);
+    #[must_use]
+    pub fn new(path: &Path, tail_path: &Path, log_max: u64) -> Self {
         let head_max = head_max(log_max);
-        Ok(Self {
-            file,
+        Self {
+            path: path.to_owned(),
+            file: None,
             tail_path: tail_path.to_owned(),
             ring: None,
             head_max,
@@ -71,7 +70,7 @@ impl Log {
             head: 0,
             unmarked: 0,
             lost: 0,
-        })
+        }
     }
 
     /// Appends. What the disk does not take is dropped, counted, and marked once it takes more.
@@ -102,8 +101,14 @@ impl Log {
         };
         let totals =
             Totals { bytes: self.head + ring.total(), cut: ring.total() - ring.kept(), lost: self.lost };
-        if fold(&mut self.file, self.head, ring, totals.cut).is_err() {
-            let _ = self.file.set_len(self.head);
+        let folded = opened(&mut self.file, &self.path).and_then(|file| {
+            let folded = fold(file, self.head, ring, totals.cut);
+            if folded.is_err() {
+                let _ = file.set_len(self.head);
+            }
+            folded
+        });
+        if folded.is_err() {
             self.ring = None;
         }
         totals
@@ -122,7 +127,8 @@ impl Log {
         let mut done = 0;
         if self.ring.is_none() {
             while done < room {
-                match self.file.write(&bytes[done..room]) {
+                let Ok(file) = opened(&mut self.file, &self.path) else { return done };
+                match file.write(&bytes[done..room]) {
                     Ok(0) => return done,
                     Ok(n) => {
                         done += n;
@@ -141,6 +147,13 @@ impl Log {
             }
         }
         done + self.ring.as_mut().map_or(0, |ring| ring.put(&bytes[done..]))
+    }
+}
+
+fn opened<'f>(file: &'f mut Option<File>, path: &Path) -> io::Result<&'f mut File> {
+    match file {
+        Some(file) => Ok(file),
+        None => Ok(file.insert(create(path)?)),
     }
 }
 
@@ -279,7 +292,7 @@ mod tests {
     fn log_of(log_max: u64, writes: &[&[u8]]) -> (String, Totals) {
         let dir = tempfile::tempdir().unwrap();
         let (path, tail) = (dir.path().join("log"), dir.path().join("tail"));
-        let mut log = Log::create(&path, &tail, log_max).unwrap();
+        let mut log = Log::new(&path, &tail, log_max);
         for bytes in writes {
             log.write(bytes);
         }
@@ -321,7 +334,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let full = dir.path().join("full");
         std::os::unix::fs::symlink("/dev/full", &full).unwrap();
-        let mut log = Log::create(&full, &dir.path().join("tail"), 100).unwrap();
+        let mut log = Log::new(&full, &dir.path().join("tail"), 100);
         log.write(b"hello");
         log.write(b"world");
         assert_eq!(log.finish(), Totals { bytes: 0, cut: 0, lost: 10 });
@@ -331,7 +344,7 @@ mod tests {
     fn lost_bytes_are_marked_where_they_are_missing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::create(&path, &dir.path().join("tail"), 1000).unwrap();
+        let mut log = Log::new(&path, &dir.path().join("tail"), 1000);
         log.write(b"before");
         (log.unmarked, log.lost) = (7, 7);
         log.write(b"after");

@@ -6,12 +6,14 @@
 //!
 //! Daemon's side: `gate`, `watch`, `kill`, `output`. Other side: `nursery`, `keeper` and what they use.
 
+pub mod bounded;
 mod cgroup;
 mod child;
 mod control;
 mod ending;
 mod feed;
 mod gate;
+mod inside;
 mod keeper;
 mod kill;
 mod lines;
@@ -29,8 +31,10 @@ mod watch;
 pub use control::STDIN_END;
 pub use control::{append_stdin, close_stdin, stop};
 pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
+pub use inside::processes_inside;
 pub use kill::{clear, kill_tree, sweep_cookie};
 pub use mask::MASK_MIN_BYTES;
 pub use nursery::nursery_main;
 pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
-pub use watch::{Found, Keeper, boot_id, examine};
+pub use sys::{spare_heap, trim_heap};
+pub use watch::{Found, Keeper, boot_id, examine, kill_failed, this_process};

@@ -38,7 +38,8 @@ pub struct Reader {
 
 /// Which bytes of the log are where, at one instant.
 struct Layout {
-    log: File,
+    /// None while nothing has been printed.
+    log: Option<File>,
     /// `[0, head)` is at the start of `output.log`.
     head: u64,
     /// `[tail_from, end)` is in `tail`.
@@ -76,14 +77,15 @@ impl Reader {
         let len = stop.saturating_sub(from).min(max);
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         let read = if from < layout.head {
-            read_up_to(&layout.log, &mut bytes, from)?
+            layout.log.as_ref().map_or(Ok(0), |log| read_up_to(log, &mut bytes, from))?
         } else {
             match &layout.tail {
                 Tail::None => 0,
                 Tail::Ring(ring) => ring.read_at(&mut bytes, from - layout.head)?,
-                Tail::Folded(place) => {
-                    read_up_to(&layout.log, &mut bytes, place + (from - layout.tail_from))?
-                }
+                Tail::Folded(place) => layout
+                    .log
+                    .as_ref()
+                    .map_or(Ok(0), |log| read_up_to(log, &mut bytes, place + (from - layout.tail_from)))?,
             }
         };
         bytes.truncate(read);
@@ -134,18 +136,21 @@ impl Reader {
         Ok(chunk)
     }
 
-    /// `None` when there is no log yet. What the keeper does next makes any look at two files stale, so the
+    /// `None` before the start. What the keeper does next makes any look at two files stale, so the
     /// ring is opened first: once it is gone, `exit.json` is there.
     fn layout(&self) -> io::Result<Option<Layout>> {
         let ring = Ring::open(&self.dir.join(name::OUTPUT_TAIL))?;
         let exit = Exit::read(&self.dir)?;
         let log = match File::open(self.dir.join(name::OUTPUT)) {
-            Ok(log) => log,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(log) => Some(log),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(e),
         };
+        if log.is_none() && !self.dir.join(name::STARTED).exists() {
+            return Ok(None);
+        }
         let over = exit.is_some() || !Lock::is_held(&self.dir.join(name::LOCK))?;
-        let len = log.metadata()?.len();
+        let len = log.as_ref().map_or(Ok(0), |log| log.metadata().map(|metadata| metadata.len()))?;
         if let Some(ring) = ring {
             let (head, total) = (ring.head(), ring.total());
             let tail_from = head + total - ring.kept();

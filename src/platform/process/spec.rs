@@ -159,7 +159,8 @@ pub enum Cause {
     Stop(String),
 }
 
-/// What `started` holds: the command may have run from here on.
+/// What `started` holds below the keeper's line, of whose lock it is another name: the command may have run
+/// from here on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// Wall clock, milliseconds since the epoch.
@@ -169,14 +170,15 @@ pub struct Started {
 }
 
 impl Spec {
-    /// Writes `spec.json` into `dir`, which it makes (mode 0700) when it is not there.
+    /// Writes `spec.json` into `dir`, which it makes (mode 0700) when it is not there. Not synced, like
+    /// `started`: after a power loss the boot id says that nothing of the run lives, and nothing reads it.
     ///
     /// # Errors
     /// What the file system says.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)?;
-        files::replace(&dir.join(name::SPEC), &serde_json::to_vec(self)?, FILE_MODE)
+        files::replace_unsynced(&dir.join(name::SPEC), &serde_json::to_vec(self)?, FILE_MODE)
     }
 
     /// Reads `spec.json` of `dir`.
@@ -236,7 +238,8 @@ impl Started {
     pub fn read(dir: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(dir.join(name::STARTED)) {
             Ok(bytes) => {
-                Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Self { started_ms: 0, cgroup: None })))
+                let json = bytes.iter().position(|&b| b == b'\n').map_or(&[][..], |end| &bytes[end + 1..]);
+                Ok(Some(serde_json::from_slice(json).unwrap_or(Self { started_ms: 0, cgroup: None })))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),

@@ -163,6 +163,35 @@ pub fn exec(path: &CString, argv: &Strings, env: &Strings) -> io::Error {
     io::Error::last_os_error()
 }
 
+/// Returns to the system what the heap holds and does not use, in all its arenas. Takes some milliseconds.
+#[cfg(target_env = "gnu")]
+pub fn trim_heap() {
+    // SAFETY: may be called from any thread at any time, and takes the locks it needs.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators do it by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn trim_heap() {}
+
+/// Two arenas instead of eight for each processor, and every large block on its own, so that it goes back when it
+/// is freed. To be called before there are threads.
+#[cfg(target_env = "gnu")]
+pub fn spare_heap() {
+    const ARENAS_MAX: c_int = 2;
+    const MMAP_FROM_BYTES: c_int = 128 * 1024;
+    // SAFETY: only sets parameters of the allocator; one that it does not take changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MMAP_FROM_BYTES);
+    }
+}
+
+/// Other allocators are frugal by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn spare_heap() {}
+
 /// A descriptor that tokio watches. Needs a runtime.
 pub fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor keeps its number until the AsyncFd, which owns it from here, drops it.

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -42,6 +43,14 @@ impl Keeper {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// How long ago it started, by the clock since boot that reads `now`.
+    #[must_use]
+    pub fn age(&self, now: Duration) -> Duration {
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+        let millis = self.start_ticks.saturating_mul(1000) / ticks_per_second;
+        now.saturating_sub(Duration::from_millis(millis))
     }
 
     /// Whether `pid` is still the process that started at `start_ticks`.
@@ -105,21 +114,42 @@ pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
     Ok(if Started::read(dir)?.is_some() { Found::Vanished } else { Found::NotStarted })
 }
 
+/// Whether the keeper has said that something of the run in `dir` outlives SIGKILL.
+#[must_use]
+pub fn kill_failed(dir: &Path) -> bool {
+    dir.join(name::KILL_FAILED).exists()
+}
+
 /// The kernel's name of this boot.
 ///
 /// # Errors
 /// /proc is not there.
-pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+pub fn boot_id() -> io::Result<&'static str> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    match KNOWN.get() {
+        Some(id) => Ok(id),
+        None => {
+            let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+            Ok(KNOWN.get_or_init(|| id))
+        }
+    }
 }
 
-/// The text of `keeper.lock`.
+/// This process in words that no other will ever match: its number, its start and its boot.
+#[must_use]
+pub fn this_process() -> String {
+    let pid = std::process::id();
+    let start_ticks = i32::try_from(pid).ok().and_then(tree::look).map_or(0, |process| process.start_ticks);
+    format!("pid {pid} start {start_ticks} boot {}", boot_id().unwrap_or_default())
+}
+
+/// The first line of `keeper.lock`.
 pub(super) fn holder_text(pid: i32, start_ticks: u64) -> String {
     format!("{pid} {start_ticks}\n")
 }
 
 pub(super) fn parse_holder(text: &str) -> Option<(i32, u64)> {
-    let (pid, start_ticks) = text.trim_end().split_once(' ')?;
+    let (pid, start_ticks) = text.lines().next()?.split_once(' ')?;
     Some((pid.parse().ok()?, start_ticks.parse().ok()?))
 }
 
@@ -140,7 +170,7 @@ mod tests {
     fn an_empty_directory_never_started() {
         let dir = tempfile::tempdir().unwrap();
         let boot = boot_id().unwrap();
-        assert!(matches!(examine(dir.path(), &boot).unwrap(), Found::NotStarted));
+        assert!(matches!(examine(dir.path(), boot).unwrap(), Found::NotStarted));
         assert!(matches!(examine(dir.path(), "another").unwrap(), Found::OtherBoot));
     }
 
@@ -148,12 +178,13 @@ mod tests {
     fn started_without_a_keeper_has_vanished() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(name::STARTED), "").unwrap();
-        assert!(matches!(examine(dir.path(), &boot_id().unwrap()).unwrap(), Found::Vanished));
+        assert!(matches!(examine(dir.path(), boot_id().unwrap()).unwrap(), Found::Vanished));
     }
 
     #[test]
     fn holders_read_back() {
         assert_eq!(parse_holder(&holder_text(12, 34)), Some((12, 34)));
+        assert_eq!(parse_holder("12 34\n{\"started_ms\":5}"), Some((12, 34)));
         assert_eq!(parse_holder(""), None);
     }
 }

@@ -21,6 +21,8 @@ CREATE TABLE tasks (
     pause_actor    TEXT
 ) STRICT;
 
+CREATE INDEX tasks_paused ON tasks (id) WHERE paused_at_ms IS NOT NULL;
+
 -- When a schedule text of a task was first seen; other edits never re-arm a one-shot.
 CREATE TABLE anchors (
     task      TEXT NOT NULL,
@@ -82,8 +84,15 @@ CREATE UNIQUE INDEX runs_one_queued ON runs (flight_key) WHERE waiting = 'overla
 CREATE UNIQUE INDEX runs_one_an_instant ON runs (task, scheduled_ms)
     WHERE trigger IN ('schedule', 'catch_up');
 CREATE INDEX runs_by_task ON runs (task, id);
+CREATE INDEX runs_failed ON runs (task, id)
+    WHERE state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed');
 CREATE INDEX runs_live ON runs (state) WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed');
+-- Counted at every claim; the rows themselves need not be read for it.
+CREATE INDEX runs_places ON runs (id)
+    WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') AND waiting IS NULL AND counted = 1;
 CREATE INDEX runs_waiting ON runs (id) WHERE waiting IS NOT NULL;
+CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
+CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
 CREATE INDEX runs_retry ON runs (retry_ms) WHERE retry_ms IS NOT NULL;
 CREATE INDEX runs_token ON runs (token_hash) WHERE token_hash IS NOT NULL;
 CREATE UNIQUE INDEX runs_request ON runs (request_key) WHERE request_key IS NOT NULL;

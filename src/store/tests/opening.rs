@@ -146,25 +146,28 @@ fn the_library_is_new_enough() {
 
 #[test]
 fn a_migration_makes_a_backup_first_and_tells() {
-    let next = [super::super::migrate::MIGRATIONS[0], "CREATE TABLE later (x INTEGER) STRICT;"];
+    let next = [&super::super::migrate::MIGRATIONS[..], &["CREATE TABLE later (x INTEGER) STRICT;"]].concat();
+    let (from, to) = (super::super::migrate::NEWEST, super::super::migrate::NEWEST + 1);
     let (dir, store) = fresh();
     write_key(&store, "a").unwrap();
     store.close();
     let mut conn = Connection::open(database(dir.path())).unwrap();
     let notice = super::super::open::migrate(&mut conn, dir.path(), NOW_MS, &next).unwrap();
-    let backup = dir.path().join("backups/lucid-20260704T030000Z-before-v2.db");
-    assert_eq!(notice, Some(Notice::Migrated { from: 1, to: 2, backup: Some(backup.clone()) }));
-    assert_eq!(super::super::migrate::version(&conn).unwrap(), 2);
+    let backup = dir.path().join(format!("backups/lucid-20260704T030000Z-before-v{to}.db"));
+    assert_eq!(notice, Some(Notice::Migrated { from, to, backup: Some(backup.clone()) }));
+    assert_eq!(super::super::migrate::version(&conn).unwrap(), to);
     assert_eq!(keys(&conn).unwrap(), ["a"]);
     let before = Connection::open(backup).unwrap();
-    assert_eq!(super::super::migrate::version(&before).unwrap(), 1);
+    assert_eq!(super::super::migrate::version(&before).unwrap(), from);
     assert_eq!(keys(&before).unwrap(), ["a"]);
     assert_eq!(super::super::open::migrate(&mut conn, dir.path(), NOW_MS, &next).unwrap(), None);
 }
 
 #[test]
 fn a_failed_migration_names_the_way_back() {
-    let next = [super::super::migrate::MIGRATIONS[0], "CREATE TABLE later (x INTEGER) STRICT; nonsense;"];
+    let next =
+        [&super::super::migrate::MIGRATIONS[..], &["CREATE TABLE later (x INTEGER) STRICT; nonsense;"]]
+            .concat();
     let (dir, store) = fresh();
     write_key(&store, "a").unwrap();
     store.close();

@@ -1,0 +1,39 @@
+//! What the configuration says now against what the daemon was started with: settings take effect at a
+//! start, and a restart costs no run, so what differs is told and never half applied.
+
+use crate::config;
+
+use super::App;
+
+/// Settings that differ, or why the configuration cannot be read as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drift {
+    None,
+    /// One line a setting: key, what is in force, what the file or environment says and where.
+    Settings(Vec<String>),
+    /// The daemon would refuse to start with it.
+    Refused(String),
+}
+
+impl App {
+    /// Reads the configuration again and compares; blocking.
+    #[must_use]
+    pub fn config_drift(&self) -> Drift {
+        let now = match config::load(&self.sources) {
+            Ok(now) => now,
+            Err(e) => return Drift::Refused(e.to_string()),
+        };
+        let old = self.config.effective();
+        let differs: Vec<String> = now
+            .effective()
+            .iter()
+            .filter_map(|new| {
+                let old = old.iter().find(|old| old.key == new.key)?;
+                (old.value != new.value).then(|| {
+                    format!("{}: {} is in force, {} says {}", new.key, old.value, new.source, new.value)
+                })
+            })
+            .collect();
+        if differs.is_empty() { Drift::None } else { Drift::Settings(differs) }
+    }
+}

@@ -1,0 +1,203 @@
+//! How a slot is brought to its base: the order of steps that holds whatever state it is in.
+//!
+//! Blocks and knows no lease: the caller has it, has the slot's lock, and hands down the budget. Inspection
+//! comes first, and a slot that is clean already is not touched.
+
+use std::path::PathBuf;
+
+use crate::platform::git::{Budget, Found, GitError, Keep, Repo, Rescue, State, Tree};
+
+/// One slot and what it is to become.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    pub repo: Repo,
+    /// Without symbolic links in its parents.
+    pub path: PathBuf,
+    /// Where it goes when it cannot be cleaned.
+    pub aside: PathBuf,
+    pub keep: Keep,
+    /// The commit to stand at.
+    pub base: String,
+    /// Ref for what is rescued.
+    pub rescue: String,
+    /// Whom to name in the rescue's message.
+    pub message: String,
+    /// What keeps `git worktree prune` away.
+    pub lock_reason: String,
+}
+
+/// What had to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What was not as it should be, in words; empty when the slot was clean or new.
+    pub dirt: Vec<String>,
+    /// Refs that hold what was found.
+    pub rescued: Vec<String>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Why a slot is not at its base.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HealError {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("still {}", .0.join(", "))]
+    Dirty(Vec<String>),
+}
+
+impl HealError {
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Git(error) if error.is_timeout())
+    }
+
+    /// Making it anew would need room that there is not; what lies there is better left.
+    pub fn is_full_disk(&self) -> bool {
+        const NO_SPACE: &str = "No space left on device";
+        matches!(self, Self::Git(error) if error.to_string().contains(NO_SPACE))
+    }
+
+    /// What lies there is not the slot, and no second try will make it so.
+    fn is_strange(&self) -> bool {
+        matches!(self, Self::Git(GitError::NotOurs { .. }))
+    }
+}
+
+/// How thoroughly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What inspection calls for.
+    Needed,
+    /// Every step there is, with a new index.
+    Full,
+}
+
+impl Site {
+    /// Brings the slot to its base, in two tries.
+    pub fn prepare(&self, report: &mut Report, budget: Budget) -> Result<Tree, HealError> {
+        match self.attempt(Depth::Needed, report, budget) {
+            Err(e) if e.is_timeout() || e.is_strange() => Err(e),
+            Err(first) => self.attempt(Depth::Full, report, budget).inspect_err(|_| {
+                report.notes.push(format!("first try: {first}"));
+            }),
+            Ok(tree) => Ok(tree),
+        }
+    }
+
+    /// Sets whatever lies at the slot's place aside, as it is, and makes a new one.
+    pub fn rebuild(&self, report: &mut Report, budget: Budget) -> Result<Tree, HealError> {
+        match self.repo.find(&self.path)? {
+            Found::Missing { admin } | Found::Strange { admin, .. } => {
+                if let Some(admin) = admin {
+                    report.rescued.extend(self.repo.rescue_remains(&admin, &self.rescue(), budget)?);
+                }
+            }
+            Found::Ours(_) => {}
+        }
+        if self.path.symlink_metadata().is_ok() {
+            self.repo.set_aside(&self.path, &self.aside)?;
+            report.notes.push(format!("what lay there is at {}", self.aside.display()));
+        }
+        let tree = self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?;
+        let state = tree.inspect(&self.keep, budget)?;
+        self.verified(tree, &state)
+    }
+
+    fn attempt(&self, depth: Depth, report: &mut Report, budget: Budget) -> Result<Tree, HealError> {
+        let tree = match self.repo.find(&self.path)? {
+            Found::Ours(tree) => tree,
+            Found::Missing { admin } => {
+                if let Some(admin) = admin {
+                    report.dirt.push("its folder was gone".to_owned());
+                    report.rescued.extend(self.repo.rescue_remains(&admin, &self.rescue(), budget)?);
+                }
+                self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?
+            }
+            Found::Strange { why, .. } => {
+                report.dirt.push(why.clone());
+                return Err(GitError::NotOurs { path: self.path.clone(), why }.into());
+            }
+        };
+        tree.mend_head(&self.base)?;
+        let before = tree.inspect(&self.keep, budget)?;
+        tree.lock(&self.lock_reason)?;
+        if before.is_clean_at(&self.base) {
+            return Ok(tree);
+        }
+        if report.dirt.is_empty() {
+            report.dirt = drift(&before);
+        }
+        self.heal(&tree, &before, depth, report, budget)?;
+        let after = tree.inspect(&self.keep, budget)?;
+        self.verified(tree, &after)
+    }
+
+    /// The order is the point: nothing is destroyed before identity is established and work is rescued;
+    /// what was begun is forgotten before HEAD is detached, or it would come back to its branch.
+    fn heal(
+        &self,
+        tree: &Tree,
+        state: &State,
+        depth: Depth,
+        report: &mut Report,
+        budget: Budget,
+    ) -> Result<(), HealError> {
+        tree.assert_identity(budget)?;
+        if !state.locks.is_empty() {
+            tree.end_leftovers();
+        }
+        report.rescued.extend(tree.rescue(state, &self.keep, &self.rescue(), budget)?);
+        if depth == Depth::Needed && !state.is_tangled() {
+            tree.detach(&self.base, budget)?;
+            if state.changes.untracked > 0 || state.changes.ignored > 0 {
+                tree.clean(&self.keep, budget)?;
+            }
+            return Ok(());
+        }
+        tree.remove_locks()?;
+        tree.forget_operations(budget)?;
+        if state.is_sparse {
+            lenient(tree.disable_sparse(budget), report)?;
+        }
+        if state.flagged > 0 || state.is_broken || depth == Depth::Full {
+            tree.remove_index()?;
+        }
+        if !state.changes.nested.is_empty() || depth == Depth::Full {
+            lenient(tree.remove_submodules(budget), report)?;
+        }
+        tree.detach(&self.base, budget)?;
+        tree.reset(&self.base, budget)?;
+        tree.clean(&self.keep, budget)?;
+        lenient(tree.update_submodules(budget), report)?;
+        Ok(())
+    }
+
+    fn verified(&self, tree: Tree, state: &State) -> Result<Tree, HealError> {
+        if state.is_clean_at(&self.base) { Ok(tree) } else { Err(HealError::Dirty(drift(state))) }
+    }
+
+    fn rescue(&self) -> Rescue {
+        Rescue { reference: self.rescue.clone(), base: self.base.clone(), message: self.message.clone() }
+    }
+}
+
+/// What is not as in a slot that was just made, a base that has moved aside.
+pub(super) fn drift(state: &State) -> Vec<String> {
+    use crate::platform::git::Head;
+    let mut drift = state.dirt();
+    if let Head::Branch(branch) = &state.head {
+        drift.insert(0, format!("on branch {branch}"));
+    }
+    drift
+}
+
+/// A step whose failure verification will judge.
+fn lenient(step: Result<(), GitError>, report: &mut Report) -> Result<(), GitError> {
+    match step {
+        Err(e @ GitError::Failed { .. }) => {
+            report.notes.push(e.to_string());
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,119 @@
+//! After a start, and every ten minutes: what was begun is finished, what drifts is mended, what is in
+//! quarantine gets its next try. Nothing here is on the way to serving.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::git::{Budget, Found, Head, Tree};
+
+use super::base::{Ground, blocking};
+use super::heal::UPKEEP_MAX;
+use super::{PoolError, Pools, table};
+
+/// How often slots are looked after.
+const TEND_EVERY: Duration = Duration::from_secs(600);
+
+impl Pools {
+    /// Marks what an earlier daemon had begun, so that nobody takes it for going on. Touches no repository;
+    /// [`Pools::tend`] does the work. Leases stay: they belong to tickets and runs, not to the daemon.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn recover(&self) -> Result<u32, PoolError> {
+        let slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
+        let mut begun = 0;
+        for slot in slots.into_iter().filter(|slot| slot.state().is_intent()) {
+            self.step(&slot, Step::Recover, super::heal::orphan, Vec::new()).await?;
+            begun += 1;
+        }
+        if begun > 0 {
+            info!(begun, "slots were being worked on when the last daemon ended");
+        }
+        Ok(begun)
+    }
+
+    /// Looks after all slots, now and every ten minutes. Does not return.
+    pub async fn tend(&self) {
+        loop {
+            self.tend_once().await;
+            tokio::time::sleep(TEND_EVERY).await;
+        }
+    }
+
+    /// One round over all slots, one after the other: upkeep takes no more than one core.
+    pub async fn tend_once(&self) {
+        for pool in &self.0.pools {
+            let name = &pool.config.name;
+            let rows = match self.slots(name).await {
+                Ok(rows) => rows,
+                Err(e) => return warn!(error = %e, "cannot look after the slots"),
+            };
+            let budget = Budget::new(UPKEEP_MAX);
+            let ground = match self.ground(pool, budget).await {
+                Ok(ground) => ground,
+                Err(e) => {
+                    warn!(pool = name, error = %e, "cannot look after the pool");
+                    continue;
+                }
+            };
+            for row in rows {
+                self.tend_slot(&ground, &row).await;
+            }
+        }
+    }
+
+    async fn tend_slot(&self, ground: &Ground, row: &Slot) {
+        let needs = match row.state() {
+            SlotState::Leased => false,
+            SlotState::Free => drifts(ground, row).await,
+            SlotState::Preparing | SlotState::Releasing | SlotState::Rebuilding | SlotState::Quarantined => {
+                true
+            }
+        };
+        if !needs {
+            return;
+        }
+        match self.mend(ground, row, Budget::new(UPKEEP_MAX)).await {
+            Ok(Some(healed)) => info!(slot = healed.slot, state = healed.state.name(), "looked after a slot"),
+            Ok(None) => {}
+            Err(e) => warn!(slot = row.id, error = %e, "could not look after a slot"),
+        }
+    }
+
+    /// Finishes in the background what ran out of its caller's time.
+    pub(super) fn finish_later(&self, slot: &str) {
+        let (pools, id) = (self.clone(), slot.to_owned());
+        tokio::spawn(async move {
+            let wanted = id.clone();
+            let row = pools.0.store.read(move |conn| Ok::<_, PoolError>(table::get(conn, &wanted)?)).await;
+            let Ok(Some(row)) = row else { return };
+            let Ok(pool) = pools.pool(&row.pool) else { return };
+            match pools.ground(pool, Budget::new(UPKEEP_MAX)).await {
+                Ok(ground) => pools.tend_slot(&ground, &row).await,
+                Err(e) => warn!(slot = id, error = %e, "a slot waits for its next round"),
+            }
+        });
+    }
+}
+
+/// Whether a free slot is not as release leaves one; a base that has moved on since is no drift, and a slot
+/// that was never made is none either.
+async fn drifts(ground: &Ground, row: &Slot) -> bool {
+    let (repo, path, keep) = (ground.repo.clone(), ground.dir.join(&row.id), ground.keep.clone());
+    let was_made = row.base_commit.is_some();
+    let looked = blocking(move || {
+        let budget = Budget::new(UPKEEP_MAX);
+        let is_well = |tree: Tree| {
+            let state = tree.inspect(&keep, budget)?;
+            Ok(matches!(state.head, Head::Detached(_)) && state.dirt().is_empty())
+        };
+        match repo.find(&path)? {
+            Found::Ours(tree) => is_well(tree).map(|well| !well),
+            Found::Missing { .. } => Ok(was_made),
+            Found::Strange { .. } => Ok(true),
+        }
+    });
+    looked.await.unwrap_or(true)
+}

@@ -1,0 +1,181 @@
+//! Disks that are full or read-only, databases that are gone, broken, somebody else's or from the future.
+
+use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::world::{LUCID, World, code_of};
+
+/// A daemon in a user and mount namespace of its own, where `mount` may prepare its state directory.
+fn serve_behind(world: &World, mount: &str) -> Command {
+    let serve = world.serve_command();
+    let mut command = Command::new("unshare");
+    let script = format!("set -e; {mount}\nexec \"$0\" serve");
+    command.args(["-rm", "/bin/sh", "-c", &script, LUCID]).current_dir(world.root());
+    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(world.log_file());
+    command
+}
+
+/// A path below the state directory as the daemon sees it.
+fn inside(world: &World, below: &str) -> PathBuf {
+    let path = world.state(below);
+    let path = path.strip_prefix("/").unwrap().to_owned();
+    PathBuf::from(format!("/proc/{}/root", world.daemon_pid())).join(path)
+}
+
+fn fill(world: &World, name: &str) {
+    let mut file = fs::File::create(inside(world, name)).unwrap();
+    let block = vec![b'x'; 64 * 1024];
+    while file.write_all(&block).is_ok() {}
+    while file.write_all(b"x").is_ok() {}
+}
+
+fn run_of(world: &World, run: i64) -> Value {
+    world.lucid(["api", "GET", &format!("/api/v1/runs/{run}")]).json()["run"].clone()
+}
+
+#[test]
+fn a_full_disk_loses_no_end_is_told_and_is_over_when_there_is_room_again() {
+    let mut world = World::new();
+    world.configure(&format!("control: {{socket: '{}'}}", world.path("lucid.sock").display()));
+    fs::create_dir(world.path("state")).unwrap();
+    world.task("patient", "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  yes | head -c 200000\n  exit 7");
+    world.task("tick", "schedule: every 1s\ncommand: 'true'");
+    let mount = "mount -t tmpfs -o size=40m,mode=0700 lucid-it state";
+    let child = serve_behind(&world, mount).spawn().expect("unshare (util-linux) is there");
+    world.adopt(child);
+    world.until_served();
+    assert!(inside(&world, "ballast").exists());
+    let run = world.start("patient");
+    world.until("it runs", || (run_of(&world, run)["state"] == "running").then_some(()));
+    fill(&world, "fill");
+    world.write("go", "");
+    let ended = world
+        .until("its end is recorded", || Some(run_of(&world, run)).filter(|run| run["state"] == "failed"));
+    assert_eq!(ended["exit_code"], 7, "{ended}");
+    world.until("the full disk is an event", || {
+        let activity = world.lucid(["api", "GET", "/api/v1/activity?type=disk_full"]);
+        (activity.code == 0 && activity.stdout.contains("disk_full")).then_some(())
+    });
+    assert!(!inside(&world, "ballast").exists(), "the reserve was given up for it");
+    // Full to the last byte, the reserve included: it goes on answering.
+    fill(&world, "fill2");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(world.lucid(["api", "GET", "/healthz"]).code, 0, "{}", world.log_tail());
+    assert_eq!(world.lucid(["runs", "--json"]).code, 0, "{}", world.log_tail());
+    let problems = world.lucid(["problems", "--json"]).stdout;
+    assert!(problems.contains("full"), "{problems}");
+    for file in ["fill", "fill2"] {
+        fs::remove_file(inside(&world, file)).unwrap();
+    }
+    let last = |world: &World| {
+        let runs = world.lucid(["runs", "tick", "--json", "-n", "200"]).json();
+        let runs = runs["runs"].as_array().cloned().unwrap_or_default();
+        runs.iter().filter(|run| run["state"] == "ok").filter_map(|run| run["id"].as_i64()).max().unwrap_or(0)
+    };
+    let before = last(&world);
+    world.until("it goes on by itself", || (last(&world) > before + 2).then_some(()));
+    assert_eq!(run_of(&world, world.start("patient"))["task"], "patient");
+    world.until("the second ends", || {
+        let runs = world.lucid(["runs", "patient", "--json"]).json();
+        runs["runs"].as_array()?.iter().all(|run| run["exit_code"] == 7).then_some(())
+    });
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_told_and_ends_with_78() {
+    let world = World::new();
+    fs::create_dir(world.path("state")).unwrap();
+    let mount = "mount --bind state state; mount -o remount,bind,ro state";
+    let output = serve_behind(&world, mount).stderr(Stdio::piped()).output().expect("unshare");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code_of(output.status), 78, "{said}");
+    assert!(
+        said.contains(&world.path("state").display().to_string()) && said.contains("state_dir"),
+        "{said}"
+    );
+    assert!(said.lines().count() <= 3, "{said}");
+}
+
+/// A world with one ended run, no daemon, and a backup where that is wanted.
+fn settled(backup: Option<()>) -> World {
+    let mut world = World::new();
+    world.task("one", "command: echo one");
+    world.serve();
+    world.run("one");
+    if backup.is_some() {
+        world.lucid(["backup"]).expect(0);
+    }
+    world.run("one");
+    world.signal(rustix::process::Signal::TERM);
+    world.until_daemon_ends();
+    world
+}
+
+fn refused(world: &World) -> String {
+    let output = world.serve_command().stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code_of(output.status), 78, "{said}");
+    said
+}
+
+fn remove_database(world: &World) {
+    for name in ["lucid.db", "lucid.db-wal", "lucid.db-shm"] {
+        let _ = fs::remove_file(world.state(name));
+    }
+}
+
+/// Pages in the middle of the file, so that opening it works and reading does not.
+fn corrupt(world: &World) {
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(world.state("lucid.db")).unwrap();
+    let mut header = [0; 16];
+    file.read_exact(&mut header).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0xa5; usize::try_from(length - 4096).unwrap()]).unwrap();
+}
+
+#[test]
+fn a_database_that_is_gone_or_broken_is_restored_and_no_number_comes_twice() {
+    for break_it in [remove_database as fn(&World), corrupt] {
+        let mut world = settled(Some(()));
+        break_it(&world);
+        world.serve();
+        assert_eq!(world.events("database_restored"), 1);
+        assert!(world.row(1).is_some(), "what the backup held is back");
+        let next = world.start("one");
+        assert!(next > 2, "run {next} again");
+        let problems = world.lucid(["problems", "--json"]).stdout;
+        assert!(problems.contains("restored"), "{problems}");
+    }
+}
+
+#[test]
+fn without_a_backup_it_refuses_and_changes_nothing() {
+    for break_it in [remove_database as fn(&World), corrupt] {
+        let world = settled(None);
+        break_it(&world);
+        let before = fs::read(world.state("lucid.db")).ok();
+        let said = refused(&world);
+        assert!(said.contains("backup") && said.contains("lucid.db"), "{said}");
+        assert_eq!(fs::read(world.state("lucid.db")).ok(), before, "never silently empty");
+    }
+}
+
+#[test]
+fn a_foreign_or_newer_database_is_refused_and_left_as_it_is() {
+    for (pragma, word) in
+        [("application_id = 1234567", "another program"), ("user_version = 999", "schema 999")]
+    {
+        let world = settled(Some(()));
+        world.edit_database(&format!("PRAGMA {pragma};"));
+        let before = fs::read(world.state("lucid.db")).unwrap();
+        let said = refused(&world);
+        assert!(said.contains(word), "{said}");
+        assert_eq!(fs::read(world.state("lucid.db")).unwrap(), before);
+    }
+}
