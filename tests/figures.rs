@@ -12,7 +12,7 @@ const CLAIM_LIMITS: [f64; 3] = [0.1, 0.3, 0.3];
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures; wants a quiet machine and half a minute: cargo test --release --test figures -- --ignored"]
 async fn claims_cost_a_fraction_of_a_new_worktree() {
-    let figures = pool::claims(20_000, 7).await;
+    let figures = pool::claims(20_000, 3).await;
     let ratios = figures.ratios();
     println!("{figures:?}\nratios: {ratios:.3?}, at most {CLAIM_LIMITS:?}");
     for (ratio, limit) in ratios.into_iter().zip(CLAIM_LIMITS) {

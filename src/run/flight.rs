@@ -47,7 +47,6 @@ pub const REQUEST_KEY_KEPT_MS: i64 = 24 * 3_600_000;
 
 /// What became of a request.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "looked at once and dropped; a box a claim would cost more")]
 pub enum Claim {
     /// Start it.
     Go(Run),

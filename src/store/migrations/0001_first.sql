@@ -92,7 +92,6 @@ CREATE INDEX runs_places ON runs (id)
     WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') AND waiting IS NULL AND counted = 1;
 CREATE INDEX runs_waiting ON runs (id) WHERE waiting IS NOT NULL;
 CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
-CREATE INDEX runs_not_started ON runs (id) WHERE state = 'not_started';
 CREATE INDEX runs_retry ON runs (retry_ms) WHERE retry_ms IS NOT NULL;
 CREATE INDEX runs_token ON runs (token_hash) WHERE token_hash IS NOT NULL;
 CREATE UNIQUE INDEX runs_request ON runs (request_key) WHERE request_key IS NOT NULL;
