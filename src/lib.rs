@@ -10,6 +10,8 @@ pub mod journal;
 pub mod task;
 pub mod run;
 pub mod pool;
+pub mod ticket;
+pub mod dispatch;
 pub mod daemon;
 pub mod api;
 pub mod cli;

@@ -19,7 +19,7 @@ use super::state::Api;
 use super::wire::{Activity, ActivityQuery, LogLine, LogLines, LogsQuery, SchemaVersion, StreamQuery};
 use crate::journal::{FeedError, Filter};
 use crate::model::event::{EventKind, Recorded};
-use crate::model::ids::{RunId, TaskId};
+use crate::model::ids::{RunId, TaskId, TicketId};
 
 /// The journal: newest first, or with `after` what came after a number, oldest first.
 #[utoipa::path(get, path = "/api/v1/activity", tag = "activity", params(ActivityQuery),
@@ -32,7 +32,7 @@ pub async fn activity(
     let filter = Filter {
         task: query.task.as_deref().map(task_id).transpose()?,
         run: query.run.map(RunId),
-        ticket: None,
+        ticket: query.ticket.as_deref().map(ticket_id).transpose()?,
         kinds: query.kind.as_deref().map(kinds).transpose()?,
     };
     let at = query.cursor.as_deref().map(|word| cursor::decode_number(List::Activity, word)).transpose()?;
@@ -57,6 +57,12 @@ fn task_id(text: &str) -> Result<TaskId, ApiError> {
     TaskId::parse(text).map_err(|cause| ApiError::invalid("invalid_query", cause.to_string()))
 }
 
+/// In the one spelling in which tickets are kept.
+fn ticket_id(text: &str) -> Result<String, ApiError> {
+    let id = text.parse::<TicketId>();
+    id.map(|id| id.to_string()).map_err(|cause| ApiError::invalid("invalid_query", cause.why))
+}
+
 fn kinds(text: &str) -> Result<Vec<EventKind>, ApiError> {
     let read = |name: &str| {
         EventKind::parse(name.trim()).ok_or_else(|| {
@@ -74,6 +80,7 @@ enum Topic {
     Runs,
     Task(TaskId),
     Run(RunId),
+    Ticket(String),
 }
 
 impl Topic {
@@ -83,11 +90,12 @@ impl Topic {
             None if text == "tasks" => Ok(Self::Tasks),
             None if text == "runs" => Ok(Self::Runs),
             Some(("task", id)) => task_id(id).map(Self::Task),
+            Some(("ticket", id)) => ticket_id(id).map(Self::Ticket),
             Some(("run", id)) => RunId::from_str(id)
                 .map(Self::Run)
                 .map_err(|cause| ApiError::invalid("invalid_query", cause.to_string())),
             Some(_) | None => Err(ApiError::invalid("invalid_query", format!("`{text}` is no topic"))
-                .help("topics are all, tasks, runs, task:ID, run:N")),
+                .help("topics are all, tasks, runs, task:ID, run:N, ticket:ID")),
         }
     }
 
@@ -99,6 +107,7 @@ impl Topic {
             Self::Runs => event.run.is_some(),
             Self::Task(id) => event.task.as_ref() == Some(id),
             Self::Run(id) => event.run == Some(*id),
+            Self::Ticket(id) => event.ticket.as_ref() == Some(id),
         }
     }
 }
@@ -134,9 +143,8 @@ async fn tell(api: Api, topics: Vec<Topic>, from: i64, to: Sender) -> Result<(),
             if until_look == 0 {
                 until_look = LAG_LOOK_EVERY;
                 // A store that cannot be read now is found out below.
-                let latest = journal.latest_seq().await.unwrap_or(from);
-                if latest.saturating_sub(feed.seq()) > i64::from(STREAM_REPLAY_MAX) {
-                    from = latest;
+                if journal.is_behind(feed.seq(), STREAM_REPLAY_MAX).await.unwrap_or(false) {
+                    from = journal.latest_seq().await.unwrap_or(from);
                     to.reset(Reset::Lagged, id(from)).await?;
                     continue 'anew;
                 }

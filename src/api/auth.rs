@@ -17,9 +17,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
 use super::listener::{Door, Origin};
+use super::own;
 use super::peer::{Level, Peer};
 use super::routes;
-use crate::model::ids::{RunId, TaskId};
+use crate::model::ids::{RunId, TaskId, TicketId};
+use crate::ticket::{Author, Worker};
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +33,8 @@ pub enum Right {
     StopRuns,
     PauseTasks,
     HealPools,
+    /// Has tickets dispatched and profiles taken up again.
+    Dispatch,
     EditTasks,
     Reload,
     Drain,
@@ -38,22 +42,32 @@ pub enum Right {
     /// The effective config, which tells paths and names of secrets.
     ReadConfig,
     Backup,
+    /// One ticket; a worker's own.
+    ReadTicket,
+    /// What a worker does on its own ticket: events, comments, questions, files, receipts.
+    WorkOnTicket,
+    /// Making, moving and sending to any ticket.
+    WriteTickets,
 }
 
 impl Right {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
         Self::StopRuns,
         Self::PauseTasks,
         Self::HealPools,
+        Self::Dispatch,
         Self::EditTasks,
         Self::Reload,
         Self::Drain,
         Self::Stop,
         Self::ReadConfig,
         Self::Backup,
+        Self::ReadTicket,
+        Self::WorkOnTicket,
+        Self::WriteTickets,
     ];
 
     /// What a peer needs.
@@ -61,8 +75,14 @@ impl Right {
     pub fn level(self) -> Level {
         match self {
             Self::Alive => Level::None,
-            Self::Read => Level::Read,
-            Self::RunTasks | Self::StopRuns | Self::PauseTasks | Self::HealPools => Level::Operate,
+            Self::Read | Self::ReadTicket => Level::Read,
+            Self::RunTasks
+            | Self::StopRuns
+            | Self::PauseTasks
+            | Self::HealPools
+            | Self::WorkOnTicket
+            | Self::WriteTickets
+            | Self::Dispatch => Level::Operate,
             Self::EditTasks | Self::Reload | Self::Drain | Self::Stop | Self::ReadConfig | Self::Backup => {
                 Level::Admin
             }
@@ -73,11 +93,13 @@ impl Right {
     #[must_use]
     pub fn grant(self) -> Need {
         match self {
-            Self::Alive | Self::Read => Need::Nothing,
+            Self::Alive | Self::Read | Self::ReadTicket => Need::Nothing,
+            Self::WorkOnTicket | Self::WriteTickets => Need::Grant("tickets:write"),
             Self::RunTasks => Need::Grant("tasks:run"),
             Self::StopRuns => Need::Grant("runs:stop"),
             Self::PauseTasks => Need::Grant("tasks:pause"),
             Self::HealPools => Need::Grant("pools:heal"),
+            Self::Dispatch => Need::Grant("dispatch:pass"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),
             Self::Backup => Need::Grant("daemon:backup"),
@@ -109,6 +131,8 @@ pub struct RunCaller {
     pub run: RunId,
     pub task: TaskId,
     pub grants: Vec<String>,
+    /// Set for a worker: its token is for this ticket and nothing else.
+    pub work: Option<Worker>,
 }
 
 impl Caller {
@@ -118,6 +142,33 @@ impl Caller {
         match self {
             Self::Peer(peer) => format!("user:{}", peer.name),
             Self::Run(caller) => format!("run:{}", caller.run),
+        }
+    }
+
+    /// Who they are to a ticket that is not theirs to work on.
+    #[must_use]
+    pub fn person(&self) -> Author {
+        Author::Person(self.actor())
+    }
+
+    /// The worker, if they are one.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Run(caller) => caller.work.as_ref(),
+            Self::Peer(_) => None,
+        }
+    }
+
+    /// Who they are to `ticket`.
+    ///
+    /// # Errors
+    /// 403 for the worker of another ticket.
+    pub fn author(&self, ticket: &TicketId) -> Result<Author, ApiError> {
+        match self.worker() {
+            None => Ok(self.person()),
+            Some(worker) if worker.ticket == *ticket => Ok(Author::Worker(worker.clone())),
+            Some(worker) => Err(own::refusal(worker)),
         }
     }
 
@@ -133,6 +184,7 @@ impl Caller {
                 peer.name
             ))
             .help("be root, the daemon's own user, or a member of the group under `control:` in the config")),
+            Self::Run(RunCaller { work: Some(worker), .. }) => own::may(worker, right),
             Self::Run(caller) => match right.grant() {
                 Need::Nothing => Ok(()),
                 Need::Grant(grant) if caller.grants.iter().any(|has| has == grant) => Ok(()),
@@ -163,8 +215,9 @@ pub type TokenJudge =
 /// or 409.
 pub async fn authorize(State(judge): State<TokenJudge>, mut request: Request, next: Next) -> Response {
     // Beyond the table (no such path) even reading is more than `Alive` allows.
-    let right = match request.extensions().get::<MatchedPath>() {
-        Some(path) => routes::right(request.method(), path.as_str()),
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let right = match &matched {
+        Some(path) => routes::right(request.method(), path),
         None => Some(Right::Read),
     };
     let origin = request.extensions().get::<Origin>().cloned();
@@ -180,7 +233,10 @@ pub async fn authorize(State(judge): State<TokenJudge>, mut request: Request, ne
     let Some(right) = right else {
         return undecided(&caller, request.method()).into_response();
     };
-    match caller.may(right) {
+    let allowed = caller
+        .may(right)
+        .and_then(|()| own::hold(&caller, matched.as_deref().unwrap_or_default(), request.uri().path()));
+    match allowed {
         Ok(()) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -253,71 +309,5 @@ async fn by_token(headers: &HeaderMap, judge: &TokenJudge) -> Result<Caller, Api
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(level: Level) -> Caller {
-        Caller::Peer(Peer { uid: 1000, name: "alice".into(), pid: None, level })
-    }
-
-    fn run(grants: &[&str]) -> Caller {
-        Caller::Run(RunCaller {
-            run: RunId(7),
-            task: TaskId::parse("t").unwrap(),
-            grants: grants.iter().map(|&g| g.to_owned()).collect(),
-        })
-    }
-
-    /// The whole policy on one screen: a right × a caller.
-    #[test]
-    fn rights_by_caller() {
-        let callers = [
-            ("stranger", peer(Level::None)),
-            ("read", peer(Level::Read)),
-            ("operate", peer(Level::Operate)),
-            ("admin", peer(Level::Admin)),
-            ("run", run(&[])),
-            ("run+tasks:run", run(&["tasks:run"])),
-            (
-                "run+all",
-                run(&[
-                    "tasks:run",
-                    "runs:stop",
-                    "tasks:pause",
-                    "pools:heal",
-                    "tasks:edit",
-                    "daemon:reload",
-                    "daemon:backup",
-                ]),
-            ),
-        ];
-        let table: Vec<String> = Right::ALL
-            .into_iter()
-            .map(|right| {
-                let may: Vec<&str> =
-                    callers.iter().filter(|(_, c)| c.may(right).is_ok()).map(|(name, _)| *name).collect();
-                format!("{right:?}: {}", may.join(" "))
-            })
-            .collect();
-        insta::assert_snapshot!(table.join("\n"), @r"
-        Alive: stranger read operate admin run run+tasks:run run+all
-        Read: read operate admin run run+tasks:run run+all
-        RunTasks: operate admin run+tasks:run run+all
-        StopRuns: operate admin run+all
-        PauseTasks: operate admin run+all
-        HealPools: operate admin run+all
-        EditTasks: admin run+all
-        Reload: admin run+all
-        Drain: admin
-        Stop: admin
-        ReadConfig: admin
-        Backup: admin run+all
-        ");
-    }
-
-    #[test]
-    fn actors_are_named() {
-        assert_eq!(peer(Level::Read).actor(), "user:alice");
-        assert_eq!(run(&[]).actor(), "run:#7");
-    }
-}
+#[path = "auth_tests.rs"]
+mod tests;

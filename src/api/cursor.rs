@@ -13,6 +13,8 @@ pub enum List {
     Runs,
     Activity,
     Tasks,
+    Tickets,
+    Messages,
 }
 
 impl List {
@@ -21,6 +23,8 @@ impl List {
             Self::Runs => "r:",
             Self::Activity => "a:",
             Self::Tasks => "t:",
+            Self::Tickets => "k:",
+            Self::Messages => "m:",
         }
     }
 }

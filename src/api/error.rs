@@ -125,6 +125,7 @@ impl From<Refused> for ApiError {
             RefusedKind::Conflict | RefusedKind::Disabled | RefusedKind::Paused | RefusedKind::Draining => {
                 StatusCode::CONFLICT
             }
+            RefusedKind::Changed => StatusCode::PRECONDITION_FAILED,
             RefusedKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             RefusedKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use super::error::{self, ApiError};
 use super::limits::{BODY_MAX_BYTES, BODY_READ_WITHIN};
 use super::wire::FieldError;
-use crate::model::ids::{RunId, TaskId};
+use crate::model::ids::{RunId, TaskId, TicketId};
+use crate::model::message::MessageId;
 
 /// A JSON body. No body at all reads as `{}`, so that a call whose every field may be left out
 /// needs none.
@@ -29,16 +30,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if bytes.is_empty() {
             return parse(b"{}").map(Self);
         }
-        if !is_json(&parts.headers) {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body must be JSON",
-            )
-            .help("Content-Type: application/json"));
-        }
+        require_json(&parts.headers)?;
         parse(&bytes).map(Self)
     }
+}
+
+/// Holds the declared type of a body to JSON.
+///
+/// # Errors
+/// 415
+pub fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    let what = "the body must be JSON";
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", what)
+        .help("Content-Type: application/json"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -136,6 +143,58 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
         text.parse().map(Self).map_err(|cause: crate::model::ids::IdError| {
             ApiError::not_found(format!("`{}` is no run: {}", cause.text, cause.why)).help("lucid runs")
         })
+    }
+}
+
+/// `{id}` of a ticket.
+#[derive(Debug)]
+pub struct TicketPath(pub TicketId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TicketPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        ticket_id(&id_text(parts, state).await?).map(Self)
+    }
+}
+
+fn ticket_id(text: &str) -> Result<TicketId, ApiError> {
+    text.parse().map_err(|cause: crate::model::ids::IdError| {
+        ApiError::not_found(format!("`{}` is no ticket: {}", cause.text, cause.why)).help("lucid tickets")
+    })
+}
+
+/// `{id}` and `{ctx_id}` of a ticket's file.
+#[derive(Debug)]
+pub struct LinkPath {
+    pub ticket: TicketId,
+    pub link: i64,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LinkPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((ticket, link)) = path.map_err(|rejection| ApiError::not_found(rejection.body_text()))?;
+        let link = link.parse().map_err(|_| ApiError::not_found("the ticket has no such file"))?;
+        Ok(Self { ticket: ticket_id(&ticket)?, link })
+    }
+}
+
+/// `{id}` of a message.
+#[derive(Debug)]
+pub struct MessagePath(pub MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = id_text(parts, state).await?;
+        let number = text
+            .parse()
+            .map_err(|_| ApiError::not_found("a message is a number such as `12`").help("lucid messages"))?;
+        Ok(Self(MessageId(number)))
     }
 }
 

@@ -11,7 +11,10 @@ use super::auth::{self, RunCaller, TokenJudge, Verdict};
 use super::idempotency::{self, Keeper};
 use super::openapi::Text;
 use super::state::Api;
-use super::{activity, check, error, extract, log, metrics, openapi, pool, runs, status, system, tasks};
+use super::{
+    activity, agents, check, error, extract, log, messages, metrics, openapi, pool, runs, status, system,
+    tasks, ticket_context, ticket_events, tickets,
+};
 use crate::daemon::App;
 use crate::daemon::answers::Answers;
 use crate::daemon::tokens::Token;
@@ -44,6 +47,12 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(runs::retry))
         .routes(routes!(pool::pool))
         .routes(routes!(pool::heal))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::enable))
+        .routes(routes!(agents::usage))
+        .routes(routes!(agents::api_errors, agents::add_api_error))
+        .routes(routes!(agents::pass))
+        .merge(of_tickets())
         .routes(routes!(activity::activity))
         .routes(routes!(activity::stream))
         .routes(routes!(activity::logs))
@@ -55,6 +64,28 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(system::stop))
         .routes(routes!(system::backup))
         .routes(routes!(system::config))
+}
+
+/// Tickets and messages.
+fn of_tickets() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(tickets::list, tickets::create))
+        .routes(routes!(tickets::show, tickets::patch))
+        .routes(routes!(tickets::dispatch))
+        .routes(routes!(tickets::comments, tickets::comment))
+        .routes(routes!(tickets::ask))
+        .routes(routes!(tickets::report))
+        .routes(routes!(ticket_events::list, ticket_events::append))
+        .routes(routes!(ticket_events::stream))
+        .routes(routes!(ticket_context::list, ticket_context::link))
+        .routes(routes!(ticket_context::unlink))
+        .routes(routes!(messages::of_ticket, messages::send))
+        .routes(routes!(messages::list))
+        .routes(routes!(messages::claim))
+        .routes(routes!(messages::ack))
+        .routes(routes!(messages::fail))
+        .routes(routes!(messages::retry))
+        .routes(routes!(messages::remove))
 }
 
 /// The document of [`handlers`].
@@ -93,7 +124,9 @@ fn token_judge(app: App) -> TokenJudge {
             Ok(match app.judge_token(&token).await? {
                 Token::Unknown => Verdict::Unknown,
                 Token::Spent(run) => Verdict::Superseded(run),
-                Token::Live { run, task, grants } => Verdict::Live(RunCaller { run, task, grants }),
+                Token::Live { run, task, grants, work } => {
+                    Verdict::Live(RunCaller { run, task, grants, work })
+                }
             })
         })
     })

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -60,10 +61,15 @@ impl Sender {
     /// # Errors
     /// [`Gone`]
     pub async fn event(&self, id: Option<u64>, name: &str, data: &impl Serialize) -> Result<(), Gone> {
-        // JSON holds no raw line break, so one `data:` line always carries it.
-        let data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
-        let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-        self.0.send(Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n"))).await.map_err(|_| Gone)
+        self.0.send(Bytes::from(encode(id, name, data))).await.map_err(|_| Gone)
+    }
+
+    /// Sends a frame that [`encode`] has made, shared with other readers.
+    ///
+    /// # Errors
+    /// [`Gone`]
+    pub async fn frame(&self, frame: Arc<[u8]>) -> Result<(), Gone> {
+        self.0.send(Bytes::from_owner(frame)).await.map_err(|_| Gone)
     }
 
     /// Tells the reader that the stream goes on at `from` and that it has to read what lies before.
@@ -73,6 +79,17 @@ impl Sender {
     pub async fn reset(&self, reason: Reset, from: u64) -> Result<(), Gone> {
         self.event(Some(from), "reset", &ResetEvent { reason: reason.name().to_owned(), from }).await
     }
+}
+
+/// The bytes of one event.
+#[must_use]
+pub fn encode(id: Option<u64>, name: &str, data: &impl Serialize) -> Vec<u8> {
+    // JSON as serde writes it holds no raw line break, so one `data:` line always carries it; text that came
+    // as JSON may hold some between its tokens, where a space means the same.
+    let data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
+    let data = if data.contains(['\n', '\r']) { data.replace(['\n', '\r'], " ") } else { data };
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    format!("{id}event: {name}\ndata: {data}\n\n").into_bytes()
 }
 
 /// Answers with the events of `source`, until it ends, the reader goes, or `stop`.
@@ -154,7 +171,6 @@ impl Stream for Frames {
 mod tests {
     use super::*;
     use futures_util::StreamExt as _;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     async fn text(response: Response) -> String {

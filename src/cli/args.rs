@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, api, backup, completions, config, enable, kill, logs, man, next, offline, pause, pool, retry,
-    run, runs, serve, stop, task, tasks, why,
+    action, agents, api, api_errors, backup, completions, config, enable, kill, logs, man, message, messages,
+    next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks, ticket, tickets, usage,
+    why,
 };
 
 const CODES: &str = "\
@@ -91,6 +92,16 @@ pub enum Command {
     Runs(runs::Args),
     /// The output of a run
     Logs(logs::Args),
+    /// The board: tickets and how they stand
+    Tickets(tickets::Args),
+    /// One ticket: make, show, move, comment, ask, close, dispatch, follow, report
+    Ticket(ticket::Args),
+    /// Send a message to a ticket's worker
+    Reply(reply::Args),
+    /// What people sent to workers, and how far it got
+    Messages(messages::Args),
+    /// Put a message in line again, or take it out
+    Message(message::Args),
     /// Write `enabled: true` into the task's file
     Enable(enable::Args),
     /// Write `enabled: false` into the task's file; a live run goes on
@@ -101,6 +112,12 @@ pub enum Command {
     Resume(pause::ResumeArgs),
     /// Worktree slots: who has them, and what git says
     Pool(pool::Args),
+    /// Agent profiles: whether each answers, works or rests
+    Agents(agents::Args),
+    /// Tokens and money that runs have used
+    Usage(usage::Args),
+    /// Requests that providers refused
+    ApiErrors(api_errors::Args),
     /// Read configuration and tasks again
     Reload,
     /// Start nothing new; what runs goes on
@@ -132,6 +149,58 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    fn parse_all(good: &[&str]) {
+        for line in good {
+            let words = line.split(' ').map(|word| word.replace('_', " "));
+            let parsed = Cli::try_parse_from(std::iter::once("lucid".to_owned()).chain(words));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
+        }
+    }
+
+    fn refuse_all(bad: &[&str]) {
+        for line in bad {
+            let parsed = Cli::try_parse_from(std::iter::once("lucid").chain(line.split_whitespace()));
+            let code = parsed.map_or_else(|e| e.exit_code(), |_| 0);
+            assert_eq!(code, 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn tickets_and_messages_parse_or_are_usage_errors() {
+        parse_all(&[
+            "tickets",
+            "tickets --state todo,open --find x -n 5 --json",
+            "ticket new --title T --body B --priority high --pool main --agent fake",
+            "ticket new --title T --body-file -",
+            "ticket show mc-1",
+            "ticket move MC-1 done",
+            "ticket move MC-1 waiting --reason delivery --until 2027-03-27",
+            "ticket comment MC-1 -",
+            "ticket ask MC-1 --need x --why y --how z --option a --option b",
+            "ticket close MC-1 --reason duplicate",
+            "ticket dispatch MC-1",
+            "ticket events MC-1 -f --after 7",
+            "ticket report MC-1 --status done --summary ok --commit abcdef1 --evidence e",
+            "reply MC-1 yes",
+            "reply MC-1 -",
+            "messages --state dead,expired",
+            "message retry 3",
+            "message drop 3",
+        ]);
+        refuse_all(&[
+            "ticket",
+            "ticket new",
+            "ticket new --title T --body B --body-file F",
+            "ticket new --title T --priority urgent",
+            "ticket move MC-1 nowhere",
+            "ticket show 12",
+            "ticket close MC-1",
+            "reply MC-1",
+            "messages --state lost",
+            "message retry x",
+        ]);
     }
 
     #[test]
@@ -174,6 +243,10 @@ mod tests {
             "resume --all",
             "pool",
             "pool heal",
+            "agents",
+            "agents enable claude",
+            "usage --ticket MC-1",
+            "api-errors -n 5",
             "pool heal main-0",
             "reload",
             "drain",
@@ -191,11 +264,7 @@ mod tests {
             "man DIR",
             "status --color never -q -vv --socket /x",
         ];
-        for line in good {
-            let words = line.split(' ').map(|word| word.replace('_', " "));
-            let parsed = Cli::try_parse_from(std::iter::once("lucid".to_owned()).chain(words));
-            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
-        }
+        parse_all(&good);
     }
 
     #[test]
@@ -229,10 +298,6 @@ mod tests {
             "check --format pretty",
             "status --color sometimes",
         ];
-        for line in bad {
-            let parsed = Cli::try_parse_from(std::iter::once("lucid").chain(line.split_whitespace()));
-            let code = parsed.map_or_else(|e| e.exit_code(), |_| 0);
-            assert_eq!(code, 2, "{line}");
-        }
+        refuse_all(&bad);
     }
 }

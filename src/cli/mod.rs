@@ -4,7 +4,9 @@
 //! no daemon read files. Renderers are pure functions, tested with hostile names and without a terminal.
 
 mod action;
+mod agents;
 mod api;
+mod api_errors;
 mod args;
 mod backup;
 mod check;
@@ -15,6 +17,7 @@ mod drain;
 mod enable;
 mod explain;
 mod failure;
+pub mod fake_agent;
 mod files;
 mod follow;
 mod grid;
@@ -23,12 +26,15 @@ mod kill;
 mod logs;
 mod look;
 mod man;
+mod message;
+mod messages;
 mod next;
 mod offline;
 mod pause;
 mod pool;
 mod problems;
 mod reload;
+mod reply;
 mod retry;
 mod run;
 mod runs;
@@ -38,6 +44,11 @@ mod status;
 mod stop;
 mod task;
 mod tasks;
+mod ticket;
+mod ticket_log;
+mod ticket_view;
+mod tickets;
+mod usage;
 mod why;
 
 use std::io::Write as _;
@@ -83,11 +94,19 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Retry(args) => retry::run(context, args),
         Command::Runs(args) => runs::run(context, args),
         Command::Logs(args) => logs::run(context, args),
+        Command::Tickets(args) => tickets::run(context, args),
+        Command::Ticket(args) => ticket::run(context, args),
+        Command::Reply(args) => reply::run(context, args),
+        Command::Messages(args) => messages::run(context, args),
+        Command::Message(args) => message::run(context, args),
         Command::Enable(args) => enable::run(context, args, enable::Wanted::Enabled),
         Command::Disable(args) => enable::run(context, args, enable::Wanted::Disabled),
         Command::Pause(args) => pause::run(context, args),
         Command::Resume(args) => pause::resume(context, args),
         Command::Pool(args) => pool::run(context, args),
+        Command::Agents(args) => agents::run(context, args),
+        Command::Usage(args) => usage::run(context, args),
+        Command::ApiErrors(args) => api_errors::run(context, args),
         Command::Reload => reload::run(context),
         Command::Drain => drain::run(context, drain::Wanted::Drain),
         Command::Undrain => drain::run(context, drain::Wanted::Undrain),

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::file::{self, Value};
-use super::layers::{Known, Shape};
+use super::layers::{Known, Shape, list_text};
 use super::{EMBEDDED, Origin, Place};
 
 /// Marks a line of an example.
@@ -59,8 +59,9 @@ fn fields(example: &str) -> Vec<(String, String, Shape)> {
         match entry.value {
             Value::Text(text) => Some((name.to_owned(), text, Shape::One)),
             Value::Empty => Some((name.to_owned(), String::new(), Shape::One)),
-            Value::List(items) => Some((name.to_owned(), items.join(","), Shape::List)),
-            Value::Section => None,
+            Value::List(items) => Some((name.to_owned(), list_text(&items), Shape::List)),
+            // The example's own name is the only section without a dot.
+            Value::Section => Some((name.to_owned(), String::new(), Shape::Map)),
         }
     };
     entries.into_iter().filter_map(field).collect()

@@ -27,11 +27,39 @@ pub(super) struct Known {
     pub shape: Shape,
 }
 
-/// How many values a key takes; the text of a list has commas.
+/// How many values a key takes. The text of a list has commas, or is JSON where an item has one; that of a
+/// map is a list of `NAME=VALUE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     One,
     List,
+    Map,
+}
+
+/// What of `key` comes after `above` and a dot.
+fn below<'a>(key: &'a str, above: &str) -> Option<&'a str> {
+    key.strip_prefix(above)?.strip_prefix('.')
+}
+
+/// The text of a list.
+pub(super) fn list_text(items: &[String]) -> String {
+    if items.iter().any(|item| item.contains(',') || item.trim() != item || item.starts_with('[')) {
+        return serde_json::to_string(items).unwrap_or_default();
+    }
+    items.join(",")
+}
+
+/// The items of a list's text.
+pub(super) fn items_of(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    if text.starts_with('[')
+        && let Ok(items) = serde_json::from_str(text)
+    {
+        return items;
+    }
+    text.split(',').map(|item| item.trim().to_owned()).collect()
 }
 
 impl Layers {
@@ -71,6 +99,9 @@ impl Layers {
                 continue;
             }
             self.found(&entry, &mut refused);
+            if self.set_in_map(&entry) {
+                continue;
+            }
             if refused.iter().any(|above| entry.key.starts_with(above) || *above == format!("{}.", entry.key))
             {
                 continue;
@@ -81,7 +112,7 @@ impl Layers {
             } else if self.section(&entry.key) {
                 self.check_section(&entry);
             } else if let Some(index) = self.keys.iter().position(|known| known.key == entry.key) {
-                if matches!(entry.value, Value::Section) {
+                if matches!(entry.value, Value::Section) && self.keys[index].shape != Shape::Map {
                     refused.push(format!("{}.", entry.key));
                 }
                 self.set_from_file(index, entry);
@@ -110,6 +141,31 @@ impl Layers {
         self.sections.push(entry.key.clone());
     }
 
+    /// Adds `entry` to the map that it lies below, if it lies below one.
+    fn set_in_map(&mut self, entry: &Entry) -> bool {
+        let is_above =
+            |known: &&mut Known| known.shape == Shape::Map && below(&entry.key, &known.key).is_some();
+        let Some(map) = self.keys.iter_mut().find(is_above) else { return false };
+        let name = below(&entry.key, &map.key).unwrap_or_default();
+        let wrong = match &entry.value {
+            Value::Text(text) => {
+                let mut items = items_of(&map.text);
+                items.push(format!("{name}={text}"));
+                map.text = list_text(&items);
+                if let Place::Line { path, line, .. } = &entry.value_place {
+                    map.origin = Origin::File { path: path.clone(), line: *line };
+                }
+                return true;
+            }
+            Value::Empty => "has no value; an empty text is \"\"",
+            Value::List(_) => "takes one value, not a list",
+            Value::Section => "takes one value, not a section",
+        };
+        let message = format!("`{}` {wrong}", entry.key);
+        self.problems.push(Problem { place: entry.value_place.clone(), message });
+        true
+    }
+
     /// The names in a family, in the order of the file.
     pub fn members(&self, section: &str) -> Vec<String> {
         let below = self.sections.iter().filter_map(|name| name.strip_prefix(section)?.strip_prefix('.'));
@@ -133,9 +189,11 @@ impl Layers {
     fn set_from_file(&mut self, index: usize, entry: Entry) {
         let known = &mut self.keys[index];
         let value = match (entry.value, known.shape) {
-            (Value::List(items), Shape::List) => Value::Text(items.join(",")),
-            (Value::Empty, Shape::List) => Value::Text(String::new()),
-            (value, Shape::One | Shape::List) => value,
+            (Value::List(items), Shape::List) => Value::Text(list_text(&items)),
+            (Value::Empty, Shape::List | Shape::Map) => Value::Text(String::new()),
+            // Its entries come one by one.
+            (Value::Section, Shape::Map) => return,
+            (value, Shape::One | Shape::List | Shape::Map) => value,
         };
         let wrong = match value {
             Value::Text(text) => {

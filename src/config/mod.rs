@@ -7,6 +7,7 @@
 //!
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
+mod agents;
 mod environment;
 mod family;
 mod file;
@@ -21,13 +22,14 @@ mod typed;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use agents::{Agent, Dispatch};
 pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Retention, Scheduler,
-    Secrets, SecretsFile,
+    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
+    Scheduler, Secrets, SecretsFile, Tickets,
 };
 
 use file::Entry;

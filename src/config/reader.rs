@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::layers::Layers;
+use super::layers::{Layers, items_of};
 use super::sources::{Placement, Sources, tidy};
 use super::{ConfigErrors, Origin, Place, Problem, Setting};
+use crate::model::ids::is_ticket_prefix;
 use crate::model::schedule::{Zone, format_duration, format_size, parse_duration, parse_size};
 
 /// What `timezone`, `control.socket` and others say to have lucid choose.
@@ -113,6 +114,15 @@ impl<'a> Reader<'a> {
         self.parsed(key, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
     }
 
+    /// What the ids of tickets begin with.
+    pub fn ticket_prefix(&mut self, key: &'static str) -> String {
+        self.parsed(key, |text| {
+            let good = is_ticket_prefix(text).then(|| text.to_owned());
+            good.ok_or_else(|| format!("`{text}` is no capital followed by up to 9 capitals or digits"))
+        })
+        .unwrap_or_default()
+    }
+
     /// Permissions in octal, none for others.
     pub fn mode(&mut self, key: &str) -> u32 {
         self.parsed(key, |text| match u32::from_str_radix(text, 8) {
@@ -165,10 +175,7 @@ impl<'a> Reader<'a> {
     /// Several texts, each of which `check` has nothing against.
     pub fn list(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
         self.parsed(key, |text| {
-            if text.is_empty() {
-                return Ok(Vec::new());
-            }
-            let items: Vec<String> = text.split(',').map(|item| item.trim().to_owned()).collect();
+            let items = items_of(text);
             items.iter().try_for_each(|item| check(item))?;
             Ok(items)
         })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Setting;
+use super::agents::{self, Agent, Dispatch};
 use super::pools::{self, Pool};
 use super::reader::Reader;
 use crate::model::schedule::{Zone, format_duration, format_size};
@@ -32,6 +33,10 @@ pub struct Config {
     pub defaults: Defaults,
     pub control: Control,
     pub pools: Vec<Pool>,
+    pub agents: Vec<Agent>,
+    pub dispatch: Dispatch,
+    pub tickets: Tickets,
+    pub messages: Messages,
     pub secrets: Secrets,
     pub backup: Backup,
     pub retention: Retention,
@@ -87,6 +92,20 @@ pub struct Control {
     pub mode: u32,
     /// Name of the group whose members may use it.
     pub group: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tickets {
+    /// What the ids of new tickets begin with.
+    pub prefix: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// Longest time in line.
+    pub expire_after: Duration,
+    /// Failed deliveries after which a message is dead.
+    pub max_attempts: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +182,8 @@ pub enum LogFormat {
 pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf>) -> Config {
     let root = reader.path("root", folder);
     let state_dir = reader.path("state_dir", &root);
+    let pools = pools::read(reader, &root, &state_dir);
+    let agents = agents::read(reader);
     let config = Config {
         tasks_dir: reader.path("tasks_dir", &root),
         zone: reader.zone("timezone"),
@@ -173,7 +194,14 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             mode: reader.mode("control.mode"),
             group: reader.optional("control.group"),
         },
-        pools: pools::read(reader, &root, &state_dir),
+        dispatch: agents::dispatch(reader, &agents, &pools),
+        agents,
+        pools,
+        tickets: Tickets { prefix: reader.ticket_prefix("tickets.prefix") },
+        messages: Messages {
+            expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
+            max_attempts: reader.count("messages.max_attempts", 1..=100),
+        },
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {
             dir: reader.path("backup.dir", &state_dir),

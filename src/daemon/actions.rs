@@ -10,7 +10,7 @@ use crate::platform::clock::Clock;
 use crate::store::{self, backup};
 
 /// Names that a task file may use.
-pub const ACTIONS: &[&str] = &["db-backup"];
+pub const ACTIONS: &[&str] = &["db-backup", super::dispatch::TICKET_PICKUP];
 
 /// Runs one built-in to its end and gives what it has to say.
 ///

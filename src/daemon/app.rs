@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Sources};
+use crate::dispatch::Dispatch;
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
 use crate::platform::clock::Clock;
@@ -16,7 +17,9 @@ use crate::pool::Pools;
 use crate::run::Runs;
 use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
+use crate::ticket::Tickets;
 
+use super::gate::Gate;
 use super::message::ToTick;
 use super::ring::LogRing;
 
@@ -36,6 +39,10 @@ pub struct Inner {
     pub tasks: RwLock<Arc<Snapshot>>,
     pub runs: Runs,
     pub pools: Pools,
+    pub dispatch: Dispatch,
+    pub tickets: Tickets,
+    /// Asked before a ticket is done.
+    pub gate: Gate,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{CgroupUse, Config, SecretsFile, Sources};
+use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::platform::clock::Clock;
@@ -24,6 +25,7 @@ use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
 use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
+use crate::ticket::{MessageRules, Tickets};
 
 use super::app::{Inner, Shutdown};
 use super::message::ToTick;
@@ -49,6 +51,8 @@ pub enum BootError {
     Secrets { path: PathBuf, why: String },
     #[error("the database does not answer: {0}")]
     Database(#[from] RunError),
+    #[error("taking up the workers of the last daemon: {0}")]
+    Dispatch(DispatchError),
     #[error("the worktree pools: {0}")]
     Pools(#[from] PoolError),
     #[error("reading the task files: {0}")]
@@ -62,7 +66,7 @@ impl BootError {
         match self {
             Self::Held { .. } => EX_TEMPFAIL,
             Self::Store(_) | Self::Secrets { .. } | Self::StateDir { .. } => EX_CONFIG,
-            Self::Io { .. } | Self::Database(_) | Self::Pools(_) | Self::Reload(_) => 1,
+            Self::Io { .. } | Self::Database(_) | Self::Dispatch(_) | Self::Pools(_) | Self::Reload(_) => 1,
         }
     }
 }
@@ -112,9 +116,16 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     // Marks only: what slots need is done beside the loop, never on the way to serving.
     let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
     pools.recover().await?;
+    let rules = MessageRules {
+        expire_after: config.messages.expire_after,
+        max_attempts: config.messages.max_attempts,
+    };
+    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
+    let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
+    let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let (to_tick, inbox) = mpsc::unbounded_channel();
     let registry =
-        Registry::new(config.tasks_dir.clone(), rules(&config)).stale_max(config.scheduler.stale_for);
+        Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
     let app = App::new(Inner {
         config: Arc::new(config),
         sources: surroundings.sources,
@@ -125,6 +136,9 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         tasks: RwLock::new(Arc::new(Snapshot::default())),
         runs,
         pools,
+        dispatch,
+        tickets,
+        gate,
         log,
         host: surroundings.host,
         started: clock.wall(),
@@ -145,7 +159,9 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let change = app.reload("daemon").await?;
     info!(tasks = app.snapshot().entries.len(), broken = change.broken.len(), "read the task files");
     let snapshot = app.snapshot();
-    app.runs.recover(|id| snapshot.definition(id)).await?;
+    // What became of a ticket's run is no business of the task that dispatched it.
+    app.runs.recover(|run| run.ticket.is_none().then(|| snapshot.definition(&run.task)).flatten()).await?;
+    app.dispatch.recover().await?;
     let retry_ms =
         app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?;
     Ok(Daemon { app, inbox, notices, retry_ms, lock })
@@ -162,6 +178,7 @@ impl Daemon {
         tokio::spawn(super::housekeeping::keep(app.clone()));
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
+        tokio::spawn(super::dispatch::keep(app.clone()));
         let pools = app.pools.clone();
         tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }
@@ -173,6 +190,30 @@ pub struct Started {
     pub app: App,
     pub(super) tick: tokio::task::JoinHandle<()>,
     pub(super) lock: Lock,
+}
+
+fn dispatch(
+    config: &Config,
+    journal: &Journal,
+    clock: Clock,
+    (runs, tickets, pools): (&Runs, &Tickets, &Pools),
+) -> Dispatch {
+    Dispatch::new(dispatch::Inner {
+        store: runs.store.clone(),
+        journal: journal.clone(),
+        clock,
+        runs: runs.clone(),
+        tickets: tickets.clone(),
+        pools: pools.clone(),
+        agents: config.agents.clone(),
+        rules: config.dispatch.clone(),
+        claim_waits: config.pools.iter().map(|pool| (pool.name.clone(), pool.claim_wait)).collect(),
+        zone: config.zone.tz().clone(),
+        kill_grace: config.defaults.kill_grace,
+        log_max: config.defaults.log_max,
+        wake: Notify::new(),
+        state: dispatch::State::default(),
+    })
 }
 
 fn take_lock(dir: &Path) -> Result<Lock, BootError> {
@@ -292,6 +333,7 @@ fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> 
 pub fn rules(config: &Config) -> Rules {
     let defaults = &config.defaults;
     let pools = config.pools.iter().map(|pool| (pool.name.clone(), Some(pool.claim_wait)));
+    let profiles = config.agents.iter().map(|agent| agent.name.clone());
     Rules {
         defaults: Defaults {
             timeout: defaults.timeout,
@@ -304,7 +346,7 @@ pub fn rules(config: &Config) -> Rules {
             shell: defaults.shell.clone(),
             zone: config.zone.clone(),
         },
-        known: Known { actions: ACTIONS, pools: pools.collect(), ..Known::default() },
+        known: Known { actions: ACTIONS, pools: pools.collect(), profiles: profiles.collect() },
     }
 }
 
@@ -313,6 +355,12 @@ impl App {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.tasks.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<DispatchError> for BootError {
+    fn from(error: DispatchError) -> Self {
+        Self::Dispatch(error)
     }
 }
 

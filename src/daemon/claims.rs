@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
+use crate::dispatch::Dispatch;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason, Trigger};
@@ -159,6 +160,11 @@ pub fn act(app: &App, task: &Arc<Task>, claim: Claim) {
 }
 
 fn launch(app: &App, run: Run, task: Arc<Task>) {
+    if Dispatch::is_for(&task) {
+        let dispatch = app.dispatch.clone();
+        tokio::spawn(async move { dispatch.launch_task(run, task).await });
+        return;
+    }
     let runs = app.runs.clone();
     tokio::spawn(async move { runs.launch(run, task).await });
 }

@@ -31,6 +31,7 @@ pub async fn notices(app: App, mut notices: mpsc::UnboundedReceiver<Notice>) {
             Some(Notice::Promoted(runs)) => claims::start_promoted(&app, runs),
             Some(Notice::Look) => resume(&app).await,
             Some(Notice::Ended(run)) => {
+                app.dispatch.run_over(run.id);
                 if let Some(at) = run.retry_ms {
                     super::message::answer(&app, ToTick::RetryAt(at));
                 }

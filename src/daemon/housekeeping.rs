@@ -16,6 +16,7 @@ use crate::run::RunError;
 use crate::run::retention::{self, Keep, KeepOutputs};
 use crate::store::{Ballast, StoreError};
 use crate::task::table;
+use crate::ticket::inbox::Reaped;
 
 use super::App;
 use super::message::ToTick;
@@ -99,10 +100,15 @@ async fn plain(app: &App) {
     }
 }
 
-/// Pauses that have ended, retries that nobody is waiting for, and the reserve for a full disk.
+/// Pauses that have ended, messages that nobody takes, retries that nobody is waiting for, and the reserve for a full disk.
 async fn upkeep(app: &App) {
     if let Err(e) = end_pauses(app).await {
         warn!(error = %e, "could not end pauses");
+    }
+    match app.tickets.reap_messages().await {
+        Ok(reaped) if reaped == Reaped::default() => {}
+        Ok(reaped) => info!(?reaped, "messages to workers"),
+        Err(e) => warn!(error = %e, "could not look after messages to workers"),
     }
     let next = app.store.read(|conn| Ok::<_, StoreError>(crate::run::table::next_retry_ms(conn)?)).await;
     if let Ok(Some(at)) = next {
@@ -194,6 +200,10 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
         events: u32::try_from(limits.events_max).unwrap_or(u32::MAX),
         bytes: limits.events_max.saturating_mul(EVENT_BYTES),
     };
-    app.journal.trim(app.clock.wall_ms(), events).await?;
+    let now_ms = app.clock.wall_ms();
+    app.journal.trim(now_ms, events).await?;
+    // What workers printed goes with the outputs of runs, once its ticket is over.
+    let age_ms = i64::try_from(limits.runs.as_millis()).unwrap_or(i64::MAX);
+    app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;
     Ok(swept)
 }

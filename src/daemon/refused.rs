@@ -20,6 +20,8 @@ pub struct Refused {
 pub enum RefusedKind {
     NotFound,
     Conflict,
+    /// What it was asked on condition of is no longer so.
+    Changed,
     Disabled,
     Paused,
     Draining,

@@ -6,6 +6,7 @@ use crate::model::ids::{RunId, TaskId};
 use crate::model::task::{Kind, Task};
 use crate::run::table;
 use crate::store::StoreError;
+use crate::ticket::Worker;
 
 use super::App;
 
@@ -20,6 +21,8 @@ pub enum Token {
         task: TaskId,
         /// Rights beyond reading.
         grants: Vec<String>,
+        /// Set when the run works on a ticket: its token is for that ticket and nothing else.
+        work: Option<Worker>,
     },
 }
 
@@ -40,13 +43,16 @@ impl App {
         let definition = snapshot.get(&run.task).and_then(|entry| entry.definition.clone());
         // A grant that has been taken out of the file is taken from the run as well.
         let grants = definition.map(|task| grants(&task)).unwrap_or_default();
-        Ok(Token::Live { run: run.id, task: run.task, grants })
+        let ticket = run.ticket.as_deref().and_then(|id| id.parse().ok());
+        let work = ticket.map(|ticket| Worker { ticket, run: run.id, fence: run.fence });
+        Ok(Token::Live { run: run.id, task: run.task, grants, work })
     }
 }
 
-/// A built-in gets what it is built to do, whatever its file says; none of those needs a right yet.
+/// A built-in gets what it is built to do, whatever its file says.
 fn grants(task: &Task) -> Vec<String> {
     match &task.kind {
+        Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec!["dispatch:pass".to_owned()],
         Kind::Action(_) => Vec::new(),
         Kind::Command(_) | Kind::Agent(_) => task.grants.clone(),
     }

@@ -104,6 +104,15 @@ impl Journal {
         self.store.read(|conn| Ok(table::oldest(conn)?)).await
     }
 
+    /// Whether more than `limit` events follow `seq`. Numbers alone do not tell: tickets draw from the same
+    /// sequence.
+    ///
+    /// # Errors
+    /// When the read fails.
+    pub async fn is_behind(&self, seq: i64, limit: u32) -> Result<bool, StoreError> {
+        self.store.read(move |conn| Ok(table::is_behind(conn, seq, limit)?)).await
+    }
+
     /// Follows the journal after `seq`: what is kept first, then what comes, without gap or double.
     #[must_use]
     pub fn subscribe(&self, seq: i64, filter: Filter) -> Feed {

@@ -106,6 +106,11 @@ pub(super) fn latest(conn: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
+pub(super) fn is_behind(conn: &Connection, seq: i64, limit: u32) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM events WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2")?
+        .exists(params![seq, limit])
+}
+
 pub(super) fn oldest(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT min(seq) FROM events")?.query_row([], |row| row.get(0))
 }

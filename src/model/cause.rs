@@ -73,6 +73,8 @@ pub enum StopReason {
     Cancelled,
     Replaced,
     Shutdown,
+    /// An agent has said its last word and hangs.
+    TurnOver,
 }
 
 impl StopReason {
@@ -84,12 +86,13 @@ impl StopReason {
             Self::Cancelled => "cancelled",
             Self::Replaced => "replaced",
             Self::Shutdown => "shutdown",
+            Self::TurnOver => "turn_over",
         }
     }
 
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Timeout, Self::Idle, Self::Cancelled, Self::Replaced, Self::Shutdown]
+        [Self::Timeout, Self::Idle, Self::Cancelled, Self::Replaced, Self::Shutdown, Self::TurnOver]
             .into_iter()
             .find(|r| r.name() == name)
     }

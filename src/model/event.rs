@@ -11,7 +11,7 @@ pub struct Event {
     pub kind: EventKind,
     pub task: Option<TaskId>,
     pub run: Option<RunId>,
-    /// Ticket identifier (`MC-1`), once there are tickets.
+    /// Ticket identifier (`MC-1`).
     pub ticket: Option<String>,
     /// Who caused it: `scheduler`, `cli:alice`, `run:#12`, …
     pub actor: Option<String>,
@@ -37,8 +37,8 @@ impl Event {
     }
 
     #[must_use]
-    pub fn ticket(mut self, ticket: &str) -> Self {
-        self.ticket = Some(ticket.to_owned());
+    pub fn ticket(mut self, ticket: &(impl ToString + ?Sized)) -> Self {
+        self.ticket = Some(ticket.to_string());
         self
     }
 
@@ -108,6 +108,26 @@ pub enum EventKind {
     SlotQuarantined,
     /// A pool or a slot is not as its lease says, and what is known about it.
     PoolDrift,
+    TicketCreated,
+    /// Its text, priority or whose it is.
+    TicketChanged,
+    /// Its state.
+    TicketMoved,
+    TicketCommented,
+    TicketAsked,
+    TicketReported,
+    AttemptStarted,
+    AttemptEnded,
+    MessageQueued,
+    MessageDelivered,
+    MessageAcked,
+    MessageExpired,
+    MessageFailed,
+    MessageDead,
+    /// A profile gets no work for a while.
+    AgentCooled,
+    /// A profile gets no work until a person has mended it.
+    AgentDisabled,
 }
 
 impl EventKind {

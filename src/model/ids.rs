@@ -106,6 +106,68 @@ impl FromStr for RunId {
 #[serde(transparent)]
 pub struct Fence(pub i64);
 
+/// Longest prefix of a [`TicketId`], in bytes.
+pub const TICKET_PREFIX_MAX: usize = 10;
+
+/// A ticket's identifier, `MC-12`: a prefix from the settings of its day and a number that never repeats,
+/// whatever the prefix. Reads in either case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId {
+    prefix: Box<str>,
+    number: i64,
+}
+
+impl TicketId {
+    /// # Errors
+    /// When the prefix is none or the number is not above 0.
+    pub fn new(prefix: &str, number: i64) -> Result<Self, IdError> {
+        let bad = |why| Err(IdError { text: format!("{prefix}-{number}"), why });
+        if !is_ticket_prefix(prefix) {
+            return bad("its prefix is a capital and up to 9 more capitals or digits");
+        }
+        if number < 1 {
+            return bad("its number is above 0");
+        }
+        Ok(Self { prefix: prefix.into(), number })
+    }
+
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    #[must_use]
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+}
+
+/// Whether tickets can be named so: `[A-Z][A-Z0-9]{0,9}`.
+#[must_use]
+pub fn is_ticket_prefix(text: &str) -> bool {
+    text.len() <= TICKET_PREFIX_MAX
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+}
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.prefix, self.number)
+    }
+}
+
+impl FromStr for TicketId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bad = |why| IdError { text: text.to_owned(), why };
+        let (prefix, digits) = text.split_once('-').ok_or_else(|| bad("a ticket is named like `MC-12`"))?;
+        let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        let number = number.ok_or_else(|| bad("after the dash comes its number"))?;
+        Self::new(&prefix.to_ascii_uppercase(), number).map_err(|error| bad(error.why))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +190,16 @@ mod tests {
         assert_eq!("8132".parse::<RunId>().unwrap(), RunId(8132));
         for bad in ["0", "-1", "#", "x", "99999999999999999999"] {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tickets_have_one_spelling() {
+        assert_eq!("mc-12".parse::<TicketId>().unwrap().to_string(), "MC-12");
+        assert_eq!("T0-1".parse::<TicketId>().unwrap(), TicketId::new("T0", 1).unwrap());
+        let bad = ["", "MC", "MC-", "MC-0", "MC--1", "MC-+1", "-1", "1-1", "M C-1", "MC-1x", "ÄB-1"];
+        for bad in bad.into_iter().chain(["ABCDEFGHIJK-1", "MC-99999999999999999999", "../MC-1"]) {
+            assert!(bad.parse::<TicketId>().is_err(), "{bad}");
         }
     }
 }

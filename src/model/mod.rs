@@ -5,8 +5,11 @@
 mod cause;
 pub mod event;
 pub mod ids;
+pub mod message;
 pub mod run;
 pub mod schedule;
 pub mod slot;
 pub mod task;
 pub mod text;
+pub mod ticket;
+pub mod worker;

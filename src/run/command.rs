@@ -86,26 +86,50 @@ pub fn build(site: &Site, task: &Task, run: &Run, token: &str) -> Result<(Spec, 
             return Err(Blocked::Definition(format!("there is no agent profile `{}`", agent.profile)));
         }
     };
-    let cwd = working_dir(site, task);
+    let stdin = task.stdin.clone().map_or(Stdin::Null, Stdin::Text);
+    assemble(site, task, run, token, Program { argv, stdin, stdout: Stdout::Log })
+}
+
+/// What is started, where that does not follow from the task alone.
+#[derive(Debug)]
+pub struct Program {
+    pub argv: Vec<String>,
+    pub stdin: Stdin,
+    pub stdout: Stdout,
+}
+
+/// Builds what the keeper gets for a program that somebody else has chosen.
+///
+/// # Errors
+/// As [`build`].
+pub fn assemble(
+    site: &Site,
+    task: &Task,
+    run: &Run,
+    token: &str,
+    program: Program,
+) -> Result<(Spec, Private), Blocked> {
+    let shell = task.shell.clone().unwrap_or_else(|| site.default_shell.clone());
     let spec = Spec {
         cookie: (COOKIE.to_owned(), cookie(token)),
-        argv,
+        argv: program.argv,
         preflight: task.preflight.as_ref().map(|command| self::argv(command, &shell)),
         env: environment(site, task, run)?.into_iter().collect(),
-        cwd,
+        cwd: working_dir(site, task),
         timeout_ms: millis(task.timeout),
         kill_grace_ms: millis(task.kill_grace),
         idle_timeout_ms: task.idle_timeout.map(millis),
         log_max: task.log_max,
-        stdin: task.stdin.clone().map_or(Stdin::Null, Stdin::Text),
-        stdout: Stdout::Log,
+        stdin: program.stdin,
+        stdout: program.stdout,
         cgroups: site.cgroups,
     };
-    Ok((spec, private(site, task, token)?))
+    Ok((spec, private(site, &task.secrets, token)?))
 }
 
 /// As unique as the run's token, of which it tells nothing: `spec.json` holds it.
-fn cookie(token: &str) -> String {
+#[must_use]
+pub fn cookie(token: &str) -> String {
     let hash = Sha256::digest(format!("cookie:{token}"));
     hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..COOKIE_CHARS].to_owned()
 }
@@ -141,10 +165,14 @@ fn environment(site: &Site, task: &Task, run: &Run) -> Result<BTreeMap<String, S
     Ok(env)
 }
 
-fn private(site: &Site, task: &Task, token: &str) -> Result<Private, Blocked> {
+/// The run's token and the secrets that it may have.
+///
+/// # Errors
+/// A secret that is not set or could not be masked.
+pub fn private(site: &Site, secrets: &[String], token: &str) -> Result<Private, Blocked> {
     let mut private =
         Private { env: vec![("LUCID_TOKEN".to_owned(), token.to_owned())], masks: vec![token.to_owned()] };
-    for name in &task.secrets {
+    for name in secrets {
         let value = site.secrets.get(name).ok_or_else(|| Blocked::NoSecret(name.clone()))?;
         if value.len() < SECRET_MIN_BYTES {
             return Err(Blocked::ShortSecret(name.clone()));

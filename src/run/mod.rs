@@ -14,6 +14,7 @@ pub mod retention;
 pub mod stop;
 pub mod supervise;
 pub mod table;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

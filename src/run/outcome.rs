@@ -19,6 +19,8 @@ pub fn decide(exit: &Exit, success_codes: &[i32]) -> Outcome {
         Cause::Idle => (RunState::Timeout, Some("idle".to_owned())),
         Cause::Stop(reason) => match StopReason::parse(reason) {
             Some(StopReason::Timeout | StopReason::Idle) => (RunState::Timeout, Some(reason.clone())),
+            // Its work was done: what hung was only the program.
+            Some(StopReason::TurnOver) => (RunState::Ok, Some(reason.clone())),
             Some(StopReason::Cancelled | StopReason::Replaced | StopReason::Shutdown) | None => {
                 (RunState::Killed, Some(reason.clone()))
             }
@@ -117,6 +119,7 @@ mod tests {
             (End::Signal(15), Cause::Idle, RunState::Timeout, Some("idle")),
             (End::Signal(15), Cause::Stop("cancelled".into()), RunState::Killed, Some("cancelled")),
             (End::Code(0), Cause::Stop("replaced".into()), RunState::Killed, Some("replaced")),
+            (End::Signal(15), Cause::Stop("turn_over".into()), RunState::Ok, Some("turn_over")),
         ];
         for (end, cause, state, reason) in cases {
             let outcome = decide(&exit(end.clone(), cause.clone()), &[0, 10]);

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::model::ids::TaskId;
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::{self, Found};
-use crate::run::{RunError, Runs, flight, table};
+use crate::run::{Notice, RunError, Runs, flight, table};
 
 /// Longest wait at boot for one run to be settled.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
@@ -30,7 +29,7 @@ impl Runs {
     /// Only what the database says.
     pub async fn recover<F>(&self, definition: F) -> Result<Recovered, RunError>
     where
-        F: Fn(&TaskId) -> Option<Arc<Task>>,
+        F: Fn(&Run) -> Option<Arc<Task>>,
     {
         let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
         let mut recovered = Recovered::default();
@@ -38,16 +37,16 @@ impl Runs {
             match run.state() {
                 // "go" is only written after the row says `running`.
                 RunState::Claimed => {
-                    let task = definition(&run.task);
+                    let task = definition(&run);
                     if task.is_some_and(|task| self.is_too_late(&run, &task)) {
-                        self.give_up(run, "too_late").await;
+                        self.skip_late(run, "too_late").await;
                     } else if run.waiting.is_none() {
                         self.never_started(run).await;
                         recovered.not_started += 1;
                     }
                 }
                 RunState::Running | RunState::Stopping | RunState::KillFailed => {
-                    let task = definition(&run.task);
+                    let task = definition(&run);
                     self.recover_one(run, task, &mut recovered).await;
                 }
                 RunState::Ok
@@ -98,7 +97,7 @@ impl Runs {
         run.scheduled_ms.is_some_and(|at| self.clock.wall_ms().saturating_sub(at) > window)
     }
 
-    async fn give_up(&self, run: Run, reason: &'static str) {
+    async fn skip_late(&self, run: Run, reason: &'static str) {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let id = run.id;
         let write = || {
@@ -115,5 +114,24 @@ impl Runs {
     pub async fn claim_again(&self) -> Result<Vec<Run>, RunError> {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
         self.store.write(move |tx| flight::promote(tx, &journal, gates, now_ms)).await
+    }
+
+    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn give_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
+        let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
+        let promoted = self
+            .store
+            .write(move |tx| {
+                flight::give_up(tx, &journal, run.clone(), reason, now_ms)?;
+                flight::promote(tx, &journal, gates, now_ms)
+            })
+            .await?;
+        if !promoted.is_empty() {
+            self.tell(Notice::Promoted(promoted));
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! From a claimed row to the end of its keeper: fork, record, let go, wait, read what it left.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,17 @@ use crate::platform::process::{self, Found, Gate, Keeper};
 use crate::run::outcome;
 use crate::run::table;
 use crate::run::{Notice, RunError, Runs, command};
+
+/// Everything that a run needs to be started.
+#[derive(Debug)]
+pub struct Prepared {
+    pub spec: Spec,
+    pub private: Private,
+    /// The run's own, also in `private`.
+    pub token: String,
+    /// Lines for a live standard input, there before the command starts.
+    pub input: Vec<String>,
+}
 
 /// How much longer than its own limit a keeper may take before the daemon steps in.
 const KEEPER_SLACK: Duration = Duration::from_secs(5);
@@ -38,12 +50,11 @@ type Started = (Run, Keeper, Duration);
 impl Runs {
     /// Starts `run`, which holds its key and its place, and sees it through.
     pub async fn launch(&self, run: Run, task: Arc<Task>) {
-        let id = run.id;
-        match self.start(run, &task).await {
-            Ok(Some((run, keeper, limit))) => self.watch(run, Some(task), keeper, limit).await,
-            Ok(None) => {}
-            Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
-        }
+        let (runs, of, row) = (self.clone(), Arc::clone(&task), run.clone());
+        // Reads an env_file and makes the run's folder, on a disk that may be slow.
+        let built = tokio::task::spawn_blocking(move || runs.prepare(&of, &row)).await;
+        let ready = built.unwrap_or_else(|e| Err(not_spawned(&e.to_string())));
+        self.see_through(run, Some(task), ready).await;
     }
 
     /// Sees a run through that an earlier daemon started.
@@ -58,49 +69,59 @@ impl Runs {
         self.finish(run, None, blocked(why), None).await;
     }
 
-    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<Started>, RunError> {
-        let token = match random_token() {
-            Ok(token) => token,
-            Err(e) => {
-                self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
-                return Ok(None);
-            }
-        };
-        let built = {
-            let (runs, task, run, token) = (self.clone(), Arc::clone(task), run.clone(), token.clone());
-            // Reads an env_file and makes the run's folder, on a disk that may be slow.
-            tokio::task::spawn_blocking(move || runs.prepare(&task, &run, &token)).await
-        };
-        let (limit, private) = match built.unwrap_or_else(|e| Err(not_spawned(&e.to_string()))) {
-            Ok(built) => built,
+    /// Starts `run` as somebody else has prepared it, and sees it through. `task` is whose `retries` and
+    /// codes count at its end, if anybody's.
+    pub async fn launch_prepared(&self, run: Run, task: Option<Arc<Task>>, prepared: Prepared) {
+        let dir = self.run_dir(run.id);
+        let laid_out = tokio::task::spawn_blocking(move || lay_out(&dir, prepared)).await;
+        let ready = laid_out.unwrap_or_else(|e| Err(not_spawned(&e.to_string())));
+        self.see_through(run, task, ready).await;
+    }
+
+    async fn see_through(&self, run: Run, task: Option<Arc<Task>>, ready: Result<Ready, Outcome>) {
+        let id = run.id;
+        let started = match ready {
+            Ok(ready) => self.let_go(run, task.as_ref(), ready).await,
             Err(outcome) => {
-                self.finish(run, Some(task), outcome, None).await;
-                return Ok(None);
+                self.finish(run, task.as_ref(), outcome, None).await;
+                return;
             }
         };
+        match started {
+            Ok(Some((run, keeper, limit))) => self.watch(run, task, keeper, limit).await,
+            Ok(None) => {}
+            Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
+        }
+    }
+
+    /// Builds what the keeper will read and leaves it in the run's folder; blocking.
+    fn prepare(&self, task: &Task, run: &Run) -> Result<Ready, Outcome> {
+        let token = random_token().map_err(|e| not_spawned(&e.to_string()))?;
+        let (spec, private) =
+            command::build(&self.site, task, run, &token).map_err(|why| blocked(&why.to_string()))?;
+        lay_out(&self.run_dir(run.id), Prepared { spec, private, token, input: Vec::new() })
+    }
+
+    async fn let_go(
+        &self,
+        run: Run,
+        task: Option<&Arc<Task>>,
+        ready: Ready,
+    ) -> Result<Option<Started>, RunError> {
         let gate = match self.nursery.fork(&self.run_dir(run.id)).await {
             Ok(gate) => gate,
             Err(e) => {
                 warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
+                self.finish(run, task, not_spawned(&e.to_string()), None).await;
                 return Ok(None);
             }
         };
-        let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, &token)).await;
+        let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, &ready.token)).await;
         let Some(run) = recorded.flatten() else {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
-        Ok(self.open_gate(run, gate, &private).await.map(|(run, keeper)| (run, keeper, limit)))
-    }
-
-    /// Leaves in the run's folder what the keeper will read; blocking.
-    fn prepare(&self, task: &Task, run: &Run, token: &str) -> Result<(Duration, Private), Outcome> {
-        let (spec, private) =
-            command::build(&self.site, task, run, token).map_err(|why| blocked(&why.to_string()))?;
-        let dir = self.run_dir(run.id);
-        spec.write(&dir).map_err(|e| not_spawned(&format!("writing {}: {e}", dir.display())))?;
-        Ok((limit(&spec), private))
+        Ok(self.open_gate(run, gate, &ready.private).await.map(|(run, keeper)| (run, keeper, ready.limit)))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -324,6 +345,22 @@ fn limit(spec: &Spec) -> Duration {
     Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
 }
 
+/// What is left to know of a run whose folder is laid out.
+struct Ready {
+    private: Private,
+    token: String,
+    limit: Duration,
+}
+
+/// Leaves in the run's folder what the keeper will read; blocking.
+fn lay_out(dir: &Path, prepared: Prepared) -> Result<Ready, Outcome> {
+    let Prepared { spec, private, token, input } = prepared;
+    let bad = |e: std::io::Error| not_spawned(&format!("writing {}: {e}", dir.display()));
+    spec.write(dir).map_err(bad)?;
+    process::begin_stdin(dir, &input).map_err(bad)?;
+    Ok(Ready { private, token, limit: limit(&spec) })
+}
+
 fn blocked(why: &str) -> Outcome {
     Outcome { state: RunState::Blocked, reason: Some(why.to_owned()), exit_code: None, signal: None }
 }
@@ -333,7 +370,10 @@ fn not_spawned(why: &str) -> Outcome {
 }
 
 /// 256 random bits, as hex.
-fn random_token() -> Result<String, getrandom::Error> {
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn random_token() -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -276,11 +276,13 @@ pub fn live(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
     .collect()
 }
 
-/// Rows whose gate never opened and that nobody has taken up again.
+/// Rows whose gate never opened and that nobody has taken up again. Those of tickets are dispatched anew.
 pub fn not_started(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE state = 'not_started' ORDER BY id"))?
-        .query_map([], read)?
-        .collect()
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM runs WHERE state = 'not_started' AND ticket IS NULL ORDER BY id"
+    ))?
+    .query_map([], read)?
+    .collect()
 }
 
 /// Whether another live run holds the key that `id` would need.

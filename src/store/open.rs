@@ -85,7 +85,7 @@ pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     let path = dir.join(DATABASE_FILE);
     notices.extend(settle(dir, &path, now_ms)?);
     let mut conn = writer(&path)?;
-    notices.extend(migrate(&mut conn, dir, now_ms, &migrate::MIGRATIONS)?);
+    notices.extend(migrate(&mut conn, dir, now_ms, migrate::MIGRATIONS)?);
     notices.extend(catch_up_numbers(&conn, dir)?);
     // After the database, which needs the room more.
     match ballast::lay(dir) {

@@ -20,9 +20,6 @@ use crate::model::task::{Agent, Kind, Task};
 /// Errors that block the task's runs instead of refusing its file.
 pub const BLOCKING: [&str; 2] = ["E306", "E307"];
 
-/// Agents and pools are read and checked by this version and run by a later one.
-const NOT_DISPATCHED: &str = "agents and worktree pools are not run by this version";
-
 /// Instants looked at to find the shortest time between two.
 const INTERVAL_SAMPLE: usize = 32;
 
@@ -92,9 +89,7 @@ pub fn judge(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rule
     jitter(reader, fields, task);
     without_effect(reader, fields, task);
     limits(reader, fields, task);
-    let unknown = unknown_profile(reader, fields, task, rules).or(unknown_pool(reader, fields, task, rules));
-    let later = matches!(task.kind, Kind::Agent(_)) || task.pool.is_some();
-    unknown.or_else(|| later.then(|| NOT_DISPATCHED.to_owned()))
+    unknown_profile(reader, fields, task, rules).or(unknown_pool(reader, fields, task, rules))
 }
 
 fn timeout_place(fields: &Fields) -> Option<Place> {

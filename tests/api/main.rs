@@ -12,6 +12,8 @@ use lucid::api::routes;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
+mod readers;
+mod tickets;
 mod world;
 
 use world::{World, event, line, stream_of};

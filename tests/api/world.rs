@@ -39,6 +39,7 @@ pub const TASKS: [(&str, &str); 6] = [
 /// A daemon of its own, with its router asked directly and through its sockets.
 pub struct World {
     pub dir: tempfile::TempDir,
+    pub app: App,
     router: Router,
     admin: Connections,
     serving: tokio::task::JoinHandle<anyhow::Result<()>>,
@@ -58,8 +59,8 @@ impl World {
         let admin = Connections::new(Caps { requests: 256, reserve: 8, streams: 64 });
         let api = Api::new(app.clone(), [admin.clone()].into());
         let router = router::router(api).expect("a router");
-        let serving = tokio::spawn(serve::serve(app, sockets));
-        Self { dir, router, admin, serving }
+        let serving = tokio::spawn(serve::serve(app.clone(), sockets));
+        Self { dir, app, router, admin, serving }
     }
 
     pub fn socket(&self, name: &str) -> PathBuf {

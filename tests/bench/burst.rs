@@ -29,7 +29,8 @@ pub fn burst(pace: Pace) {
         let mut world = World::with("scheduler:\n  max_parallel_runs: 1000\n  housekeeping: false\n");
         let at = since_epoch().as_secs() + LEAD;
         for n in 0..RUNS {
-            world.task(&format!("due-{n:04}"), &format!("schedule: at {}\ncommand: [/bin/true]", written(at)));
+            world
+                .task(&format!("due-{n:04}"), &format!("schedule: at {}\ncommand: [/bin/true]", written(at)));
         }
         world.serve();
         let (commits, writes) =

@@ -6,7 +6,13 @@
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench talks")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench talks"
+)]
 #![allow(clippy::cast_precision_loss, reason = "figures are read with three digits")]
 
 mod burst;
@@ -33,11 +39,8 @@ const STORIES: [Story; 8] = [
 fn main() {
     // Cargo adds `--bench`.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let pace = if words.iter().any(|word| word == "quick") {
-        figures::Pace::Quick
-    } else {
-        figures::Pace::Whole
-    };
+    let pace =
+        if words.iter().any(|word| word == "quick") { figures::Pace::Quick } else { figures::Pace::Whole };
     let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "quick").collect();
     figures::surroundings();
     for (name, story) in STORIES {

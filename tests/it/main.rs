@@ -22,4 +22,5 @@ mod signals;
 mod socket;
 mod storm;
 mod time;
+mod workers;
 mod world;

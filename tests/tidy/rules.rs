@@ -41,8 +41,8 @@ const EFFECTS: [Effect; 8] = [
     Effect {
         name: "processes are made and killed",
         words: &["process::Command", "tokio::process", "libc::", "kill_process", "pidfd_send_signal"],
-        // `lucid stop` asks systemctl whether this is a restart.
-        homes: &["platform/process/", "cli/stop.rs"],
+        // `lucid stop` asks systemctl whether this is a restart; the fake agent stands in for a foreign program.
+        homes: &["platform/process/", "cli/stop.rs", "cli/fake_agent/"],
     },
     Effect { name: "code is unsafe", words: &["unsafe"], homes: &["platform/process/"] },
     Effect { name: "SQLite is opened", words: &["Connection::open"], homes: &["store/"] },

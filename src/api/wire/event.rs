@@ -45,6 +45,8 @@ pub struct ActivityQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// Events after this number, oldest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

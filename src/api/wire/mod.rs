@@ -5,25 +5,31 @@
 //! are RFC 3339 in UTC, durations integers named `*_ms`, absent facts `null`. Nothing here knows
 //! the daemon; turning its values into these is `api::convert`.
 
+mod agent;
 mod diagnostic;
 mod event;
 mod health;
 mod pool;
+mod message;
 mod problem;
 mod run;
 mod status;
 mod system;
 mod task;
+mod ticket;
 
+pub use agent::*;
 pub use diagnostic::*;
 pub use event::*;
 pub use health::*;
+pub use message::*;
 pub use pool::*;
 pub use problem::*;
 pub use run::*;
 pub use status::*;
 pub use system::*;
 pub use task::*;
+pub use ticket::*;
 
 use std::borrow::Cow;
 

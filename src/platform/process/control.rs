@@ -147,6 +147,18 @@ pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Begins `stdin.jsonl` anew with `lines`, before the command starts; no file when there are none.
+///
+/// # Errors
+/// As [`append_stdin`].
+pub fn begin_stdin(dir: &Path, lines: &[String]) -> io::Result<()> {
+    match std::fs::remove_file(dir.join(name::STDIN)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    lines.iter().try_for_each(|line| append_stdin(dir, line))
+}
+
 fn send(dir: &Path, order: &Order) -> io::Result<()> {
     let path = dir.join(name::CONTROL);
     let fifo = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::spec::FILE_MODE;
 
 /// Longest line that is kept whole, in bytes without its end.
-pub const LINE_MAX_BYTES: usize = 1024 * 1024;
+pub const LINE_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How much of a longer line its marker quotes, in bytes.
 const QUOTE_MAX_BYTES: usize = 1024;
 
@@ -162,7 +162,7 @@ mod tests {
         let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(
             (first["lucid"].as_str(), first["bytes"].as_u64()),
-            (Some("line_cut"), Some(3 * 1024 * 1024))
+            (Some("line_cut"), Some(3 * LINE_MAX_BYTES as u64))
         );
         assert_eq!(text.lines().nth(1), Some("next"));
         assert!(text.len() < 2 * QUOTE_MAX_BYTES);

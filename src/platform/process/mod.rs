@@ -29,7 +29,7 @@ mod tree;
 mod watch;
 
 pub use control::STDIN_END;
-pub use control::{append_stdin, close_stdin, stop};
+pub use control::{append_stdin, begin_stdin, close_stdin, stop};
 pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
 pub use inside::processes_inside;
 pub use kill::{clear, kill_tree, sweep_cookie};

@@ -1,0 +1,109 @@
+//! Files that belong to a ticket.
+
+use std::path::{Component, Path, PathBuf};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::{Extension, Json as Answer};
+
+use super::auth::Caller;
+use super::convert::instant;
+use super::error::ApiError;
+use super::extract::{Json, LinkPath, TicketPath};
+use super::state::Api;
+use super::wire::{ContextDocument, ContextLink, ContextLinks, LinkFile, SchemaVersion};
+use crate::daemon::Refused;
+use crate::ticket::context::{Link, LinkSource, Linked, NewLink};
+
+/// The files of a ticket, in the order in which they were linked.
+#[utoipa::path(get, path = "/api/v1/tickets/{id}/context", tag = "tickets", params(("id" = String, Path)),
+    responses((status = 200, body = ContextLinks)))]
+pub async fn list(
+    State(api): State<Api>,
+    TicketPath(id): TicketPath,
+) -> Result<Answer<ContextLinks>, ApiError> {
+    let links = api.app.tickets.links(&id).await.map_err(Refused::from)?;
+    let context = shown(&api, links).await?;
+    Ok(Answer(ContextLinks { schema_version: SchemaVersion::default(), context }))
+}
+
+/// Links a file; a path that is linked already stays one link.
+#[utoipa::path(post, path = "/api/v1/tickets/{id}/context", tag = "tickets", params(("id" = String, Path)),
+    request_body = LinkFile,
+    responses((status = 201, body = ContextDocument), (status = 200, body = ContextDocument)))]
+pub async fn link(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    TicketPath(id): TicketPath,
+    Json(wish): Json<LinkFile>,
+) -> Result<impl IntoResponse, ApiError> {
+    let author = caller.author(&id)?;
+    let source = wish.source.as_deref().unwrap_or("manual");
+    let source = LinkSource::parse(source).ok_or_else(|| {
+        ApiError::invalid("invalid_field", format!("`{source}` is neither manual nor auto"))
+    })?;
+    let new = NewLink { path: wish.path, title: wish.title, source };
+    let linked = api.app.tickets.link(&id, new, &author).await.map_err(Refused::from)?;
+    let (status, link) = match linked {
+        Linked::New(link) => (StatusCode::CREATED, link),
+        Linked::Known(link) => (StatusCode::OK, link),
+    };
+    let link = shown(&api, vec![link]).await?.into_iter().next();
+    let link = link.ok_or_else(|| anyhow::anyhow!("a link was not shown"))?;
+    Ok((status, Answer(ContextDocument { schema_version: SchemaVersion::default(), link })))
+}
+
+/// Takes a file from a ticket; the file itself is not touched.
+#[utoipa::path(delete, path = "/api/v1/tickets/{id}/context/{ctx_id}", tag = "tickets",
+    params(("id" = String, Path), ("ctx_id" = i64, Path)), responses((status = 204)))]
+pub async fn unlink(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    LinkPath { ticket, link }: LinkPath,
+) -> Result<StatusCode, ApiError> {
+    let author = caller.author(&ticket)?;
+    api.app.tickets.unlink(&ticket, link, &author).await.map_err(Refused::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The links with whether their files are there.
+async fn shown(api: &Api, links: Vec<Link>) -> Result<Vec<ContextLink>, ApiError> {
+    let root = api.app.config.root.clone();
+    let look = move || links.into_iter().map(|link| show(link, &root)).collect();
+    Ok(tokio::task::spawn_blocking(look).await.map_err(anyhow::Error::from)?)
+}
+
+fn show(link: Link, root: &Path) -> ContextLink {
+    let exists = place(&link.path, root).map(|path| path.symlink_metadata().is_ok());
+    ContextLink {
+        id: link.id,
+        path: link.path,
+        title: link.title,
+        source: link.source.name().to_owned(),
+        exists,
+        created_at: instant(link.at_ms),
+        actor: link.actor,
+    }
+}
+
+/// Where a path leads; none when it climbs: such a one is shown and not followed.
+fn place(path: &str, root: &Path) -> Option<PathBuf> {
+    let climbs = Path::new(path).components().any(|part| part == Component::ParentDir);
+    (!climbs).then(|| root.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_climbs_is_not_followed() {
+        let root = Path::new("/srv/work");
+        assert_eq!(place("notes/a.md", root), Some("/srv/work/notes/a.md".into()));
+        assert_eq!(place("/etc/hosts", root), Some("/etc/hosts".into()));
+        for path in ["../../etc/shadow", "a/../../b", ".."] {
+            assert_eq!(place(path, root), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What people ask of tickets beyond writing to them: moving them through the gate, having them worked on.
+
+use crate::model::ids::TicketId;
+use crate::model::message;
+use crate::model::message::MessageId;
+use crate::model::ticket::{GateAnswer, Illegal, Step, Ticket};
+use crate::ticket::board::Edit;
+use crate::ticket::{Author, TicketError};
+
+use super::App;
+use super::gate::GateQuestion;
+use super::refused::{Refused, RefusedKind};
+
+/// Where a person may put a ticket; the other states are a worker's to reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    Todo,
+    Waiting {
+        reason: String,
+        until_ms: Option<i64>,
+    },
+    Review,
+    /// Through the gate.
+    Done,
+    Closed {
+        reason: String,
+    },
+}
+
+/// A change to a ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TicketChange {
+    pub edit: Edit,
+    pub to: Option<Move>,
+    /// Only if the ticket is still at this version.
+    pub if_version: Option<i64>,
+}
+
+impl App {
+    /// Changes and moves a ticket, both or neither.
+    ///
+    /// # Errors
+    /// [`Refused`]: unknown, changed meanwhile, a worker on it, or the gate to `done` is closed.
+    pub async fn change_ticket(
+        &self,
+        id: &TicketId,
+        change: TicketChange,
+        author: &Author,
+    ) -> Result<Ticket, Refused> {
+        let TicketChange { edit, to, mut if_version } = change;
+        let step = match to {
+            None => None,
+            Some(Move::Todo) => Some(Step::Requeue),
+            Some(Move::Waiting { reason, until_ms }) => Some(Step::Park { text: reason, until_ms }),
+            Some(Move::Review) => Some(Step::Review),
+            Some(Move::Closed { reason }) => Some(Step::Close { text: reason }),
+            Some(Move::Done) => {
+                let ticket = self.ticket(id).await?;
+                let answer = self.ask_gate(&ticket).await;
+                // What the gate said of this version must not count for another.
+                if_version = if_version.or(Some(ticket.version));
+                Some(Step::Done(answer))
+            }
+        };
+        Ok(self.tickets.change(id, edit, step, if_version, author).await?)
+    }
+
+    /// Whether the ticket's recorded commit is where `done` wants it.
+    pub async fn ask_gate(&self, ticket: &Ticket) -> GateAnswer {
+        match &ticket.commit {
+            None => GateAnswer::NoCommit,
+            Some(commit) => {
+                (self.gate)(GateQuestion { pool: ticket.pool.clone(), commit: commit.clone() }).await
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`Refused`] when there is none.
+    pub async fn ticket(&self, id: &TicketId) -> Result<Ticket, Refused> {
+        self.tickets.get(id).await?.ok_or_else(|| Refused::no_ticket(id))
+    }
+}
+
+impl Refused {
+    #[must_use]
+    pub fn no_ticket(id: &TicketId) -> Self {
+        Self::new(
+            RefusedKind::NotFound,
+            "no_such_ticket",
+            format!("there is no ticket {id}"),
+            "list them: lucid tickets",
+        )
+    }
+
+    #[must_use]
+    pub fn no_message(id: MessageId) -> Self {
+        Self::new(
+            RefusedKind::NotFound,
+            "no_such_message",
+            format!("there is no message {}", id.0),
+            "list them: lucid messages",
+        )
+    }
+}
+
+impl From<TicketError> for Refused {
+    fn from(error: TicketError) -> Self {
+        let told = error.to_string();
+        let conflict = |code, help: String| Self::new(RefusedKind::Conflict, code, told.clone(), help);
+        match error {
+            TicketError::Store(error) => error.into(),
+            TicketError::Sql(error) => error.into(),
+            TicketError::NoTicket(id) => Self::no_ticket(&id),
+            TicketError::NoMessage(id) => Self::no_message(id),
+            TicketError::NoLink => Self::new(RefusedKind::NotFound, "no_such_file", told, ""),
+            TicketError::Illegal(Illegal::Gate(GateAnswer::NoCommit)) => conflict(
+                "gate_closed",
+                "a worker's commit is recorded when its run ends; without one: lucid ticket close ID --reason TEXT"
+                    .into(),
+            ),
+            TicketError::Illegal(Illegal::Gate(_)) => conflict(
+                "gate_closed",
+                "merge the commit into the base branch and push it, then try again".into(),
+            ),
+            TicketError::Illegal(Illegal::State { from, .. }) if from.is_over() => {
+                conflict("illegal_step", "open it again first: lucid ticket move ID todo".into())
+            }
+            TicketError::Illegal(Illegal::State { .. }) => {
+                conflict("illegal_step", "see it: lucid ticket show ID".into())
+            }
+            TicketError::Message(message::Illegal::State { .. }) => {
+                conflict("illegal_step", "see them: lucid messages".into())
+            }
+            TicketError::Message(message::Illegal::Fence) | TicketError::Stale { .. } => {
+                conflict("superseded", "another attempt has taken over; nothing was changed".into())
+            }
+            TicketError::AtWork { run, .. } => {
+                conflict("at_work", format!("end it first: lucid kill {}", run.0))
+            }
+            TicketError::Changed { .. } => {
+                Self::new(RefusedKind::Changed, "changed", told, "read it again, then decide again")
+            }
+            TicketError::Invalid { .. } => Self::new(RefusedKind::Invalid, "invalid_field", told, ""),
+        }
+    }
+}

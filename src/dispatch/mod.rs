@@ -1,0 +1,212 @@
+//! A ticket or an agent task, a slot and a profile make a worker: who goes where, how it is told, what it
+//! says, and what its end means. Decisions are pure (`pick`, `classify`, `dialect`, `prompt`); the rest
+//! carries them out.
+//!
+//! There is one [`Dispatch`] and one pass at a time. Nothing here waits for a slot or a program: what takes
+//! time has a task of its own.
+
+mod attend;
+pub mod classify;
+pub mod dialect;
+mod finish;
+mod launch;
+pub mod ledger;
+mod messages;
+mod pass;
+pub mod pick;
+mod place;
+mod probe;
+pub mod prompt;
+pub mod table;
+mod tail;
+mod task;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::journal::Journal;
+use crate::model::ids::{RunId, TicketId};
+use crate::platform::clock::Clock;
+use crate::pool::{LeaseId, PoolError, Pools};
+use crate::run::{RunError, Runs};
+use crate::store::{Store, StoreError};
+use crate::ticket::{TicketError, Tickets};
+
+pub use pass::Passed;
+pub use probe::{AgentView, Shown};
+
+/// What stops a change.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+}
+
+/// The one owner of dispatch. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatch(Arc<Inner>);
+
+pub struct Inner {
+    pub store: Store,
+    pub journal: Journal,
+    pub clock: Clock,
+    pub runs: Runs,
+    pub tickets: Tickets,
+    pub pools: Pools,
+    pub agents: Vec<config::Agent>,
+    pub rules: config::Dispatch,
+    /// Of each pool.
+    pub claim_waits: BTreeMap<String, Duration>,
+    /// In which providers' clock times are read that name none.
+    pub zone: TimeZone,
+    pub kill_grace: Duration,
+    /// Bytes of a worker's standard error that are kept.
+    pub log_max: u64,
+    /// Something may be placeable.
+    pub wake: Notify,
+    pub state: State,
+}
+
+/// What the daemon knows for as long as it lives.
+#[derive(Default)]
+pub struct State {
+    /// One pass at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Tickets that are being placed, with profile and pool.
+    reserved: Mutex<BTreeMap<TicketId, pick::Assignment>>,
+    /// Runs of tasks that are being placed.
+    placing: Mutex<Vec<RunId>>,
+    /// Leases that are being given back.
+    releasing: Mutex<Vec<LeaseId>>,
+    /// Pools and tickets with which something went wrong, left alone until then.
+    stumbled: Mutex<HashMap<Stone, (i64, String)>>,
+    attended: Mutex<HashMap<RunId, Arc<Attendance>>>,
+    probes: Mutex<BTreeMap<String, probe::Probe>>,
+}
+
+/// What was stumbled over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Stone {
+    Pool(String),
+    Ticket(TicketId),
+}
+
+/// How whoever attends a worker is told of the world.
+#[derive(Debug, Default)]
+struct Attendance {
+    /// Its run has ended.
+    over: CancellationToken,
+    /// A message may be waiting for it.
+    stir: Notify,
+    ticket: Option<TicketId>,
+}
+
+impl std::ops::Deref for Dispatch {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Dispatch {
+    #[must_use]
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Takes up the workers of an earlier daemon; their runs have been settled or adopted.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn recover(&self) -> Result<usize, DispatchError> {
+        let workers = self.store.read(|conn| Ok::<_, DispatchError>(table::unfinished(conn)?)).await?;
+        let count = workers.len();
+        for worker in workers {
+            let run = worker.run;
+            let attendance = self.attendance(&worker);
+            let run = self
+                .store
+                .read(move |conn| Ok::<_, DispatchError>(crate::run::table::get(conn, run)?))
+                .await?;
+            if run.is_none_or(|run| !run.state().is_live()) {
+                attendance.over.cancel();
+            }
+            self.attend(worker, Vec::new(), attendance);
+        }
+        Ok(count)
+    }
+
+    /// A run has ended.
+    pub fn run_over(&self, run: RunId) {
+        if let Some(attendance) = lock(&self.state.attended).get(&run) {
+            attendance.over.cancel();
+        }
+        self.wake.notify_one();
+    }
+
+    /// A message for this ticket's worker may be waiting.
+    pub fn stir(&self, ticket: &str) {
+        let attended = lock(&self.state.attended);
+        for attendance in attended.values() {
+            if attendance.ticket.as_ref().is_some_and(|own| own.to_string() == ticket) {
+                attendance.stir.notify_one();
+            }
+        }
+    }
+
+    /// The profile of that name.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<&config::Agent> {
+        self.agents.iter().find(|agent| agent.name == name)
+    }
+
+    /// Ends a profile's rest. False when it did not rest.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn enable(&self, agent: &str) -> Result<bool, DispatchError> {
+        let name = agent.to_owned();
+        let woken = self.store.write(move |tx| Ok::<_, DispatchError>(table::wake(tx, &name)?)).await?;
+        lock(&self.state.probes).remove(agent);
+        self.wake.notify_one();
+        Ok(woken)
+    }
+
+    fn attendance(&self, worker: &table::Worker) -> Arc<Attendance> {
+        let attendance = Arc::new(Attendance { ticket: worker.ticket.clone(), ..Attendance::default() });
+        lock(&self.state.attended).insert(worker.run, Arc::clone(&attendance));
+        attendance
+    }
+
+    fn stumble(&self, stone: Stone, wait: Duration, why: &str) {
+        let until = self.clock.wall_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        lock(&self.state.stumbled).insert(stone, (until, why.to_owned()));
+    }
+
+    /// What was stumbled over and is still left alone.
+    fn stumbled(&self, stone: &Stone, now_ms: i64) -> Option<(i64, String)> {
+        let mut stones = lock(&self.state.stumbled);
+        stones.retain(|_, (until, _)| *until > now_ms);
+        stones.get(stone).cloned()
+    }
+}
+
+/// A panic elsewhere leaves these maps whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,257 @@
+//! What people send to workers: written down at once, in line until a worker takes it, with receipts.
+//!
+//! The text is also a comment, so that it is in the next prompt whatever becomes of its delivery. Nothing
+//! expires or dies without a word to whoever wrote it.
+
+mod reap;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use serde_json::json;
+
+use crate::model::event::EventKind;
+use crate::model::ids::{Fence, TicketId};
+use crate::model::message::{Illegal, Message, MessageId, MessageState, Step};
+use crate::model::ticket::{Step as TicketStep, Ticket, TicketState};
+use crate::store::Tx;
+
+use super::board::find;
+use super::conversation::CommentKind;
+use super::{Author, TicketError, Tickets, Worker, at_most, bounded};
+
+pub use reap::Reaped;
+pub use table::Query;
+
+pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// Of the way it came and of an error.
+pub const VIA_MAX_BYTES: usize = 64;
+pub const ERROR_MAX_BYTES: usize = 4 * 1024;
+const REAPER: Author = Author::Lucid("messages");
+
+impl Tickets {
+    /// Puts a message in line for the ticket's worker, this one or the next. One that was asked for moves
+    /// the ticket back to `todo`.
+    ///
+    /// # Errors
+    /// [`TicketError::Illegal`] on a ticket that is over, [`TicketError::Invalid`] for no or too much text.
+    pub async fn reply(
+        &self,
+        id: &TicketId,
+        text: &str,
+        via: &str,
+        author: &Author,
+    ) -> Result<(Message, Ticket), TicketError> {
+        bounded("text", text, MESSAGE_MAX_BYTES)?;
+        at_most("via", via, VIA_MAX_BYTES)?;
+        let (this, id, author, now_ms) = (self.clone(), id.clone(), author.clone(), self.clock.wall_ms());
+        let (text, via) = (text.to_owned(), via.to_owned());
+        self.store
+            .write(move |tx| {
+                this.admit(tx, &id, &author, now_ms)?;
+                let ticket = this.step_in(tx, &id, TicketStep::Reply, &author, now_ms)?;
+                this.comment_in(tx, &id, CommentKind::Message, &text, &author, now_ms)?;
+                let received = table::insert(tx, &id, &text, &author.name(), &via, now_ms)?;
+                let message = this.step_message(tx, received, Step::Queue, &author, now_ms)?;
+                Ok((message, ticket))
+            })
+            .await
+    }
+
+    /// # Errors
+    /// What the database says.
+    pub async fn message(&self, id: MessageId) -> Result<Option<Message>, TicketError> {
+        self.store.read(move |conn| Ok(table::get(conn, id)?)).await
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn messages(&self, query: Query) -> Result<Vec<Message>, TicketError> {
+        self.store.read(move |conn| Ok(table::list(conn, &query)?)).await
+    }
+
+    /// Takes everything that is in line for a worker, oldest first, in hand.
+    ///
+    /// # Errors
+    /// [`TicketError::Stale`] when its attempt is over.
+    pub async fn claim_all(&self, worker: &Worker) -> Result<Vec<Message>, TicketError> {
+        let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
+        self.store
+            .write(move |tx| {
+                let author = Author::Worker(worker.clone());
+                this.admit(tx, &worker.ticket, &author, now_ms)?;
+                let queued = table::queued(tx, &worker.ticket)?;
+                let step = Step::Claim(worker.fence);
+                queued.into_iter().map(|m| this.step_message(tx, m, step.clone(), &author, now_ms)).collect()
+            })
+            .await
+    }
+
+    /// Takes one message of the worker's ticket in hand.
+    ///
+    /// # Errors
+    /// [`TicketError::Stale`], [`TicketError::NoMessage`], or [`TicketError::Message`] when it is not in line.
+    pub async fn claim(&self, id: MessageId, worker: &Worker) -> Result<Message, TicketError> {
+        self.by_worker(id, worker, Step::Claim(worker.fence)).await
+    }
+
+    /// Notes that a message is on the worker's input or in its prompt.
+    ///
+    /// # Errors
+    /// As [`Tickets::claim`]; also when it is in another attempt's hand.
+    pub async fn deliver(&self, id: MessageId, worker: &Worker) -> Result<Message, TicketError> {
+        self.by_worker(id, worker, Step::Deliver(worker.fence)).await
+    }
+
+    /// Notes that the worker has read a message.
+    ///
+    /// # Errors
+    /// As [`Tickets::deliver`].
+    pub async fn ack(&self, id: MessageId, worker: &Worker) -> Result<Message, TicketError> {
+        self.by_worker(id, worker, Step::Ack(worker.fence)).await
+    }
+
+    /// Notes that a message did not get through; it goes back in line or is dead, and its author is told.
+    ///
+    /// # Errors
+    /// As [`Tickets::deliver`].
+    pub async fn fail(&self, id: MessageId, worker: &Worker, error: &str) -> Result<Message, TicketError> {
+        at_most("error", error, ERROR_MAX_BYTES)?;
+        let step = Step::Fail { error: error.to_owned(), max_attempts: self.messages.max_attempts };
+        self.by_worker(id, worker, step).await
+    }
+
+    async fn by_worker(&self, id: MessageId, worker: &Worker, step: Step) -> Result<Message, TicketError> {
+        let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
+        self.store
+            .write(move |tx| {
+                let author = Author::Worker(worker.clone());
+                this.admit(tx, &worker.ticket, &author, now_ms)?;
+                let message = table::get(tx, id)?.filter(|m| m.ticket == worker.ticket);
+                let message = message.ok_or(TicketError::NoMessage(id))?;
+                if matches!(step, Step::Fail { .. }) && message.fence != Some(worker.fence) {
+                    return Err(Illegal::Fence.into());
+                }
+                let message = this.step_message(tx, message, step.clone(), &author, now_ms)?;
+                if message.state() == MessageState::Delivered {
+                    this.resume(tx, &worker.ticket, &author, now_ms)?;
+                }
+                Ok(message)
+            })
+            .await
+    }
+
+    /// A worker that was answered while it was still there goes on.
+    fn resume(&self, tx: &Tx<'_>, id: &TicketId, author: &Author, now_ms: i64) -> Result<(), TicketError> {
+        if find(tx, id)?.state() == TicketState::Todo {
+            self.step_in(tx, id, TicketStep::Resume, author, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an expired or dead message in line again, from the beginning.
+    ///
+    /// # Errors
+    /// [`TicketError::NoMessage`], or [`TicketError::Message`] when it is under way or read.
+    pub async fn retry_message(&self, id: MessageId, author: &Author) -> Result<Message, TicketError> {
+        self.by_person(id, Step::Retry, author).await
+    }
+
+    /// Takes a message out of the line; its text stays in the conversation.
+    ///
+    /// # Errors
+    /// As [`Tickets::retry_message`].
+    pub async fn drop_message(&self, id: MessageId, author: &Author) -> Result<Message, TicketError> {
+        self.by_person(id, Step::Drop { who: author.name() }, author).await
+    }
+
+    async fn by_person(&self, id: MessageId, step: Step, author: &Author) -> Result<Message, TicketError> {
+        let (this, author, now_ms) = (self.clone(), author.clone(), self.clock.wall_ms());
+        self.store
+            .write(move |tx| {
+                let message = table::get(tx, id)?.ok_or(TicketError::NoMessage(id))?;
+                if step == Step::Retry && find(tx, &message.ticket)?.state().is_over() {
+                    let from = find(tx, &message.ticket)?.state();
+                    return Err(crate::model::ticket::Illegal::State { from, step: "be replied to" }.into());
+                }
+                this.step_message(tx, message, step.clone(), &author, now_ms)
+            })
+            .await
+    }
+
+    /// What an ended attempt had in hand goes back in line, counted as failed.
+    pub(super) fn return_messages(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        fence: Fence,
+        now_ms: i64,
+    ) -> Result<(), TicketError> {
+        for message in table::in_hand(tx, id, fence)? {
+            let error = "its worker ended without having shown that it read it".to_owned();
+            let fail = Step::Fail { error, max_attempts: self.messages.max_attempts };
+            let message = self.step_message(tx, message, fail, &REAPER, now_ms)?;
+            if message.state() == MessageState::Failed {
+                self.step_message(tx, message, Step::Queue, &REAPER, now_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a step, with its event; and a word to the author where one is due.
+    fn step_message(
+        &self,
+        tx: &Tx<'_>,
+        mut message: Message,
+        step: Step,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Message, TicketError> {
+        let (from, fence) = (message.state(), message.fence);
+        let is_drop = matches!(step, Step::Drop { .. });
+        message.apply(step, now_ms)?;
+        if !table::update(tx, &message, from, fence)? {
+            return Err(Illegal::Fence.into());
+        }
+        let to = message.state();
+        let kind = match to {
+            MessageState::Received | MessageState::Claimed => return Ok(message),
+            MessageState::Queued => EventKind::MessageQueued,
+            MessageState::Delivered => EventKind::MessageDelivered,
+            MessageState::Acked => EventKind::MessageAcked,
+            MessageState::Expired => EventKind::MessageExpired,
+            MessageState::Failed => EventKind::MessageFailed,
+            MessageState::Dead => EventKind::MessageDead,
+        };
+        let data = json!({"message": message.id.0, "author": message.author, "via": message.via,
+            "attempts": message.attempts, "error": message.error});
+        self.tell(tx, &message.ticket, kind, author, data, now_ms)?;
+        if matches!(to, MessageState::Expired | MessageState::Dead) && !is_drop {
+            let body = farewell(&message);
+            self.comment_in(tx, &message.ticket, CommentKind::Notice, &body, &REAPER, now_ms)?;
+        }
+        Ok(message)
+    }
+}
+
+/// What the author is told.
+fn farewell(message: &Message) -> String {
+    let what = match message.state() {
+        MessageState::Dead => format!("failed {} times and is given up", message.attempts),
+        MessageState::Expired
+        | MessageState::Received
+        | MessageState::Queued
+        | MessageState::Claimed
+        | MessageState::Delivered
+        | MessageState::Acked
+        | MessageState::Failed => "has expired".to_owned(),
+    };
+    format!(
+        "Message {} of {} {what}: {}. Its text stays in this conversation and is in the next prompt.",
+        message.id.0,
+        message.author,
+        message.error.as_deref().unwrap_or("no reason is known"),
+    )
+}

@@ -1,0 +1,135 @@
+//! Tests of messages to workers on a real database.
+
+use std::time::Duration;
+
+use super::super::MessageRules;
+use super::super::board::Ending;
+use super::super::testing::{World, alice, world, world_with};
+use super::*;
+use crate::model::ticket::{Ask, Step as TicketStep};
+
+fn ask() -> Ask {
+    Ask { need: "Which?".into(), why: None, how: None, options: Vec::new() }
+}
+
+async fn end(world: &World, worker: &Worker) -> Ticket {
+    let (tickets, worker) = (world.tickets.clone(), worker.clone());
+    let ending = Ending {
+        run: worker.run,
+        fence: worker.fence,
+        outcome: "lost".into(),
+        commit: None,
+        then: TicketStep::Requeue,
+    };
+    world.store.write(move |tx| tickets.end_attempt(tx, &worker.ticket, &ending, 5)).await.unwrap()
+}
+
+async fn notices(world: &World, id: &TicketId) -> Vec<String> {
+    let said = world.tickets.comments(id, 0, 100).await.unwrap();
+    said.into_iter().filter(|c| c.kind == CommentKind::Notice).map(|c| c.body).collect()
+}
+
+#[tokio::test]
+async fn an_answer_goes_back_in_line_with_its_ticket() {
+    let world = world();
+    let id = world.ticket().await;
+    world.tickets.ask(&id, ask(), &alice()).await.unwrap();
+    let (message, ticket) = world.tickets.reply(&id, "the first", "telegram", &alice()).await.unwrap();
+    assert_eq!(
+        (message.state(), ticket.state(), ticket.ask),
+        (MessageState::Queued, TicketState::Todo, None)
+    );
+    let said = world.tickets.comments(&id, 0, 10).await.unwrap();
+    assert_eq!(said.last().map(|c| (c.kind, c.body.as_str())), Some((CommentKind::Message, "the first")));
+
+    let worker = world.work(&id, 11, 70).await.unwrap();
+    let claimed = world.tickets.claim_all(&worker).await.unwrap();
+    assert_eq!(claimed.iter().map(|m| (m.id, m.fence)).collect::<Vec<_>>(), [(message.id, Some(Fence(70)))]);
+    assert_eq!(world.tickets.claim_all(&worker).await.unwrap(), []);
+    world.tickets.deliver(message.id, &worker).await.unwrap();
+    let acked = world.tickets.ack(message.id, &worker).await.unwrap();
+    assert_eq!(acked.state(), MessageState::Acked);
+    assert!(acked.delivered_ms.is_some() && acked.acked_ms.is_some());
+    end(&world, &worker).await;
+    assert_eq!(world.tickets.message(message.id).await.unwrap().unwrap().state(), MessageState::Acked);
+}
+
+#[tokio::test]
+async fn a_worker_answered_while_it_is_there_goes_on() {
+    let world = world();
+    let id = world.ticket().await;
+    let worker = world.work(&id, 11, 70).await.unwrap();
+    world.tickets.ask(&id, ask(), &Author::Worker(worker.clone())).await.unwrap();
+    let (message, ticket) = world.tickets.reply(&id, "this one", "cli", &alice()).await.unwrap();
+    assert_eq!(ticket.state(), TicketState::Todo);
+    assert_eq!(world.tickets.ready().await.unwrap(), [], "its worker still lives");
+    world.tickets.claim(message.id, &worker).await.unwrap();
+    world.tickets.deliver(message.id, &worker).await.unwrap();
+    assert_eq!(world.tickets.get(&id).await.unwrap().unwrap().state(), TicketState::InProgress);
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_had_in_hand_is_tried_three_times_and_its_author_told() {
+    let world = world();
+    let id = world.ticket().await;
+    let (message, _) = world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    for attempt in 1..=3 {
+        let worker = world.work(&id, attempt, attempt + 70).await.unwrap();
+        assert_eq!(world.tickets.claim_all(&worker).await.unwrap().len(), 1);
+        if attempt == 2 {
+            world.tickets.deliver(message.id, &worker).await.unwrap();
+        }
+        end(&world, &worker).await;
+        let message = world.tickets.message(message.id).await.unwrap().unwrap();
+        assert_eq!(i64::from(message.attempts), attempt);
+        let wanted = if attempt < 3 { MessageState::Queued } else { MessageState::Dead };
+        assert_eq!(message.state(), wanted);
+    }
+    let told = notices(&world, &id).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("Message 1 of user:alice failed 3 times and is given up"), "{told:?}");
+    let again = world.tickets.retry_message(message.id, &alice()).await.unwrap();
+    assert_eq!((again.state(), again.attempts), (MessageState::Queued, 0));
+    let dropped = world.tickets.drop_message(message.id, &alice()).await.unwrap();
+    assert_eq!(
+        (dropped.state(), dropped.error.as_deref()),
+        (MessageState::Dead, Some("dropped by user:alice"))
+    );
+    assert_eq!(notices(&world, &id).await.len(), 1, "who drops it knows");
+}
+
+#[tokio::test]
+async fn what_nobody_takes_expires_with_a_word_and_its_text_stays() {
+    let world = world_with(MessageRules { expire_after: Duration::ZERO, max_attempts: 3 });
+    let id = world.ticket().await;
+    let (tickets, ticket) = (world.tickets.clone(), id.clone());
+    world
+        .store
+        .write(move |tx| tickets.set_reason(tx, &ticket, Some(("pool_full", "3 of 3 slots taken")), 1))
+        .await
+        .unwrap();
+    let (message, _) = world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    let reaped = world.tickets.reap_messages().await.unwrap();
+    assert_eq!(reaped, Reaped { expired: 1, ..Reaped::default() });
+    let expired = world.tickets.message(message.id).await.unwrap().unwrap();
+    assert_eq!(expired.state(), MessageState::Expired);
+    let told = notices(&world, &id).await;
+    assert!(told[0].contains("the ticket waits for a worker (3 of 3 slots taken)"), "{told:?}");
+    assert_eq!(world.tickets.reap_messages().await.unwrap(), Reaped::default(), "a second pass says nothing");
+    assert_eq!(notices(&world, &id).await.len(), 1);
+    let said = world.tickets.comments(&id, 0, 10).await.unwrap();
+    assert!(said.iter().any(|comment| comment.body == "hello"));
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_over_takes_no_message() {
+    let world = world();
+    let id = world.ticket().await;
+    let (message, _) = world.tickets.reply(&id, "x", "cli", &alice()).await.unwrap();
+    let close = TicketStep::Close { text: "x".into() };
+    world.tickets.change(&id, Default::default(), Some(close), None, &alice()).await.unwrap();
+    assert!(matches!(world.tickets.reply(&id, "late", "cli", &alice()).await, Err(TicketError::Illegal(_))));
+    world.tickets.drop_message(message.id, &alice()).await.unwrap();
+    assert!(matches!(world.tickets.retry_message(message.id, &alice()).await, Err(TicketError::Illegal(_))));
+    assert_eq!(world.tickets.comments(&id, 0, 10).await.unwrap().len(), 1);
+}

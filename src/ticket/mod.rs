@@ -1,0 +1,139 @@
+//! Tickets as they are kept: the board, the conversation, what workers print, what files belong to it,
+//! and what people send to workers.
+//!
+//! It knows runs and slots only by number and name. Who works on what is decided by whoever dispatches;
+//! whether a commit is merged is a value that comes in. Every write of a worker names its run and fence,
+//! which stand in the WHERE of the statement that lets it in: one that is late changes nothing.
+
+pub mod board;
+pub mod brief;
+pub mod context;
+pub mod conversation;
+pub mod events;
+pub mod inbox;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::journal::Journal;
+use crate::model::ids::{Fence, RunId, TicketId};
+use crate::model::message::{self, MessageId};
+use crate::model::ticket;
+use crate::platform::clock::Clock;
+use crate::store::{Store, StoreError};
+
+use self::events::Hub;
+
+/// Why something was not done to a ticket; nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum TicketError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    #[error("there is no ticket {0}")]
+    NoTicket(TicketId),
+    #[error("there is no message {}", .0.0)]
+    NoMessage(MessageId),
+    #[error("the ticket has no such file")]
+    NoLink,
+    #[error(transparent)]
+    Illegal(#[from] ticket::Illegal),
+    #[error(transparent)]
+    Message(#[from] message::Illegal),
+    /// The worker's attempt is over, or never was.
+    #[error("run {run} no longer works on {ticket}")]
+    Stale { ticket: TicketId, run: RunId },
+    /// Somebody else was faster.
+    #[error("the ticket has changed: it is at version {version}, {}", state.name())]
+    Changed { version: i64, state: ticket::TicketState },
+    /// What was asked for needs the worker to be gone.
+    #[error("run {run} is at work on {ticket}")]
+    AtWork { ticket: TicketId, run: RunId },
+    /// A text that is empty, too long or of the wrong kind; the field by name.
+    #[error("{field}: {why}")]
+    Invalid { field: &'static str, why: String },
+}
+
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Author {
+    /// Or a task with the right to write to tickets; by name.
+    Person(String),
+    Worker(Worker),
+    /// A part of the daemon, by name.
+    Lucid(&'static str),
+}
+
+/// A worker as its token says: let in only while this attempt is the ticket's live one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub ticket: TicketId,
+    pub run: RunId,
+    pub fence: Fence,
+}
+
+impl Author {
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Person(name) => name.clone(),
+            Self::Worker(worker) => format!("run:{}", worker.run),
+            Self::Lucid(part) => (*part).to_owned(),
+        }
+    }
+
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Worker(worker) => Some(worker.run),
+            Self::Person(_) | Self::Lucid(_) => None,
+        }
+    }
+}
+
+/// Limits of messages, from the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRules {
+    /// Longest time in line.
+    pub expire_after: Duration,
+    /// Failed deliveries after which a message is dead.
+    pub max_attempts: u32,
+}
+
+/// All tickets. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tickets {
+    store: Store,
+    journal: Journal,
+    clock: Clock,
+    hub: Hub,
+    prefix: Arc<str>,
+    messages: MessageRules,
+}
+
+impl Tickets {
+    /// `prefix` names the tickets that are made from now on.
+    #[must_use]
+    pub fn new(store: Store, journal: Journal, clock: Clock, prefix: &str, messages: MessageRules) -> Self {
+        Self { store, journal, clock, hub: Hub::default(), prefix: prefix.into(), messages }
+    }
+}
+
+/// Holds a text within its limit.
+fn bounded(field: &'static str, text: &str, max_bytes: usize) -> Result<(), TicketError> {
+    if text.trim().is_empty() {
+        return Err(TicketError::Invalid { field, why: "is empty".to_owned() });
+    }
+    at_most(field, text, max_bytes)
+}
+
+fn at_most(field: &'static str, text: &str, max_bytes: usize) -> Result<(), TicketError> {
+    if text.len() > max_bytes {
+        let why = format!("has {} bytes, more than {max_bytes}", text.len());
+        return Err(TicketError::Invalid { field, why });
+    }
+    Ok(())
+}
