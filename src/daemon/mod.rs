@@ -8,6 +8,8 @@ mod claims;
 mod copy;
 pub mod dispatch;
 mod drift;
+#[cfg(test)]
+mod flight_tests;
 mod follow;
 pub mod gate;
 mod housekeeping;

@@ -5,8 +5,6 @@
 pub mod command;
 mod finish;
 pub mod flight;
-#[cfg(test)]
-mod flight_tests;
 pub mod history;
 pub mod outcome;
 pub mod recover;

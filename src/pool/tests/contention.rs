@@ -24,7 +24,7 @@ async fn twenty_claims_on_three_slots_answer_at_once_and_three_are_placed() {
             match claim.await.unwrap() {
                 (Ok(leased), _) => placed.push(leased),
                 (Err(ClaimError::PoolFull { .. }), after) => {
-                    assert!(after < Duration::from_secs(1), "{after:?}")
+                    assert!(after < Duration::from_secs(1), "{after:?}");
                 }
                 (Err(other), _) => panic!("{other}"),
             }

@@ -15,7 +15,7 @@ async fn every_desync_in_every_slot_at_once_is_healed_and_its_work_is_in_a_ref()
     let before = contents(&world.repo());
     for (n, mess) in (0..).zip(&MESSES) {
         (mess.make)(&world, n);
-        assert!(world.slot(n).exists() == !mess.name.contains("folder is gone"));
+        assert_ne!(world.slot(n).exists(), mess.name.contains("folder is gone"));
     }
     // Locks of the whole repository are somebody else's: they are left alone.
     fs::write(world.repo().join(".git/index.lock"), "").unwrap();

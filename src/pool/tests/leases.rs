@@ -31,7 +31,7 @@ async fn release_rescues_cleans_and_keeps_the_work_branch() {
     git_in(&leased.path, &["add", "-A"]);
     git_in(&leased.path, &["commit", "-qm", "work"]);
     let head = world.pools.head(leased.lease).await.unwrap();
-    assert_eq!(world.pools.run_commits(leased.lease).await.unwrap(), [head.clone()]);
+    assert_eq!(world.pools.run_commits(leased.lease).await.unwrap(), std::slice::from_ref(&head));
     write(&leased.path, "unsaved.txt", "not committed\n");
     write(&leased.path, "target/cache", "cached\n");
     write(&leased.path, "node_modules/x/y.js", "cached\n");

@@ -146,7 +146,7 @@ fn the_library_is_new_enough() {
 
 #[test]
 fn a_migration_makes_a_backup_first_and_tells() {
-    let next = [&super::super::migrate::MIGRATIONS[..], &["CREATE TABLE later (x INTEGER) STRICT;"]].concat();
+    let next = [super::super::migrate::MIGRATIONS, &["CREATE TABLE later (x INTEGER) STRICT;"]].concat();
     let (from, to) = (super::super::migrate::NEWEST, super::super::migrate::NEWEST + 1);
     let (dir, store) = fresh();
     write_key(&store, "a").unwrap();
@@ -166,8 +166,7 @@ fn a_migration_makes_a_backup_first_and_tells() {
 #[test]
 fn a_failed_migration_names_the_way_back() {
     let next =
-        [&super::super::migrate::MIGRATIONS[..], &["CREATE TABLE later (x INTEGER) STRICT; nonsense;"]]
-            .concat();
+        [super::super::migrate::MIGRATIONS, &["CREATE TABLE later (x INTEGER) STRICT; nonsense;"]].concat();
     let (dir, store) = fresh();
     write_key(&store, "a").unwrap();
     store.close();

@@ -1,13 +1,13 @@
-//! Who may start, who waits, who is turned away: against a real database.
+//! Who may start, who waits, who is turned away: `run::flight` with real tasks against a real database.
 
 use std::sync::Arc;
 
-use super::flight::{self, Claim, Gates, Request};
-use super::{RunError, table};
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, RunState, Step, Trigger, Waiting};
 use crate::model::task::Task;
+use crate::run::flight::{self, Claim, Gates, Request};
+use crate::run::{RunError, table};
 use crate::store::Store;
 use crate::task::table::{Pause, Seen, pause, pause_all, see};
 use crate::task::testing::named;
@@ -244,11 +244,10 @@ fn places_go_to_those_who_waited_longest() {
 fn a_retry_gives_way_and_its_key_names_one_run() {
     let ledger = Ledger::new();
     let task = ledger.task("a", "schedule: every 1m\nretries: 1");
-    let mut first = go(ledger.due(&task, 60_000));
+    let first = go(ledger.due(&task, 60_000));
     ledger.end(&first);
-    first.retry_ms = Some(90_000);
-    let (id, retry) = (first.id, 90_000i64);
-    ledger.write(move |tx| Ok(tx.execute("UPDATE runs SET retry_ms = ?2 WHERE id = ?1", (id.0, retry))?));
+    let id = first.id;
+    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
     ledger.end(&go(ledger.due(&task, 120_000)));
     assert_eq!(ledger.row(first.id).retry_ms, None, "the next instant is due: no retry any more");
 
