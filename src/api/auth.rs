@@ -179,9 +179,11 @@ impl Caller {
     pub fn may(&self, right: Right) -> Result<(), ApiError> {
         match self {
             Self::Peer(peer) if peer.level >= right.level() => Ok(()),
-            Self::Peer(peer) => Err(ApiError::forbidden(format!("{} may not do this", peer.name)).help(
-                "be root, the daemon's own user, or a member of the group under `control:` in the config",
-            )),
+            Self::Peer(peer) => Err(ApiError::forbidden(format!(
+                "the user `{}` is not permitted to do this",
+                peer.name
+            ))
+            .help("be root, the daemon's own user, or a member of the group under `control:` in the config")),
             Self::Run(RunCaller { work: Some(worker), .. }) => own::may(worker, right),
             Self::Run(caller) => match right.grant() {
                 Need::Nothing => Ok(()),

@@ -32,6 +32,7 @@ pub async fn list(
     let task = filter.task.as_deref().map(TaskId::parse).transpose();
     let task = task.map_err(|cause| ApiError::invalid("invalid_query", cause.to_string()))?;
     let before = filter.cursor.as_deref().map(|word| cursor::decode_number(List::Runs, word)).transpose()?;
+    let wanted = task.clone();
     let query = history::Query {
         task,
         states: filter.state.as_deref().map(states).transpose()?.unwrap_or_default(),
@@ -42,6 +43,9 @@ pub async fn list(
         limit: limit + 1,
     };
     let mut runs = api.app.list_runs(query).await?;
+    if let (true, Some(task)) = (runs.is_empty(), wanted) {
+        known(&api, task).await?;
+    }
     let has_more = runs.len() > limit as usize;
     runs.truncate(limit as usize);
     let next_cursor = match runs.last() {
@@ -51,6 +55,18 @@ pub async fn list(
     let now_ms = api.app.clock.wall_ms();
     let runs = runs.iter().map(|run| convert::run(run, now_ms)).collect();
     Ok(Answer(RunPage { schema_version: SchemaVersion::default(), runs, next_cursor }))
+}
+
+/// Tells a task of which nothing fits the question from one that never was.
+async fn known(api: &Api, task: TaskId) -> Result<(), ApiError> {
+    if api.app.snapshot().get(&task).is_some() {
+        return Ok(());
+    }
+    let any = history::Query { task: Some(task.clone()), limit: 1, ..history::Query::default() };
+    match api.app.list_runs(any).await?.is_empty() {
+        true => Err(Refused::no_task(&task).into()),
+        false => Ok(()),
+    }
 }
 
 /// States by name, `failing` and `live` for several.

@@ -116,6 +116,7 @@ fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
         scheduler: Scheduler {
             tasks: count(view.tasks),
             enabled: count(view.enabled),
+            broken: count(view.broken),
             paused: count(view.paused),
             running: count(view.live.len()),
             next_at,

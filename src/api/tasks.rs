@@ -23,7 +23,6 @@ use super::wire::{
 };
 use crate::daemon::{ManualRun, PauseFor, Refused, TaskView};
 use crate::model::ids::TaskId;
-use crate::model::schedule;
 
 /// All tasks by id, good or not.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(TaskFilter),
@@ -144,10 +143,10 @@ pub async fn next(
     let view = view(&api, &id).await?;
     let task = view.definition().ok_or_else(|| ApiError::from(Refused::broken(&id)))?;
     let anchor = api.app.anchor_of(task).await.map_err(anyhow::Error::from)?;
-    let now = api.app.clock.wall();
+    let from = query.at.unwrap_or_else(|| api.app.clock.wall());
     let until_ms =
-        query.for_ms.map(|ms| now.as_millisecond().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
-    let fires = schedule::preview(&task.schedule, &task.zone, anchor, now, n as usize);
+        query.for_ms.map(|ms| from.as_millisecond().saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let fires = task.coming(anchor, from, n as usize);
     Ok(Answer(Fires {
         schema_version: SchemaVersion::default(),
         fires: fires

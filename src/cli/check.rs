@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use crate::task::Rules;
 use crate::task::check::{Report, check};
 use crate::task::diagnose::{Color, Diagnostic, Severity};
@@ -34,6 +36,7 @@ pub struct Request {
     pub rules: Rules,
     pub format: Format,
     pub fails: Fails,
+    pub now: Timestamp,
 }
 
 /// Checks and prints; gives 0, or 1 when there is something to mend.
@@ -41,7 +44,7 @@ pub struct Request {
 /// # Errors
 /// When a path cannot be looked at, or `out` cannot be written.
 pub fn run(request: &Request, out: &mut dyn Write) -> anyhow::Result<i32> {
-    let report = check(&request.paths, &request.tasks_dir, &request.rules)?;
+    let report = check(&request.paths, &request.tasks_dir, &request.rules, request.now)?;
     out.write_all(render(&report, request.format).as_bytes())?;
     let fatal = match request.fails {
         Fails::OnErrors => report.count(Severity::Error),
@@ -106,6 +109,7 @@ mod tests {
             },
             format,
             fails,
+            now: "2026-11-26T11:30:00Z".parse().unwrap(),
         };
         let mut out = Vec::new();
         let exit = run(&request, &mut out).unwrap();

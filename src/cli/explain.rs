@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::task::codes::{PAGES, Page};
 use crate::task::keys::{self, KEYS, Key, NESTED};
+use crate::task::names;
 
 /// How the page is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ fn find_key(word: &str) -> Option<&'static Key> {
 
 fn offer(word: &str) -> String {
     let names = KEYS.iter().map(|key| key.name).chain(PAGES.iter().map(|page| page.code));
-    match keys::near(names, word) {
+    match names::near(names, word) {
         Some(near) => format!(", did you mean `{near}`?"),
         None => "; `lucid explain` lists them".to_owned(),
     }

@@ -127,6 +127,23 @@ impl Failure {
         }
     }
 
+    /// The word for programs: the daemon's own, else one for the exit code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        if let Self::Refused(Problem { code: Some(code), .. }) = self {
+            return code;
+        }
+        match self.exit() {
+            Exit::Usage => "usage",
+            Exit::NoDaemon => "no_daemon",
+            Exit::NoSuchId => "no_such_id",
+            Exit::Conflict => "conflict",
+            Exit::WaitTimedOut => "wait_timed_out",
+            Exit::NotPermitted => "not_permitted",
+            Exit::Done | Exit::No | Exit::Code(_) => "failed",
+        }
+    }
+
     /// What the person may do now.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -195,6 +212,9 @@ mod tests {
         let problem = Problem::read(409, full);
         assert_eq!(problem.to_string(), "busy\\x1b[2J");
         let failure = Failure::Refused(problem);
+        assert_eq!(failure.code(), "conflict");
+        let coded = Failure::Refused(Problem::read(409, br#"{"code":"paused"}"#));
+        assert_eq!(coded.code(), "paused");
         assert_eq!((failure.exit(), failure.help()), (Exit::Conflict, Some("wait".to_owned())));
         for body in [&b""[..], b"<html>", b"[]", b"{}"] {
             assert_eq!(Problem::read(502, body).to_string(), "the daemon answered 502");
@@ -205,7 +225,7 @@ mod tests {
     fn a_missing_daemon_is_named_with_its_path_and_the_way_out() {
         let source = io::Error::from(io::ErrorKind::NotFound);
         let failure = Failure::from(ClientError::NoListener { socket: "/run/x/lucid.sock".into(), source });
-        assert_eq!(failure.exit().code(), 3);
+        assert_eq!((failure.exit().code(), failure.code()), (3, "no_daemon"));
         assert_eq!(failure.to_string(), "no daemon on /run/x/lucid.sock");
         assert!(failure.help().is_some_and(|help| help.contains("`lucid serve`")));
     }

@@ -8,16 +8,25 @@ use super::instant::duration;
 use super::look::{Look, Tone};
 use super::runs;
 use crate::api::wire;
-use crate::model::ids::RunId;
+use crate::model::ids::{IdError, RunId, TaskId};
 use crate::platform::client::Request;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "RUN")]
+    /// Its number, as `lucid runs` shows it
+    #[arg(value_name = "RUN", value_parser = a_run)]
     run: RunId,
     /// Time between SIGTERM and SIGKILL [else: the task's kill_grace]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<Duration>,
+}
+
+/// A task has a name, a run a number; the name is what people try first.
+pub fn a_run(text: &str) -> Result<RunId, String> {
+    text.parse().map_err(|error: IdError| match TaskId::parse(text) {
+        Ok(task) => format!("{}; of the task `{task}`, `lucid runs {task}` shows them", error.why),
+        Err(_) => error.why.to_owned(),
+    })
 }
 
 /// # Errors
@@ -48,6 +57,13 @@ mod tests {
     use super::super::runs::tests::run;
     use super::*;
     use crate::model::run::RunState;
+
+    #[test]
+    fn a_tasks_name_is_explained() {
+        assert_eq!(a_run("#7").unwrap(), RunId(7));
+        assert!(a_run("long").unwrap_err().ends_with("`lucid runs long` shows them"));
+        assert!(!a_run("#x").unwrap_err().contains("lucid runs"));
+    }
 
     #[test]
     fn what_became_of_it_is_said() {

@@ -120,10 +120,14 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
     }
 }
 
-/// Two lines on standard error: what went wrong, what to do.
+/// Two lines on standard error: what went wrong, for programs with its code, and what to do.
 fn tell(context: &Context, failure: &Failure) {
     let look = context.error_look();
-    let mut text = format!("{} {failure}\n", look.paint(Tone::Bad, "error:"));
+    let word = match context.globals.json {
+        true => format!("error[{}]:", look::clean(failure.code())),
+        false => "error:".to_owned(),
+    };
+    let mut text = format!("{} {failure}\n", look.paint(Tone::Bad, &word));
     if let Some(help) = failure.help() {
         text.push_str(&format!("{} {}\n", look.paint(Tone::Live, " help:"), look::clean(&help)));
     }

@@ -4,11 +4,13 @@
 //! `in 30m` count from. Without it the files have to do, and such schedules count from now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::context::{Context, Document, api, quoted};
+use super::context::{Context, Document, accepted, api, quoted};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
 use super::instant::{Instant, instant};
@@ -16,10 +18,12 @@ use super::look::{Look, Tone, clean};
 use super::{config, files};
 use crate::api::wire;
 use crate::model::ids::TaskId;
-use crate::model::schedule::{Schedule, Zone, preview};
+use crate::model::schedule::{Preview, Schedule, Zone, preview};
 use crate::model::task::Task;
-use crate::platform::client::{ClientError, Request};
+use crate::platform::client::{ClientError, Request, Target};
 
+/// How long the daemon may take before the files answer, in seconds.
+const ANSWER_SECS: u64 = 3;
 /// Most instants that one call shows.
 const SHOWN_MAX: u32 = 500;
 
@@ -78,14 +82,26 @@ fn written<T: Serialize + Clone>(value: &T) -> Result<Document<T>, Failure> {
     Ok(Document { raw, value: value.clone() })
 }
 
-/// The instant after which fires are wanted; a day counts from its first moment, that moment included.
-fn start(at: Option<Instant>, zone: &Zone, now: Timestamp) -> Result<Timestamp, Failure> {
-    let Some(written) = at else { return Ok(now) };
-    let at = written.resolve(zone.tz(), now).and_then(|at| match written {
-        Instant::Day(_) => at.checked_sub(jiff::SignedDuration::from_secs(1)).ok(),
-        Instant::At(_) | Instant::Civil(_) | Instant::Today(_) | Instant::Ago(_) => Some(at),
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    /// What `every 90m` counts from where nobody knows better.
+    anchor: Timestamp,
+    /// Fires are wanted after this.
+    after: Timestamp,
+}
+
+/// A day counts from its first moment, that moment included.
+fn start(at: Option<Instant>, zone: &Zone, now: Timestamp) -> Result<Start, Failure> {
+    let Some(written) = at else { return Ok(Start { anchor: now, after: now }) };
+    let start = written.resolve(zone.tz(), now).and_then(|anchor| {
+        let after = match written {
+            Instant::Day(_) => anchor.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?,
+            Instant::At(_) | Instant::Civil(_) | Instant::Today(_) | Instant::Ago(_) => anchor,
+        };
+        Some(Start { anchor, after })
     });
-    at.ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
+    start.ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
 }
 
 fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fires, Failure> {
@@ -100,7 +116,9 @@ fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fir
         context.note(&format!("warning[{}]: {}", warning.code, clean(&warning.message)));
     }
     let now = context.clock.wall();
-    Ok(fires(&schedule, &zone, start(args.at, &zone, now)?, args.n.unwrap_or(SHOWN_DEFAULT)))
+    let start = start(args.at, &zone, now)?;
+    let n = args.n.unwrap_or(SHOWN_DEFAULT);
+    Ok(fires(preview(&schedule, &zone, start.anchor, start.after, n as usize), &schedule, &zone))
 }
 
 /// The expression with a caret under the place that is wrong.
@@ -116,33 +134,49 @@ fn machine_zone() -> Zone {
     name.and_then(|name| Zone::parse(&name).ok()).unwrap_or(Zone::UTC)
 }
 
-fn fires(schedule: &Schedule, zone: &Zone, from: Timestamp, n: u32) -> wire::Fires {
-    let fire = |fire: crate::model::schedule::Preview| wire::Fire {
-        at: fire.at,
-        local: fire.local,
-        note: fire.note,
-    };
+fn fires(coming: Vec<Preview>, schedule: &Schedule, zone: &Zone) -> wire::Fires {
+    let fire = |fire: Preview| wire::Fire { at: fire.at, local: fire.local, note: fire.note };
     wire::Fires {
         schema_version: wire::SchemaVersion::default(),
-        fires: preview(schedule, zone, from, from, n as usize).into_iter().map(fire).collect(),
+        fires: coming.into_iter().map(fire).collect(),
         human: Some(schedule.describe(zone)),
         timezone: Some(zone.name().to_owned()),
     }
 }
 
-/// The daemon's answer; from the files when no daemon is there or another start is asked for.
+/// The daemon's answer; `None` when there is none or it is slow, as the files can answer too.
+fn ask<T: DeserializeOwned>(context: &Context, path: Target) -> Result<Option<Document<T>>, Failure> {
+    let answer = context.client()?.send_within(&Request::get(path), Duration::from_secs(ANSWER_SECS));
+    let answer = match answer {
+        Err(ClientError::NoListener { .. } | ClientError::TimedOut { .. }) => return Ok(None),
+        answer => accepted(answer?)?,
+    };
+    let raw = answer.bytes()?;
+    let value = serde_json::from_slice(&raw)
+        .map_err(|error| anyhow::anyhow!("the daemon's answer does not read as expected: {error}"))?;
+    Ok(Some(Document { raw, value }))
+}
+
 fn of_task(context: &Context, args: &Args, id: &TaskId) -> Result<Document<wire::Fires>, Failure> {
     let n = args.n.unwrap_or(SHOWN_DEFAULT);
-    if args.at.is_none() {
-        let path = api().segment("tasks").segment(id.as_str()).segment("next").query("n", &n.to_string());
-        match context.fetch::<wire::Fires>(&Request::get(path)) {
-            Err(Failure::Client(ClientError::NoListener { .. })) => {}
-            answered => return answered,
-        }
+    let mut path = api().segment("tasks").segment(id.as_str()).segment("next").query("n", &n.to_string());
+    if args.at.is_some() {
+        // A day begins in the task's own zone.
+        let after = start(args.at, &files::task(context, id)?.zone, context.clock.wall())?.after;
+        path = path.query("at", &after.to_string());
+    }
+    if let Some(document) = ask(context, path)? {
+        return Ok(document);
     }
     let task = files::task(context, id)?;
-    let from = start(args.at, &task.zone, context.clock.wall())?;
-    written(&fires(&task.schedule, &task.zone, from, n))
+    let start = start(args.at, &task.zone, context.clock.wall())?;
+    if task.schedule.counts_from_anchor() {
+        let from = if args.at.is_some() { "the given time" } else { "now" };
+        context.note(&format!(
+            "lucid: no daemon answers, so this counts from {from}, not from when it first saw the task"
+        ));
+    }
+    written(&fires(task.coming(start.anchor, start.after, n as usize), &task.schedule, &task.zone))
 }
 
 /// A coming instant and whose it is.
@@ -161,19 +195,18 @@ struct TaskFires {
 }
 
 fn of_all(context: &Context, args: &Args) -> Result<TaskFires, Failure> {
-    if args.at.is_none() {
-        match context.fetch::<wire::TaskPage>(&Request::get(api().segment("tasks"))) {
-            Err(Failure::Client(ClientError::NoListener { .. })) => {}
-            answered => return answered.map(|page| all(page.value.tasks.iter().filter_map(of_wire))),
-        }
+    if args.at.is_none()
+        && let Some(page) = ask::<wire::TaskPage>(context, api().segment("tasks"))?
+    {
+        return Ok(all(page.value.tasks.iter().filter_map(of_wire)));
     }
     let now = context.clock.wall();
     let tasks: Vec<Arc<Task>> = files::tasks(context)?;
     let mut found = Vec::new();
     for task in tasks {
-        let from = start(args.at, &task.zone, now)?;
-        let next = fires(&task.schedule, &task.zone, from, 1).fires.into_iter().next();
-        let of = |fire: wire::Fire| TaskFire {
+        let start = start(args.at, &task.zone, now)?;
+        let next = task.coming(start.anchor, start.after, 1).into_iter().next();
+        let of = |fire: Preview| TaskFire {
             task: task.id.to_string(),
             at: fire.at,
             local: fire.local,
@@ -215,7 +248,9 @@ fn render_one(fires: &wire::Fires, look: &Look, countdown: Countdown) -> String 
             Countdown::Without => String::new(),
         };
         let local = fire.at.to_zoned(zone.clone());
-        let utc = local.with_time_zone(jiff::tz::TimeZone::UTC).strftime("%H:%M UTC").to_string();
+        let in_utc = local.with_time_zone(jiff::tz::TimeZone::UTC);
+        let utc = if in_utc.date() == local.date() { "%H:%M UTC" } else { "%-d %b %H:%M UTC" };
+        let utc = in_utc.strftime(utc).to_string();
         let utc = if local.strftime("%Z").to_string() == "UTC" { String::new() } else { utc };
         grid.row(vec![
             Cell::plain(&in_zone(fire.at, &zone)),
@@ -305,9 +340,39 @@ mod tests {
     #[test]
     fn a_day_includes_its_first_moment_and_an_instant_not_itself() {
         let (zone, now) = (Zone::parse("Europe/Berlin").unwrap(), "2026-11-26T11:30:00Z".parse().unwrap());
-        let from = |text: &str| start(Some(instant(text).unwrap()), &zone, now).unwrap().to_string();
-        assert_eq!(from("2027-03-27"), "2027-03-26T22:59:59Z");
-        assert_eq!(from("2027-03-27T00:00"), "2027-03-26T23:00:00Z");
-        assert_eq!(start(None, &zone, now).unwrap(), now);
+        let from = |text: &str| start(Some(instant(text).unwrap()), &zone, now).unwrap();
+        let midnight: Timestamp = "2027-03-26T23:00:00Z".parse().unwrap();
+        let day = from("2027-03-27");
+        assert!(day.anchor == midnight && day.after < midnight, "{day:?}");
+        assert_eq!(from("2027-03-27T00:00"), Start { anchor: midnight, after: midnight });
+        assert_eq!(start(None, &zone, now).unwrap(), Start { anchor: now, after: now });
+        let every = Schedule::parse(&["every 90m"]).unwrap();
+        let first = preview(&every, &zone, day.anchor, day.after, 1);
+        assert_eq!(first[0].local, "2027-03-27T01:30:00+01:00");
+        let daily = Schedule::parse(&["@daily"]).unwrap();
+        assert_eq!(preview(&daily, &zone, day.anchor, day.after, 1)[0].at, midnight);
+    }
+
+    #[test]
+    fn utc_has_its_date_where_it_is_another_day() {
+        let mut fires = berlin();
+        fires.fires = vec![wire::Fire {
+            at: "2027-01-05T23:30:00Z".parse().unwrap(),
+            local: String::new(),
+            note: None,
+        }];
+        let text = render_one(&fires, &look(Paint::Plain), Countdown::Without);
+        assert_eq!(text.trim_end(), "Wed 6 Jan 2027 00:30 CET  5 Jan 23:30 UTC");
+    }
+
+    #[test]
+    fn instants_are_put_off_by_the_tasks_own_jitter() {
+        let task = crate::task::testing::named("spread", "schedule: '@hourly'\njitter: 30m");
+        let now: Timestamp = "2026-11-26T11:30:00Z".parse().unwrap();
+        let hour: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        let coming = task.coming(now, now, 2);
+        let put_off = coming[0].at.duration_since(hour).unsigned_abs();
+        assert_eq!((put_off, put_off.is_zero()), (task.jitter_offset(), false));
+        assert_eq!(coming[1].at.duration_since(coming[0].at), jiff::SignedDuration::from_hours(1));
     }
 }

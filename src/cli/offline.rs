@@ -59,6 +59,7 @@ pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
             }),
         },
         fails: if args.strict { check::Fails::OnWarnings } else { check::Fails::OnErrors },
+        now: context.clock.wall(),
     };
     let mut out = Vec::new();
     let code = check::run(&request, &mut out)?;

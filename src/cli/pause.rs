@@ -50,7 +50,24 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 /// # Errors
 /// As [`Context::fetch`].
 pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Failure> {
-    send(context, &args.which, "resume", b"{}".to_vec())
+    let Some(task) = &args.which.task else { return send(context, &args.which, "resume", b"{}".to_vec()) };
+    let path = api().segment("tasks").segment(task.as_str());
+    let before = context.fetch::<wire::TaskDocument>(&Request::get(path))?.value.task.paused;
+    let path = api().segment("tasks").segment(task.as_str()).segment("resume");
+    let document = context.fetch::<wire::TaskDocument>(&Request::post(path).json(b"{}".to_vec()))?;
+    context.show(&document, |document, look| render_resumed(&document.task, before.as_ref(), look))
+}
+
+/// The answer alone does not tell a pause that has been ended from one that never was.
+fn render_resumed(task: &wire::Task, before: Option<&wire::Paused>, look: &Look) -> String {
+    match (before, &task.paused) {
+        (Some(before), None) => {
+            let since = look.instant(before.since);
+            format!("the pause since {since} has been ended; {}", render_one(task, look))
+        }
+        (Some(_), Some(_)) => format!("the whole schedule is paused; {}", render_one(task, look)),
+        (None, _) => render_one(task, look),
+    }
 }
 
 fn send(context: &Context, which: &Which, verb: &'static str, body: Vec<u8>) -> Result<Exit, Failure> {
@@ -112,5 +129,19 @@ mod tests {
         lines.push(render_all(&["a".to_owned(), HOSTILE.to_owned()], "pause"));
         lines.push(render_all(&[], "resume"));
         insta::assert_snapshot!(lines.concat());
+    }
+
+    #[test]
+    fn a_pause_that_was_ended_is_told_from_one_that_never_was() {
+        let look = look(Paint::Plain);
+        let paused = wire::Paused { since: look.now, until: None, reason: None, actor: "cli:a".to_owned() };
+        let mut resumed = task("git-sync", wire::TaskState::Ok);
+        (resumed.paused, resumed.next_at) = (None, None);
+        let ended = render_resumed(&resumed, Some(&paused), &look);
+        assert_eq!(ended, "the pause since 11:30 has been ended; `git-sync` is not paused\n");
+        assert_eq!(render_resumed(&resumed, None, &look), "`git-sync` is not paused\n");
+        resumed.paused = Some(paused.clone());
+        let held = render_resumed(&resumed, Some(&paused), &look);
+        assert!(held.starts_with("the whole schedule is paused; `git-sync` is paused"), "{held}");
     }
 }

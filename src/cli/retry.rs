@@ -2,12 +2,14 @@
 
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
-use super::run::{render_started, start};
+use super::kill::a_run;
+use super::run::{show_started, start};
 use crate::model::ids::RunId;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "RUN")]
+    /// Its number, as `lucid runs` shows it
+    #[arg(value_name = "RUN", value_parser = a_run)]
     run: RunId,
 }
 
@@ -16,5 +18,5 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let path = api().segment("runs").segment(&args.run.0.to_string()).segment("retry");
     let started = start(context, path.into(), &serde_json::json!({}))?;
-    context.show(&started, |started, look| render_started(&started.run, look))
+    show_started(context, &started)
 }

@@ -11,6 +11,7 @@ use super::look::{Look, Tone, clean, span};
 use super::{runs, screen};
 use crate::api::wire;
 use crate::model::ids::TaskId;
+use crate::model::run::Waiting;
 use crate::platform::client::{ClientError, Request};
 
 /// Bytes of randomness in an idempotency key.
@@ -24,14 +25,14 @@ const RESEND_MS: u64 = 300;
 pub struct Args {
     #[arg(value_name = "ID", value_parser = TaskId::parse)]
     task: TaskId,
-    /// Wait for the end; the exit code is the run's
-    #[arg(long, conflicts_with = "follow")]
+    /// Wait for the end of this attempt; the exit code is its own, a retry is another run
+    #[arg(long, group = "to_the_end", conflicts_with = "follow")]
     wait: bool,
-    /// Show the output as it comes; the exit code is the run's
-    #[arg(long, short)]
+    /// Show the output as it comes; the exit code as with --wait
+    #[arg(long, short, group = "to_the_end")]
     follow: bool,
     /// Wait or follow no longer than this; the run goes on
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "to_the_end")]
     wait_timeout: Option<Duration>,
     /// Run although the task is disabled or paused
     #[arg(long)]
@@ -65,7 +66,18 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.wait || args.follow {
         return to_the_end(context, &started, args);
     }
-    context.show(&started, |started, look| render_started(&started.run, look))
+    show_started(context, &started)
+}
+
+/// Tells of a run that goes on by itself; that it does is no result, so `--quiet` keeps it back.
+///
+/// # Errors
+/// As [`Context::show`].
+pub fn show_started(context: &Context, started: &Document<wire::RunDocument>) -> Result<Exit, Failure> {
+    if context.globals.quiet && !context.globals.json {
+        return Ok(Exit::Done);
+    }
+    context.show(started, |started, look| render_started(&started.run, look))
 }
 
 /// Asks for a run, again when the answer is lost: the key makes it one run however often it is asked for.
@@ -104,6 +116,9 @@ fn key() -> Result<String, Failure> {
 /// A conflict with a live run is told with that run's number, as what the person wants next is to see it.
 fn named(context: &Context, task: &TaskId, failure: Failure) -> Failure {
     let Failure::Refused(problem) = failure else { return failure };
+    if problem.code.as_deref() == Some("bad_env") {
+        return Failure::usage(problem.to_string(), problem.help.unwrap_or_default());
+    }
     match live_run(context, task, &problem) {
         Some(live) => Failure::Ended {
             exit: Exit::Conflict,
@@ -126,7 +141,13 @@ fn live_run(context: &Context, task: &TaskId, problem: &Problem) -> Option<wire:
 fn already_running(live: &wire::Run, look: &Look) -> String {
     let took = runs::took(live, look);
     let took = if took.is_empty() { String::new() } else { format!(" ({took})") };
-    format!("{} is already running{took}. Follow it: lucid logs -f {}", run_reference(live.id), live.id)
+    let does = match live.waiting {
+        None => "is already running",
+        Some(Waiting::Overlap) => "is waiting for the run before it",
+        Some(Waiting::Lock) => "is waiting for a lock",
+        Some(Waiting::Parallel) => "is waiting for a place",
+    };
+    format!("{} {does}{took}. Follow it: lucid logs -f {}", run_reference(live.id), live.id)
 }
 
 /// Stays until the run has ended; the first and the last line go to standard error.
@@ -163,7 +184,7 @@ fn task_of(context: &Context, id: &str) -> Option<wire::Task> {
     context.fetch::<wire::TaskDocument>(&Request::get(path)).ok().map(|document| document.value.task)
 }
 
-pub fn render_started(run: &wire::Run, look: &Look) -> String {
+fn render_started(run: &wire::Run, look: &Look) -> String {
     let what = runs::why_so(run);
     let waits = if run.waiting.is_some() { format!(" ({})", clean(&what)) } else { String::new() };
     format!(
@@ -211,7 +232,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::super::args::{Cli, Command, Globals};
-    use crate::model::run::{RunState, Waiting};
+    use crate::model::run::RunState;
     use crate::platform::client::played::{Daemon, ok_json, problem, raw};
 
     #[test]
@@ -283,6 +304,19 @@ mod tests {
         );
         assert!(requests[0].ends_with(r#"{"env":{"A":"b=c"},"force":true}"#), "{}", requests[0]);
         assert!(requests[1].starts_with("GET /api/v1/runs?task=luci-janitor&state=live&limit=1 "));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_a_usage_error() {
+        let daemon = Daemon::play(vec![problem(422, "bad_env", "`1A` is no variable name")]);
+        let Command::Run(args) = Cli::parse_from(["lucid", "run", "x", "--env", "1A=b"]).command else {
+            panic!("not run")
+        };
+        let failure = super::run(&context(&daemon), &args).unwrap_err();
+        assert_eq!((failure.exit(), failure.help().as_deref()), (Exit::Usage, Some("do this")));
+        let parses = |args: &[&str]| Cli::try_parse_from(["lucid", "run", "x"].iter().chain(args)).is_ok();
+        assert!(!parses(&["--wait-timeout", "5s"]) && !parses(&["--wait", "--follow"]));
+        assert!(parses(&["--wait-timeout", "5s", "--wait"]) && parses(&["--wait-timeout", "5s", "-f"]));
     }
 
     #[test]

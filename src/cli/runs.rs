@@ -1,5 +1,6 @@
 //! `lucid runs`: the ledger, newest first, and the words for one row of it that other commands use too.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::context::{Context, Document, api, run_reference};
@@ -108,7 +109,7 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
                 &run.started_at
                     .or(run.scheduled_at)
                     .or(run.ended_at)
-                    .map_or(String::new(), |at| look.instant(at)),
+                    .map_or(String::new(), |at| when(at, look)),
             ),
             Cell::plain(&took(run, look)).right(),
             Cell::plain(run.trigger.name()),
@@ -161,15 +162,34 @@ pub fn why_so(run: &wire::Run) -> String {
         facts.push(format!("exit {code}"));
     }
     if let Some(count) = run.missed_count {
-        facts.push(format!("{count} times"));
+        facts.push(super::look::count(usize::try_from(count).unwrap_or(usize::MAX), "time"));
     }
-    let said = |reason: &&String| matches!(reason.as_str(), "exit" | "signal") && !facts.is_empty();
-    let reason = run.reason.as_ref().filter(|reason| !said(reason)).cloned();
-    facts.extend(reason);
+    let said = |reason: &&str| {
+        (matches!(*reason, "exit" | "signal") && !facts.is_empty()) || *reason == run.state.name()
+    };
+    let reason = run.reason.as_deref().filter(|reason| !said(reason));
+    facts.extend(reason.map(in_words).map(str::to_owned));
     if run.attempt > 1 {
         facts.push(format!("attempt {}", run.attempt));
     }
     facts.join(", ")
+}
+
+/// Words for the reasons that are names of lucid's own parts.
+fn in_words(reason: &str) -> &str {
+    match reason {
+        "keeper_killed" => "its keeper was killed",
+        "reboot" => "the machine restarted",
+        other => other,
+    }
+}
+
+/// An instant; with seconds while it is so near that they matter.
+fn when(at: Timestamp, look: &Look) -> String {
+    if look.now.duration_since(at).abs() < jiff::SignedDuration::from_hours(1) {
+        return at.to_zoned(look.zone.clone()).strftime("%H:%M:%S").to_string();
+    }
+    look.instant(at)
 }
 
 #[cfg(test)]
@@ -240,6 +260,23 @@ pub mod tests {
     fn colours_come_on_top_of_letters() {
         let painted = render(&[run(1, RunState::Ok), run(2, RunState::Failed)], &look(Paint::Ansi));
         insta::assert_snapshot!(super::super::look::tests::visible(&painted));
+    }
+
+    #[test]
+    fn reasons_are_words_and_nothing_is_said_twice() {
+        let mut lost = run(1, RunState::Lost);
+        lost.reason = Some("keeper_killed".to_owned());
+        assert_eq!(why_so(&lost), "its keeper was killed");
+        let mut missed = run(2, RunState::Missed);
+        (missed.reason, missed.missed_count) = (Some("missed".to_owned()), Some(1));
+        assert_eq!(why_so(&missed), "1 time");
+    }
+
+    #[test]
+    fn near_instants_have_seconds() {
+        let look = look(Paint::Plain);
+        assert_eq!(when("2026-11-26T11:28:48Z".parse().unwrap(), &look), "11:28:48");
+        assert_eq!(when("2026-11-26T09:28:48Z".parse().unwrap(), &look), "09:28");
     }
 
     #[test]

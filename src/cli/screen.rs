@@ -61,6 +61,7 @@ struct Filter {
 }
 
 /// What stands at the beginning of some bytes.
+#[derive(Debug, Clone, Copy)]
 enum Lead {
     /// Passes as it is: so many bytes of UTF-8.
     Text(usize),

@@ -12,6 +12,9 @@ use crate::api::wire::HealthState;
 use crate::model::schedule::format_size;
 use crate::platform::client::Request;
 
+/// Problems that are told on the one screen; `lucid problems` has them all.
+const PROBLEMS_MAX: usize = 8;
+
 /// # Errors
 /// As [`Context::fetch`] and [`Context::show`].
 pub fn run(context: &Context) -> Result<Exit, Failure> {
@@ -78,22 +81,28 @@ fn parts(status: &wire::Status, look: &Look) -> String {
         let age = outbox.oldest_age_ms.map(|ms| format!(", oldest {}", span(ms))).unwrap_or_default();
         part(Tone::Good, "ok", "outbox", &format!("{} to send{age}", outbox.pending));
     }
-    for problem in &status.problems {
+    for problem in status.problems.iter().take(PROBLEMS_MAX) {
         let (tone, mark) = problems::mark(&problem.severity);
         part(tone, mark, &problem.subject, &problem.text);
+    }
+    if let Some(more) = status.problems.len().checked_sub(PROBLEMS_MAX).filter(|more| *more > 0) {
+        part(Tone::Faint, "", "", &format!("and {more} more"));
     }
     grid.render_indented(look)
 }
 
 fn scheduler_text(scheduler: &wire::Scheduler, look: &Look) -> String {
-    let off = scheduler.tasks.saturating_sub(scheduler.enabled);
+    let off = scheduler.tasks.saturating_sub(scheduler.enabled).saturating_sub(scheduler.broken);
     let mut text = format!("{} on, {off} off", count(scheduler.enabled as usize, "task"));
+    if scheduler.broken > 0 {
+        let _ = write!(text, ", {} broken", scheduler.broken);
+    }
     if scheduler.paused > 0 {
         let _ = write!(text, ", {} paused", scheduler.paused);
     }
     match (&scheduler.next_task, scheduler.next_at) {
         (Some(task), Some(at)) => {
-            let _ = write!(text, " · next: {task} {}", look.until(at));
+            let _ = write!(text, " · next {}: {task}", look.until(at));
         }
         (None, Some(at)) => {
             let _ = write!(text, " · next {}", look.until(at));
@@ -166,6 +175,7 @@ mod tests {
             scheduler: wire::Scheduler {
                 tasks: 20,
                 enabled: 17,
+                broken: 1,
                 paused: 1,
                 running: 2,
                 next_at: Some("2026-11-26T11:30:42Z".parse().unwrap()),
@@ -195,6 +205,16 @@ mod tests {
     }
 
     #[test]
+    fn many_problems_do_not_push_out_what_runs() {
+        let mut status = status();
+        status.problems =
+            (0..20).map(|n| super::super::problems::tests::finding(&format!("t{n}"), "x")).collect();
+        let text = render(&status, &look(Paint::Plain));
+        assert!(text.contains(" t7 ") && !text.contains(" t8 ") && text.contains("and 12 more"), "{text}");
+        assert!(text.contains("#8132") && text.contains("20 problems: lucid problems"), "{text}");
+    }
+
+    #[test]
     fn the_same_in_colour() {
         insta::assert_snapshot!(visible(&render(&status(), &look(Paint::Ansi))));
     }
@@ -204,8 +224,15 @@ mod tests {
         let mut status = status();
         status.health = HealthState::Healthy;
         status.draining = false;
-        status.scheduler =
-            wire::Scheduler { tasks: 0, enabled: 0, paused: 0, running: 0, next_at: None, next_task: None };
+        status.scheduler = wire::Scheduler {
+            tasks: 0,
+            enabled: 0,
+            broken: 0,
+            paused: 0,
+            running: 0,
+            next_at: None,
+            next_task: None,
+        };
         status.database.last_backup_at = None;
         (status.pool, status.outbox) = (None, None);
         (status.running, status.failing, status.problems) = (Vec::new(), Vec::new(), Vec::new());

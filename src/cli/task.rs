@@ -79,7 +79,7 @@ fn render(document: &wire::TaskDocument, look: &Look) -> String {
         out.push_str(&format!("  {}\n", tasks::diagnostic_line(problem, look)));
     }
     if let Some(settings) = document.settings.as_ref().filter(|settings| !settings.body.is_empty()) {
-        out.push_str(&body(&settings.body, look));
+        out.push_str(&body(&settings.body, &task.description, look));
     }
     out
 }
@@ -153,8 +153,15 @@ fn last_run(facts: &mut Facts<'_>, run: &wire::Run) {
     facts.add_painted("last run", &words.join(" · "));
 }
 
-fn body(body: &str, look: &Look) -> String {
-    let lines: Vec<&str> = body.trim().lines().collect();
+/// The text below the front-matter, without a first line that stands above as the description.
+fn body(body: &str, description: &str, look: &Look) -> String {
+    let whole = body.trim();
+    let (first, rest) = whole.split_once('\n').unwrap_or((whole, ""));
+    let is_said = first.trim_start_matches('#').trim() == description;
+    let lines: Vec<&str> = if is_said { rest.trim() } else { whole }.lines().collect();
+    if lines.is_empty() {
+        return String::new();
+    }
     let mut out = String::from("\n");
     for line in lines.iter().take(BODY_LINES) {
         out.push_str(format!("  {}", clean(line)).trim_end());
@@ -230,6 +237,14 @@ mod tests {
     #[test]
     fn the_whole_task() {
         insta::assert_snapshot!(render(&document(), &look(Paint::Plain)));
+    }
+
+    #[test]
+    fn the_bodys_first_line_is_not_told_twice() {
+        let look = look(Paint::Plain);
+        assert_eq!(body("# Fetches\n\nMore.\n", "Fetches", &look), "\n  More.\n");
+        assert_eq!(body("Fetches\n", "Fetches", &look), "");
+        assert_eq!(body("Fetches\nMore.\n", "Other", &look), "\n  Fetches\n  More.\n");
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl App {
                 id: format!("task:{}", view.id),
                 grave: Grave::Warning,
                 subject: view.id.to_string(),
-                text: format!("{} failed runs in a row; {}", failures.len(), super::why::sentence(last)),
+                text: format!("{} in a row; {}", failed_runs(failures.len()), super::why::sentence(last)),
                 since_ms: failures.last().and_then(|run| run.ended_ms),
                 fix: Some(format!("lucid logs {}", last.id.0)),
             });
@@ -183,4 +183,8 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn failed_runs(count: usize) -> String {
+    if count == 1 { "1 failed run".to_owned() } else { format!("{count} failed runs") }
 }

@@ -87,6 +87,8 @@ fn has_run(state: RunState) -> bool {
 pub struct StatusView {
     pub tasks: usize,
     pub enabled: usize,
+    /// Without any definition that counts.
+    pub broken: usize,
     pub paused: usize,
     pub next: Option<(Timestamp, TaskId)>,
     pub live: Vec<Run>,
@@ -220,6 +222,7 @@ impl App {
         Ok(StatusView {
             tasks: snapshot.entries.len(),
             enabled: snapshot.enabled,
+            broken: snapshot.broken,
             paused: match paused_all {
                 Some(_) => snapshot.entries.len(),
                 None => paused.iter().filter(|id| snapshot.get(id).is_some()).count(),

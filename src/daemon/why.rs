@@ -27,9 +27,9 @@ impl App {
     /// Why `id` ran or did not run at `at`; without `at`, at its last due instant.
     ///
     /// # Errors
-    /// [`Refused`] when there is no such task.
+    /// [`Refused`] when there is no such task and never was.
     pub async fn why(&self, id: &TaskId, at: Option<Timestamp>) -> Result<Why, Refused> {
-        let view = self.task(id).await?.ok_or_else(|| Refused::no_task(id))?;
+        let Some(view) = self.task(id).await? else { return self.why_gone(id, at).await };
         let now = self.clock.wall();
         let asked = at.unwrap_or(now);
         let instant = match view.definition() {
@@ -62,6 +62,29 @@ impl App {
         let answer = match &row {
             Some(run) => sentence(run),
             None => self.no_row(&view, instant, about, now),
+        };
+        Ok(Why { task: id.clone(), at: about, answer, row })
+    }
+
+    /// The ledger outlives the file.
+    async fn why_gone(&self, id: &TaskId, at: Option<Timestamp>) -> Result<Why, Refused> {
+        let any = history::Query { task: Some(id.clone()), limit: 1, ..history::Query::default() };
+        let latest = self.list_runs(any).await?.into_iter().next().ok_or_else(|| Refused::no_task(id))?;
+        let row = match at.map(Timestamp::as_millisecond) {
+            None => Some(latest),
+            Some(at_ms) => {
+                let task = id.clone();
+                let covering =
+                    move |conn: &_| Ok::<_, StoreError>(history::table::covering(conn, &task, at_ms)?);
+                self.store.read(covering).await?
+            }
+        };
+        let due_ms = row.as_ref().and_then(|run| run.scheduled_ms.or(run.started_ms));
+        let due = due_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let about = at.or(due).unwrap_or_else(|| self.clock.wall());
+        let answer = match &row {
+            Some(run) => format!("{}; {id} has no file any more", sentence(run)),
+            None => format!("{id} has no file any more, and no row covers {about}"),
         };
         Ok(Why { task: id.clone(), at: about, answer, row })
     }
@@ -112,15 +135,28 @@ pub fn sentence(run: &Run) -> String {
         RunState::Failed => format!("{id} ran and failed: {}", ending(run)),
         RunState::Timeout => format!("{id} ran into its limit ({reason}) and was ended"),
         RunState::Killed => format!("{id} was ended: {reason}"),
-        RunState::Lost => format!("{id} started, and its result is lost: {reason}"),
+        RunState::Lost => format!("{id} started, and its result is lost: {}", lost(reason)),
         RunState::NotStarted => format!("{id} was recorded and never started; it starts once more"),
         RunState::Blocked => format!("{id} could not be tried: {reason}"),
         RunState::Skipped => format!("skipped: {}", skipped(reason)),
-        RunState::Missed => format!(
-            "missed: nothing ran for {} instants, because the daemon or the machine was down and catch_up did not take them up",
-            run.missed_count.unwrap_or(1)
-        ),
+        RunState::Missed => {
+            let (instants, them) = match run.missed_count.unwrap_or(1) {
+                1 => ("1 instant".to_owned(), "it"),
+                count => (format!("{count} instants"), "them"),
+            };
+            format!(
+                "missed: nothing ran for {instants}, because the daemon or the machine was down and catch_up did not take {them} up"
+            )
+        }
         RunState::KillFailed => format!("{id} outlives SIGKILL; its key stays held until it is gone"),
+    }
+}
+
+fn lost(reason: &str) -> &str {
+    match reason {
+        "keeper_killed" => "its keeper was killed",
+        "reboot" => "the machine restarted",
+        other => other,
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::ids::TaskId;
-use super::schedule::{Schedule, Zone};
+use super::schedule::{Preview, Schedule, Zone, preview};
 
 /// One `tasks/*.md` file, parsed and checked. There may be ten thousand in memory: what many have in common is
 /// behind an `Arc`, so that it is there once.
@@ -66,6 +66,15 @@ pub struct Task {
 }
 
 impl Task {
+    /// The first `n` instants strictly after `from`, each put off by the task's own jitter.
+    #[must_use]
+    pub fn coming(&self, anchor: Timestamp, from: Timestamp, n: usize) -> Vec<Preview> {
+        let delay = SignedDuration::try_from(self.jitter_offset()).unwrap_or(SignedDuration::ZERO);
+        let Ok(from) = from.checked_sub(delay) else { return Vec::new() };
+        let nominal = preview(&self.schedule, &self.zone, anchor, from, n);
+        nominal.into_iter().filter_map(|fire| fire.delayed(delay, &self.zone)).collect()
+    }
+
     /// The task's own stable delay in `0..jitter`, a pure function of its id.
     #[must_use]
     pub fn jitter_offset(&self) -> Duration {

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::{self, Found};
-use crate::run::{RunError, Runs, flight, table};
+use crate::run::{Notice, RunError, Runs, flight, table};
 
 /// Longest wait at boot for one run to be settled.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl Runs {
                 RunState::Claimed => {
                     let task = definition(&run);
                     if task.is_some_and(|task| self.is_too_late(&run, &task)) {
-                        self.give_up(run, "too_late").await;
+                        self.skip_late(run, "too_late").await;
                     } else if run.waiting.is_none() {
                         self.never_started(run).await;
                         recovered.not_started += 1;
@@ -97,7 +97,7 @@ impl Runs {
         run.scheduled_ms.is_some_and(|at| self.clock.wall_ms().saturating_sub(at) > window)
     }
 
-    async fn give_up(&self, run: Run, reason: &'static str) {
+    async fn skip_late(&self, run: Run, reason: &'static str) {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let id = run.id;
         let write = || {
@@ -130,7 +130,7 @@ impl Runs {
             })
             .await?;
         if !promoted.is_empty() {
-            self.tell(crate::run::Notice::Promoted(promoted));
+            self.tell(Notice::Promoted(promoted));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! From a claimed row to the end of its keeper: fork, record, let go, wait, read what it left.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,12 +50,11 @@ type Started = (Run, Keeper, Duration);
 impl Runs {
     /// Starts `run`, which holds its key and its place, and sees it through.
     pub async fn launch(&self, run: Run, task: Arc<Task>) {
-        let id = run.id;
-        match self.start(run, &task).await {
-            Ok(Some((run, keeper, limit))) => self.watch(run, Some(task), keeper, limit).await,
-            Ok(None) => {}
-            Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
-        }
+        let (runs, of, row) = (self.clone(), Arc::clone(&task), run.clone());
+        // Reads an env_file and makes the run's folder, on a disk that may be slow.
+        let built = tokio::task::spawn_blocking(move || runs.prepare(&of, &row)).await;
+        let ready = built.unwrap_or_else(|e| Err(not_spawned(&e.to_string())));
+        self.see_through(run, Some(task), ready).await;
     }
 
     /// Sees a run through that an earlier daemon started.
@@ -72,52 +72,42 @@ impl Runs {
     /// Starts `run` as somebody else has prepared it, and sees it through. `task` is whose `retries` and
     /// codes count at its end, if anybody's.
     pub async fn launch_prepared(&self, run: Run, task: Option<Arc<Task>>, prepared: Prepared) {
-        let (id, Prepared { spec, private, token, input }) = (run.id, prepared);
-        let limit = limit(&spec);
-        let dir = self.run_dir(id);
-        let furnished = tokio::task::spawn_blocking(move || furnish(&dir, &spec, &input)).await;
-        if let Err(outcome) = furnished.unwrap_or_else(|e| Err(not_spawned(&e.to_string()))) {
-            return self.finish(run, task.as_ref(), outcome, None).await;
-        }
-        match self.let_go(run, task.as_ref(), &private, &token).await {
-            Ok(Some((run, keeper))) => self.watch(run, task, keeper, limit).await,
+        let dir = self.run_dir(run.id);
+        let laid_out = tokio::task::spawn_blocking(move || lay_out(&dir, prepared)).await;
+        let ready = laid_out.unwrap_or_else(|e| Err(not_spawned(&e.to_string())));
+        self.see_through(run, task, ready).await;
+    }
+
+    async fn see_through(&self, run: Run, task: Option<Arc<Task>>, ready: Result<Ready, Outcome>) {
+        let id = run.id;
+        let started = match ready {
+            Ok(ready) => self.let_go(run, task.as_ref(), ready).await,
+            Err(outcome) => {
+                self.finish(run, task.as_ref(), outcome, None).await;
+                return;
+            }
+        };
+        match started {
+            Ok(Some((run, keeper, limit))) => self.watch(run, task, keeper, limit).await,
             Ok(None) => {}
             Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
         }
     }
 
-    async fn start(&self, run: Run, task: &Arc<Task>) -> Result<Option<Started>, RunError> {
-        let token = match random_token() {
-            Ok(token) => token,
-            Err(e) => {
-                self.finish(run, Some(task), not_spawned(&e.to_string()), None).await;
-                return Ok(None);
-            }
-        };
-        let built = {
-            let (runs, task, run, token) = (self.clone(), Arc::clone(task), run.clone(), token.clone());
-            // Reads an env_file and makes the run's folder, on a disk that may be slow.
-            tokio::task::spawn_blocking(move || runs.prepare(&task, &run, &token)).await
-        };
-        let (limit, private) = match built.unwrap_or_else(|e| Err(not_spawned(&e.to_string()))) {
-            Ok(built) => built,
-            Err(outcome) => {
-                self.finish(run, Some(task), outcome, None).await;
-                return Ok(None);
-            }
-        };
-        let started = self.let_go(run, Some(task), &private, &token).await?;
-        Ok(started.map(|(run, keeper)| (run, keeper, limit)))
+    /// Builds what the keeper will read and leaves it in the run's folder; blocking.
+    fn prepare(&self, task: &Task, run: &Run) -> Result<Ready, Outcome> {
+        let token = random_token().map_err(|e| not_spawned(&e.to_string()))?;
+        let (spec, private) =
+            command::build(&self.site, task, run, &token).map_err(|why| blocked(&why.to_string()))?;
+        lay_out(&self.run_dir(run.id), Prepared { spec, private, token, input: Vec::new() })
     }
 
-    /// The keeper, its record, and "go".
     async fn let_go(
         &self,
         run: Run,
         task: Option<&Arc<Task>>,
-        private: &Private,
-        token: &str,
-    ) -> Result<Option<(Run, Keeper)>, RunError> {
+        ready: Ready,
+    ) -> Result<Option<Started>, RunError> {
         let gate = match self.nursery.fork(&self.run_dir(run.id)).await {
             Ok(gate) => gate,
             Err(e) => {
@@ -126,20 +116,12 @@ impl Runs {
                 return Ok(None);
             }
         };
-        let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, token)).await;
+        let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, &ready.token)).await;
         let Some(run) = recorded.flatten() else {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
-        Ok(self.open_gate(run, gate, private).await)
-    }
-
-    /// Leaves in the run's folder what the keeper will read; blocking.
-    fn prepare(&self, task: &Task, run: &Run, token: &str) -> Result<(Duration, Private), Outcome> {
-        let (spec, private) =
-            command::build(&self.site, task, run, token).map_err(|why| blocked(&why.to_string()))?;
-        furnish(&self.run_dir(run.id), &spec, &[])?;
-        Ok((limit(&spec), private))
+        Ok(self.open_gate(run, gate, &ready.private).await.map(|(run, keeper)| (run, keeper, ready.limit)))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -363,10 +345,20 @@ fn limit(spec: &Spec) -> Duration {
     Duration::from_millis(spec.timeout_ms.saturating_add(spec.kill_grace_ms))
 }
 
-/// Writes what the keeper reads; blocking.
-fn furnish(dir: &std::path::Path, spec: &Spec, input: &[String]) -> Result<(), Outcome> {
-    let written = spec.write(dir).and_then(|()| process::begin_stdin(dir, input));
-    written.map_err(|e| not_spawned(&format!("writing {}: {e}", dir.display())))
+/// What is left to know of a run whose folder is laid out.
+struct Ready {
+    private: Private,
+    token: String,
+    limit: Duration,
+}
+
+/// Leaves in the run's folder what the keeper will read; blocking.
+fn lay_out(dir: &Path, prepared: Prepared) -> Result<Ready, Outcome> {
+    let Prepared { spec, private, token, input } = prepared;
+    let bad = |e: std::io::Error| not_spawned(&format!("writing {}: {e}", dir.display()));
+    spec.write(dir).map_err(bad)?;
+    process::begin_stdin(dir, &input).map_err(bad)?;
+    Ok(Ready { private, token, limit: limit(&spec) })
 }
 
 fn blocked(why: &str) -> Outcome {

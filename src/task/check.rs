@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::diagnose::{Diagnostic, Severity};
@@ -12,13 +13,18 @@ use super::fresh::Fresh;
 use super::parse::{Parsed, Rules};
 use super::registry::Registry;
 use super::scan;
+use crate::model::schedule::code;
+use crate::model::task::Task;
+
+/// Dates that tell how often an ambiguous schedule is due.
+const DATES: usize = 5;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Report {
     /// By file, then place.
     pub diagnostics: Vec<Diagnostic>,
-    /// Task files looked at; files that are no tasks do not count.
+    /// Task files looked at, and what was meant to be one; other files do not count.
     pub files: usize,
 }
 
@@ -57,19 +63,19 @@ impl Report {
 ///
 /// # Errors
 /// When a path cannot be looked at. A missing `tasks_dir` is a finding.
-pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules) -> anyhow::Result<Report> {
+pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules, now: Timestamp) -> anyhow::Result<Report> {
     let mut report = Report::default();
     if paths.is_empty() {
-        folder(tasks_dir, tasks_dir.file_name().map(Path::new), rules, &mut report);
+        folder(tasks_dir, tasks_dir.file_name().map(Path::new), rules, now, &mut report);
     }
     for path in paths {
         let meta = fs::metadata(path)
             .or_else(|_| fs::symlink_metadata(path))
             .with_context(|| format!("looking at {}", path.display()))?;
         if meta.is_dir() {
-            folder(path, Some(path), rules, &mut report);
+            folder(path, Some(path), rules, now, &mut report);
         } else {
-            file(path, tasks_dir, rules, &mut report);
+            file(path, tasks_dir, rules, now, &mut report);
         }
     }
     report.diagnostics.sort_by(|a, b| (&a.file, a.place.line).cmp(&(&b.file, b.place.line)));
@@ -77,7 +83,7 @@ pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules) -> anyhow::Resu
     Ok(report)
 }
 
-fn folder(path: &Path, shown: Option<&Path>, rules: &Rules, report: &mut Report) {
+fn folder(path: &Path, shown: Option<&Path>, rules: &Rules, now: Timestamp, report: &mut Report) {
     let mut registry = Registry::new(path.to_owned(), rules.clone());
     if let Some(shown) = shown {
         registry = registry.shown_as(shown.to_owned());
@@ -86,12 +92,30 @@ fn folder(path: &Path, shown: Option<&Path>, rules: &Rules, report: &mut Report)
     registry.reload(0);
     let snapshot = registry.snapshot();
     report.files += snapshot.files;
-    report.diagnostics.extend(snapshot.diagnostics().cloned());
+    report.diagnostics.extend(snapshot.loose.iter().cloned());
+    for entry in snapshot.entries.values() {
+        let task = entry.definition.as_deref();
+        report.diagnostics.extend(entry.diagnostics.iter().cloned().map(|found| dated(found, task, now)));
+    }
+}
+
+/// A schedule that is due more often than it looks is best told by its dates.
+fn dated(mut found: Diagnostic, task: Option<&Task>, now: Timestamp) -> Diagnostic {
+    if let Some(task) = task.filter(|_| found.code == code::EITHER_DAY) {
+        let next: Vec<String> = task
+            .coming(now, now, DATES)
+            .iter()
+            .map(|fire| fire.at.to_zoned(task.zone.tz().clone()).strftime("%a %-d %b %H:%M").to_string())
+            .collect();
+        let help = found.help.take().map_or_else(String::new, |help| help + "; ");
+        found.help = Some(format!("{help}next: {}", next.join(", ")));
+    }
+    found
 }
 
 /// A file that is named is looked at whatever its name; its id is its path below `tasks_dir`, if it
 /// lies there.
-fn file(path: &Path, tasks_dir: &Path, rules: &Rules, report: &mut Report) {
+fn file(path: &Path, tasks_dir: &Path, rules: &Rules, now: Timestamp, report: &mut Report) {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let root = fs::canonicalize(tasks_dir).ok().filter(|root| whole.starts_with(root));
     let root = root.or_else(|| whole.parent().map(Path::to_owned)).unwrap_or_default();
@@ -99,11 +123,15 @@ fn file(path: &Path, tasks_dir: &Path, rules: &Rules, report: &mut Report) {
     let Some(candidate) = scan::look(&root, name) else { return };
     let fresh = Fresh::read(&root, path, &candidate, rules);
     match fresh.parsed {
-        Some(Parsed::Task { diagnostics, .. }) => {
+        Some(Parsed::Task { task, diagnostics, .. }) => {
             report.files += 1;
-            report.diagnostics.extend(diagnostics);
+            let dated = |found| dated(found, task.as_deref(), now);
+            report.diagnostics.extend(diagnostics.into_iter().map(dated));
         }
-        Some(Parsed::NotATask(warning)) => report.diagnostics.extend(warning),
+        Some(Parsed::NotATask(warning)) => {
+            report.files += usize::from(warning.is_some());
+            report.diagnostics.extend(warning);
+        }
         None => {
             report.files += 1;
             report.diagnostics.extend(fresh.loose);
@@ -118,6 +146,10 @@ mod tests {
 
     const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+    fn now() -> Timestamp {
+        "2026-11-26T11:30:00Z".parse().unwrap()
+    }
+
     /// What a new user reads first has nothing to mend, also without any agent profile.
     #[test]
     fn the_shipped_tasks_are_clean() {
@@ -125,7 +157,7 @@ mod tests {
         rules.known.profiles.clear();
         rules.known.pools.clear();
         rules.known.actions = &["db-backup", "ticket-pickup"];
-        let report = check(&[], &Path::new(ROOT).join("tasks"), &rules).unwrap();
+        let report = check(&[], &Path::new(ROOT).join("tasks"), &rules, now()).unwrap();
         assert!(report.files >= 6);
         let found: Vec<String> = report.diagnostics.iter().map(Diagnostic::short).collect();
         assert_eq!(found, ["tasks/agent-brief.md:5:8: info[I307]: there is no agent profile `claude`"]);
@@ -135,16 +167,46 @@ mod tests {
     fn files_and_folders_are_counted_and_files_that_are_no_tasks_are_not() {
         let corpus = Path::new(ROOT).join("tests/corpus");
         let paths = ["flag-typo.md", "not-a-task.md", "key-on.md"].map(|name| corpus.join(name));
-        let report = check(&paths, Path::new("/nowhere"), &rules()).unwrap();
+        let report = check(&paths, Path::new("/nowhere"), &rules(), now()).unwrap();
         assert_eq!((report.files, report.count(Severity::Error), report.count(Severity::Warning)), (2, 1, 1));
         let json = report.json();
         assert_eq!((&json["schema_version"], &json["errors"]), (&json!(1), &json!(1)));
         assert_eq!(json["diagnostics"][0]["code"], "E103");
 
-        let whole = check(&[corpus], Path::new("/nowhere"), &rules()).unwrap();
+        let whole = check(&[corpus], Path::new("/nowhere"), &rules(), now()).unwrap();
         assert!(whole.files > 120 && whole.files_with(Severity::Error) > 90);
-        assert!(check(&["/nowhere/x.md".into()], Path::new("/nowhere"), &rules()).is_err());
-        let missing = check(&[], Path::new("/nowhere"), &rules()).unwrap();
+        assert!(check(&["/nowhere/x.md".into()], Path::new("/nowhere"), &rules(), now()).is_err());
+        let missing = check(&[], Path::new("/nowhere"), &rules(), now()).unwrap();
         assert_eq!(missing.diagnostics[0].code, "E119");
+    }
+
+    #[test]
+    fn names_that_are_no_ids_and_things_that_are_no_files_count() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("My Task.md"), "---\ncommand: x\n---\n").unwrap();
+        std::fs::write(dir.path().join("good.md"), "---\ncommand: x\n---\n").unwrap();
+        std::fs::write(dir.path().join("LOUD.MD"), "---\ncommand: x\n---\n").unwrap();
+        std::fs::write(dir.path().join("READ.MD"), "# Notes\n").unwrap();
+        std::fs::write(dir.path().join("notes.md"), "# Notes\n").unwrap();
+        std::fs::create_dir(dir.path().join("folder.md")).unwrap();
+        let report = check(&[dir.path().to_owned()], Path::new("/nowhere"), &rules(), now()).unwrap();
+        assert_eq!((report.files, report.files_with(Severity::Error)), (4, 2));
+        let warnings: Vec<_> = report.diagnostics.iter().filter(|found| found.code == "W103").collect();
+        assert!(warnings.len() == 1 && warnings[0].file.ends_with("LOUD.MD"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_schedule_with_both_days_is_told_by_its_dates() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.md");
+        std::fs::write(&file, "---\nschedule: 0 8 1 * 1\ncommand: x\ntimezone: Africa/Johannesburg\n---\n")
+            .unwrap();
+        let dates =
+            "next: Mon 30 Nov 08:00, Tue 1 Dec 08:00, Mon 7 Dec 08:00, Mon 14 Dec 08:00, Mon 21 Dec 08:00";
+        for path in [file, dir.path().to_owned()] {
+            let report = check(&[path], Path::new("/nowhere"), &rules(), now()).unwrap();
+            let help = report.diagnostics[0].help.as_deref().unwrap();
+            assert!(help.ends_with(dates), "{help}");
+        }
     }
 }

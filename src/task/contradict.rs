@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::diagnose::{Place, Severity};
 use super::fields::{Fields, Reader};
 use super::front::Front;
-use super::keys::near;
+use super::names::near;
 use super::parse::Rules;
 use super::scalars::shown;
 use crate::model::schedule::{Context, format_duration};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::diagnose::{Diagnostic, Place, Severity, Source};
-use super::keys::{self, Key};
+use super::keys::Key;
+use super::names;
 use super::shapes;
 use super::yaml::Pair;
 use crate::model::schedule::{Schedule, Zone};
@@ -238,8 +239,8 @@ fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &P
         reader.error(pair.place, "E101", message, help);
         return;
     }
-    let meant = keys::synonym(&pair.key).filter(|_| is_top);
-    let meant = meant.or_else(|| keys::near(keys.iter().map(|key| key.name), &pair.key));
+    let meant = names::synonym(&pair.key).filter(|_| is_top);
+    let meant = meant.or_else(|| names::near(keys.iter().map(|key| key.name), &pair.key));
     match meant.and_then(|name| Key::find(keys, name)) {
         Some(meant) => {
             let help = match meant.default {

@@ -3,8 +3,6 @@
 
 use std::fmt::Write as _;
 
-use crate::config::nearest;
-
 /// What may stand behind a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -288,29 +286,6 @@ impl Key {
     }
 }
 
-/// What other programs call it.
-const SYNONYMS: &[(&str, &str)] = &[
-    ("cron", "schedule"),
-    ("every", "schedule"),
-    ("when", "schedule"),
-    ("tz", "timezone"),
-    ("retry", "retries"),
-    ("cwd", "working_dir"),
-    ("workdir", "working_dir"),
-    ("cmd", "command"),
-    ("run", "command"),
-    ("script", "command"),
-    ("exec", "command"),
-    ("environment", "env"),
-    ("concurrency", "overlap"),
-];
-
-/// The top-level key that `name` stands for in other programs.
-#[must_use]
-pub fn synonym(name: &str) -> Option<&'static str> {
-    SYNONYMS.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(name)).map(|(_, own)| *own)
-}
-
 /// A line that gives the key `name` (`timeout`, `retries.max`) a value; empty for a name of one's own.
 #[must_use]
 pub fn example(name: &str) -> String {
@@ -323,18 +298,6 @@ pub fn example(name: &str) -> String {
     };
     Key::find(keys, inner)
         .map_or_else(String::new, |key| format!("write it like `{inner}: {}`", key.shape.example()))
-}
-
-/// Longer names are near to nothing; bounds the work of a hostile key.
-const NEAR_MAX_BYTES: usize = 64;
-
-/// The known name that `name` is most likely meant to be.
-#[must_use]
-pub fn near<'k>(names: impl IntoIterator<Item = &'k str>, name: &str) -> Option<&'k str> {
-    if name.len() > NEAR_MAX_BYTES {
-        return None;
-    }
-    nearest(name, names)
 }
 
 /// The page of one key (`timeout`, `retries.delay`), as `lucid explain` prints it.
@@ -370,35 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_misses_are_found_and_strangers_are_not() {
-        let names = || KEYS.iter().map(|key| key.name);
-        for (given, meant) in [
-            ("timout", "timeout"),
-            ("Timeout", "timeout"),
-            ("shedule", "schedule"),
-            ("schedules", "schedule"),
-            ("time-zone", "timezone"),
-            ("catchUp", "catch_up"),
-            ("enable", "enabled"),
-            ("comand", "command"),
-            ("retires", "retries"),
-            ("work_dir", "working_dir"),
-        ] {
-            assert_eq!(near(names(), given), Some(meant), "{given}");
-        }
-        for stranger in ["aliases", "cssclasses", "on", "id", "x", "", "permissionMode"] {
-            assert_eq!(near(names(), stranger), None, "{stranger}");
-        }
-        assert_eq!(near(names(), &"timeout".repeat(1000)), None);
-    }
-
-    #[test]
-    fn foreign_names_stand_for_keys_that_there_are() {
-        for (foreign, own) in SYNONYMS {
-            assert!(Key::find(KEYS, own).is_some() && Key::find(KEYS, foreign).is_none(), "{foreign}");
-            assert_eq!(synonym(foreign), Some(*own));
-        }
-        assert_eq!((synonym("TZ"), synonym("on")), (Some("timezone"), None));
+    fn a_wrong_value_is_shown_a_right_one() {
         assert_eq!(example("timeout"), "write it like `timeout: 5m`");
         assert_eq!(example("retries.max"), "write it like `max: 2`");
         assert_eq!((example("env.A"), example("nothing")), (String::new(), String::new()));

@@ -1,9 +1,10 @@
 //! From `tasks/*.md` to a registry of tasks: reading, judging, watching and the one-line edit.
 //!
 //! The order of the files is the way of a file: `front` cuts out the front-matter, `yaml` makes
-//! places and nodes of it, `keys` says which keys there are, `fields` reads values by that table,
-//! `parse` builds the task, `contradict` judges it as a whole, `registry` keeps the last good
-//! version of each, `watch` says when to look again. Nothing here runs a task.
+//! places and nodes of it, `keys` says which keys there are, `names` which a wrong one was meant to
+//! be, `fields` reads values by that table, `parse` builds the task, `contradict` judges it as a
+//! whole, `registry` keeps the last good version of each, `watch` says when to look again. Nothing
+//! here runs a task.
 
 mod build;
 pub mod check;
@@ -16,6 +17,7 @@ mod fields;
 mod fresh;
 mod front;
 pub mod keys;
+pub mod names;
 pub mod parse;
 pub mod registry;
 mod scalars;

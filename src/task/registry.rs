@@ -79,14 +79,17 @@ pub struct Snapshot {
     pub loose: Vec<Diagnostic>,
     /// Task files seen, readable or not.
     pub files: usize,
-    /// Those of them that are switched on.
+    /// Tasks that are switched on.
     pub enabled: usize,
+    /// Tasks without any definition that counts.
+    pub broken: usize,
 }
 
 impl Snapshot {
     fn new(entries: BTreeMap<TaskId, Arc<Entry>>, loose: Vec<Diagnostic>) -> Self {
         let enabled = entries.values().filter(|entry| entry.enabled).count();
-        Self { files: entries.len(), enabled, entries, loose }
+        let broken = entries.values().filter(|entry| entry.definition.is_none()).count();
+        Self { files: entries.len(), enabled, broken, entries, loose }
     }
 
     #[must_use]
@@ -238,7 +241,10 @@ impl Registry {
             .filter_map(|found| self.seen.get(&found.path))
             .flat_map(|seen| seen.loose.iter().cloned())
             .collect();
-        self.snapshot = Arc::new(Snapshot::new(entries, loose));
+        let mut snapshot = Snapshot::new(entries, loose);
+        // What gives no task has one finding a file.
+        snapshot.files += snapshot.loose.len();
+        self.snapshot = Arc::new(snapshot);
         change
     }
 

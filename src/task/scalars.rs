@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::fields::{Flag, Reader};
 use super::keys;
+use super::names;
 use super::yaml::{Content, Node};
 use crate::model::schedule::{Zone, code, parse_duration, parse_size};
 /// A backoff multiplies the wait by at most this.
@@ -148,7 +149,7 @@ pub fn choice(reader: &mut Reader<'_>, name: &str, node: &Node, choices: &[&str]
     if let Some(choice) = choices.iter().find(|choice| **choice == text) {
         return Some((*choice).to_owned());
     }
-    let meant = keys::near(choices.iter().copied(), text)
+    let meant = names::near(choices.iter().copied(), text)
         .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
     let message = format!("`{name}` cannot be `{}`{meant}", shown(text));
     reader.error(node.place, "E108", message, &format!("one of {}", choices.join(", ")));

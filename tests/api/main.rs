@@ -124,6 +124,29 @@ async fn a_run_from_its_start_to_its_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_outlives_the_file() {
+    let world = World::start().await;
+    let run = world.run("hello", Value::Null).await;
+    world.until(run, &["ok"]).await;
+    assert_eq!(world.get("status").await["scheduler"]["broken"], 1);
+    std::fs::remove_file(world.dir.path().join("tasks/hello.md")).expect("removed");
+    assert_eq!(world.ask("POST", "reload", Value::Null).await.0, 200);
+
+    assert_eq!(world.ask("GET", "tasks/hello", Value::Null).await.0, 404);
+    assert_eq!(world.get("runs?task=hello").await["runs"][0]["id"], run);
+    assert_eq!(world.get("runs?task=hello&state=failed").await["runs"], json!([]));
+    assert_eq!(world.get("runs?task=daily").await["runs"], json!([]));
+    let why = world.get("tasks/hello/why").await;
+    assert_eq!(why["row"]["id"], run);
+    assert!(why["answer"].as_str().expect("text").ends_with("hello has no file any more"), "{why}");
+    for path in ["runs?task=nothing", "tasks/nothing/why"] {
+        let (status, answer) = world.ask("GET", path, Value::Null).await;
+        assert_eq!((status, &answer["code"]), (404, &json!("no_such_task")), "{path}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_is_refused_with_a_word_for_programs() {
     let world = World::start().await;
     let run = world.run("slow", Value::Null).await;
@@ -219,6 +242,8 @@ async fn tasks_are_listed_paused_switched_and_explained() {
         (next["fires"].as_array().expect("fires").len(), &next["timezone"]),
         (3, &json!("Europe/Berlin"))
     );
+    let later = world.get("tasks/daily/next?n=1&at=2027-06-01T00:00:00Z").await;
+    assert!(later["fires"][0]["at"].as_str().expect("an instant").starts_with("2027-06-01"), "{later}");
     let wish =
         json!({"schedule": "30 2 * * *", "timezone": "Europe/Berlin", "at": "2027-03-27T12:00:00Z", "n": 1});
     let (_, fires) = world.ask("POST", "schedule/preview", wish).await;

@@ -1,63 +1,52 @@
-//! Memory after work, and processor time without any.
+//! What lucid weighs and how quick it is: the real binary, each figure beside a floor or a peer of the same run.
+//!
+//! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
+//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits`. `-- quick` shortens what waits.
+//! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
+//!
+//! Figures are for people. Nothing here fails but a daemon that does not do its work.
 
-use std::time::Duration;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench talks"
+)]
+#![allow(clippy::cast_precision_loss, reason = "figures are read with three digits")]
 
-use crate::figures::{Pace, children, cpu_seconds, private_kb, rollup_kb};
-use crate::world::{World, since_epoch, wait_for, written};
+mod burst;
+mod calls;
+mod figures;
+mod load;
+mod rest;
+mod time;
+mod world;
 
-/// Due at one instant, as the work before the look.
-const AT_ONCE: u32 = 100;
+type Story = (&'static str, fn(figures::Pace));
 
-pub fn memory(pace: Pace) {
-    for (tasks, target) in [(10, None), (1_000, Some(12)), (10_000, Some(25))] {
-        let mut world = World::with("");
-        world.sleepers(tasks);
-        world.task("minutely", "schedule: \"* * * * *\"\ncommand: [/bin/true]");
-        world.task("sleeper", "schedule: startup\ncommand: [/bin/sleep, \"600\"]");
-        let at = since_epoch().as_secs() + 12;
-        for n in 0..AT_ONCE {
-            world.task(&format!("due-{n:03}"), &format!("schedule: at {}\ncommand: echo done", written(at)));
+const STORIES: [Story; 8] = [
+    ("load", load::load),
+    ("memory", rest::memory),
+    ("idle", rest::idle),
+    ("calls", calls::calls),
+    ("status", calls::status),
+    ("lateness", time::lateness),
+    ("burst", burst::burst),
+    ("commits", time::commits),
+];
+
+fn main() {
+    // Cargo adds `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let pace =
+        if words.iter().any(|word| word == "quick") { figures::Pace::Quick } else { figures::Pace::Whole };
+    let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "quick").collect();
+    figures::surroundings();
+    for (name, story) in STORIES {
+        if named.is_empty() || named.contains(&name) {
+            println!("\n== {name}");
+            story(pace);
         }
-        world.serve();
-        wait_for(at);
-        world.until("SELECT count(*) FROM runs WHERE task LIKE 'due-%' AND state = 'ok'", i64::from(AT_ONCE));
-        std::thread::sleep(pace.of(Duration::from_secs(60), Duration::from_secs(5)));
-        let (pid, nursery) = (world.pid(), world.nursery());
-        let target = target.map_or_else(String::new, |mb| format!(" (target ≤ {mb} MB)"));
-        println!(
-            "{tasks} tasks: RSS {:.1} MB{target}, of it anonymous {:.1} MB, the rest is the program's file",
-            rollup_kb(pid, "Rss") as f64 / 1e3,
-            rollup_kb(pid, "Anonymous") as f64 / 1e3,
-        );
-        let keeper = children(nursery).first().copied().expect("the sleeper's keeper");
-        println!(
-            "  nursery {} kB private, a keeper {} kB private (target 352 kB)",
-            private_kb(nursery),
-            private_kb(keeper)
-        );
-        for keeper in children(nursery) {
-            let pid = i32::try_from(keeper).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-    }
-}
-
-pub fn idle(pace: Pace) {
-    const TASKS: u32 = 10_000;
-    const COUNTED_SECONDS: f64 = 180.0;
-    for (housekeeping, target) in [("false", 0.02), ("true", 0.2)] {
-        let mut world = World::with(&format!("scheduler:\n  housekeeping: {housekeeping}\n"));
-        world.sleepers(TASKS);
-        world.serve();
-        std::thread::sleep(Duration::from_secs(5));
-        let span = pace.of(Duration::from_secs(60), Duration::from_secs(20));
-        let before = cpu_seconds(world.pid());
-        std::thread::sleep(span);
-        let spent = (cpu_seconds(world.pid()) - before) * COUNTED_SECONDS / span.as_secs_f64();
-        println!(
-            "{TASKS} tasks, housekeeping {housekeeping}: {spent:.3} s of processor per 3 min \
-             (target ≤ {target} s), counted over {} s and scaled",
-            span.as_secs()
-        );
     }
 }

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags};
 
-pub const LUCID: &str = env!("CARGO_BIN_EXE_lucid");
+/// The binary that is weighed: the one that cargo has built, or another.
+pub fn lucid() -> std::ffi::OsString {
+    std::env::var_os("BENCH_LUCID").unwrap_or_else(|| env!("CARGO_BIN_EXE_lucid").into())
+}
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct World {
@@ -49,7 +53,7 @@ impl World {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(LUCID);
+        let mut command = Command::new(lucid());
         command.args(args).current_dir(self.root.path()).env("LUCID_CONFIG", self.path("lucid.yaml"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -132,7 +136,7 @@ impl World {
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.line().get("/metrics");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+        value.unwrap_or_else(|| panic!("this lucid tells no {name}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{
-    Exit, Found, Keeper, Nursery, Private, Spec, Stdin, Stdout, boot_id, examine,
+    Exit, Found, Keeper, Nursery, Private, Spec, Started, Stdin, Stdout, boot_id, examine,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -68,7 +68,9 @@ impl World {
     }
 
     pub fn log(&self, id: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir(id).join("output.log")).expect("a log")).into_owned()
+        // There is none of a run that printed nothing.
+        String::from_utf8_lossy(&std::fs::read(self.dir(id).join("output.log")).unwrap_or_default())
+            .into_owned()
     }
 
     pub fn marker(&self, id: &str) -> PathBuf {
@@ -114,12 +116,10 @@ pub fn kill(pid: i32) {
 
 /// The run's cgroup, once it has begun; `None` where there are none.
 pub async fn cgroup_of(dir: &Path) -> Option<PathBuf> {
-    let started = dir.join("started");
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let text = std::fs::read_to_string(&started).unwrap_or_default();
-        if let Ok(started) = serde_json::from_str::<serde_json::Value>(&text) {
-            return started["cgroup"].as_str().map(PathBuf::from);
+        if let Ok(Some(started)) = Started::read(dir) {
+            return started.cgroup;
         }
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(2)).await;

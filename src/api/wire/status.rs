@@ -36,6 +36,9 @@ pub struct Status {
 pub struct Scheduler {
     pub tasks: u32,
     pub enabled: u32,
+    /// Files with errors that no earlier version stands in for.
+    #[serde(default)]
+    pub broken: u32,
     pub paused: u32,
     /// Live runs.
     pub running: u32,

@@ -246,9 +246,12 @@ pub struct NextQuery {
     /// How many, 1 to 500; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
-    /// Only within this time from now.
+    /// Only within this time from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
+    /// Only after this instant (RFC 3339); now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// `POST schedule/preview`.

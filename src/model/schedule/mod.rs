@@ -214,6 +214,15 @@ impl Schedule {
         self.items.iter().any(|item| matches!(item.rule, Rule::Startup))
     }
 
+    /// Whether its instants depend on when the task was first seen.
+    #[must_use]
+    pub fn counts_from_anchor(&self) -> bool {
+        self.items.iter().any(|item| match item.rule {
+            Rule::Elapsed { .. } | Rule::Days { .. } | Rule::In { .. } => true,
+            Rule::Cron(_) | Rule::AtInstant(_) | Rule::AtReading(_) | Rule::Startup => false,
+        })
+    }
+
     /// Every item is `at` or `in`, so there is a last run.
     #[must_use]
     pub fn is_one_shot(&self) -> bool {

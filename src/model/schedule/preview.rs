@@ -1,6 +1,6 @@
 //! The next fires as `lucid next` shows them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Context, Schedule, Zone};
 
@@ -28,13 +28,21 @@ pub fn preview(
     schedule
         .fires_between(from, Timestamp::MAX, &ctx, n)
         .into_iter()
-        .map(|fire| Preview {
-            at: fire.at,
-            local: fire.at.to_zoned(zone.tz().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            human: human(fire.at, zone),
-            note: fire.note.map(|note| note.to_string()),
-        })
+        .map(|fire| Preview::new(fire.at, zone, fire.note.map(|note| note.to_string())))
         .collect()
+}
+
+impl Preview {
+    fn new(at: Timestamp, zone: &Zone, note: Option<String>) -> Self {
+        let local = at.to_zoned(zone.tz().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        Self { at, local, human: human(at, zone), note }
+    }
+
+    /// The same fire, put off by `delay`; `None` beyond the end of time.
+    #[must_use]
+    pub fn delayed(self, delay: SignedDuration, zone: &Zone) -> Option<Self> {
+        Some(Self::new(self.at.checked_add(delay).ok()?, zone, self.note))
+    }
 }
 
 /// `Sun 28 Mar 2027 03:00 CEST`.
