@@ -48,7 +48,7 @@ pub struct Dispatch {
 
 /// Every profile, in the order of the file.
 pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Agent> {
-    let agents: Vec<Agent> = reader.members(SECTION).into_iter().map(|name| agent(reader, name)).collect();
+    let agents: Vec<Agent> = reader.members(SECTION).iter().map(|name| agent(reader, name)).collect();
     for agent in &agents {
         let unknown = agent.fallback.iter().find(|name| agents.iter().all(|other| other.name != **name));
         if let Some(name) = unknown {
@@ -59,7 +59,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Agent> {
     agents
 }
 
-fn agent(reader: &mut Reader<'_>, name: String) -> Agent {
+fn agent(reader: &mut Reader<'_>, name: &str) -> Agent {
     let key = |field: &str| format!("{SECTION}.{name}.{field}");
     let others = [("codex", Dialect::Codex), ("plain", Dialect::Plain)];
     let agent = Agent {
@@ -73,7 +73,7 @@ fn agent(reader: &mut Reader<'_>, name: String) -> Agent {
         fallback: reader.list(&key("fallback"), |_| Ok(())),
         env: pairs(reader.list(&key("env"), check_pair)),
         secrets: reader.list(&key("secrets"), |_| Ok(())),
-        name: name.clone(),
+        name: name.to_owned(),
     };
     if agent.command.first().is_none_or(String::is_empty) {
         let key = key("command");

@@ -242,7 +242,7 @@ pub enum With {
 }
 
 /// What happens to the profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Nothing,
     CoolUntil(i64),

@@ -17,7 +17,7 @@ pub mod pick;
 mod place;
 mod probe;
 pub mod prompt;
-pub mod table;
+mod table;
 mod tail;
 mod task;
 

@@ -113,8 +113,8 @@ impl Dispatch {
         loop {
             let profiles = self.profiles(self.clock.wall_ms()).await?;
             let chain = std::iter::once(&first.name).chain(&first.fallback);
-            let warm = chain.filter_map(|name| profiles.get(name).map(|profile| (name, profile)));
-            let warm = warm.filter(|(_, profile)| profile.standing == Standing::Ready).next();
+            let mut known = chain.filter_map(|name| profiles.get(name).map(|profile| (name, profile)));
+            let warm = known.find(|(_, profile)| profile.standing == Standing::Ready);
             if let Some((name, profile)) = warm
                 && profile.busy < profile.max_parallel
                 && let Some(found) = self.profile(name)

@@ -28,6 +28,7 @@ pub struct Request {
 
 /// What became of it.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "looked at once and dropped")]
 pub enum Claim {
     Go(Run),
     /// Nothing is dispatched now, and why.

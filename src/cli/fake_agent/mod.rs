@@ -10,7 +10,7 @@ mod work;
 
 use std::io::{BufRead as _, Read as _};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -256,10 +256,7 @@ impl Input {
     }
 
     fn next(&mut self, wait: Duration) -> Option<String> {
-        match self.0.as_ref()?.recv_timeout(wait) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.0.as_ref()?.recv_timeout(wait).ok()
     }
 }
 

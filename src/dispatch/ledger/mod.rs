@@ -1,6 +1,6 @@
 //! What agents used and what their providers refused: rows that are written once and only read.
 
-pub mod table;
+pub(crate) mod table;
 
 use crate::model::ids::RunId;
 use crate::model::worker::Tokens;
