@@ -76,7 +76,8 @@ fn stop_ends_the_runs_waits_for_the_daemon_and_leaves_what_waited_undone() {
     let run = up(&world, "long");
     let waits = world.start("waits");
     world.lucid(["stop"]).expect(0);
-    assert!(world.daemon_ended().is_some_and(|status| code_of(status) == 0), "gone when `stop` returns");
+    // Its first thread is gone when `stop` returns; the kernel may have others of it to take down still.
+    assert_eq!(code_of(world.until_daemon_ends()), 0);
     assert_eq!(world.row(run).unwrap().state, "killed");
     assert_eq!(world.row(waits).unwrap().state, "killed");
     assert!(!world.path("waited").exists());
