@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn what_became_of_it_is_said() {
         let look = look(Paint::Plain);
-        assert_eq!(render(&run(7, RunState::Stopping), &look), "#7 `luci-janitor` is asked to end\n");
-        assert_eq!(render(&run(7, RunState::Killed), &look), "#7 `luci-janitor` killed\n");
+        assert_eq!(render(&run(7, RunState::Stopping), &look), "#7 `nightly-tidy` is asked to end\n");
+        assert_eq!(render(&run(7, RunState::Killed), &look), "#7 `nightly-tidy` killed\n");
     }
 }

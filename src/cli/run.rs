@@ -289,7 +289,7 @@ mod tests {
         let page = serde_json::json!({"runs": [run(8132, RunState::Running)], "next_cursor": null});
         let plays = vec![problem(409, "already_running", "busy"), ok_json(&page.to_string())];
         let daemon = Daemon::play(plays);
-        let cli = Cli::parse_from(["lucid", "run", "luci-janitor", "--env", "A=b=c", "--force"]);
+        let cli = Cli::parse_from(["lucid", "run", "nightly-tidy", "--env", "A=b=c", "--force"]);
         let Command::Run(args) = cli.command else { panic!("not run") };
         let failure = super::run(&context(&daemon), &args).unwrap_err();
         assert_eq!(failure.exit(), Exit::Conflict);
@@ -298,12 +298,12 @@ mod tests {
         assert!(text.ends_with("). Follow it: lucid logs -f 8132"), "{text}");
         let requests = daemon.requests();
         assert!(
-            requests[0].starts_with("POST /api/v1/tasks/luci-janitor/runs HTTP/1.1\r\n"),
+            requests[0].starts_with("POST /api/v1/tasks/nightly-tidy/runs HTTP/1.1\r\n"),
             "{}",
             requests[0]
         );
         assert!(requests[0].ends_with(r#"{"env":{"A":"b=c"},"force":true}"#), "{}", requests[0]);
-        assert!(requests[1].starts_with("GET /api/v1/runs?task=luci-janitor&state=live&limit=1 "));
+        assert!(requests[1].starts_with("GET /api/v1/runs?task=nightly-tidy&state=live&limit=1 "));
     }
 
     #[test]
@@ -321,13 +321,13 @@ mod tests {
 
     #[test]
     fn other_conflicts_keep_the_daemons_words() {
-        let daemon = Daemon::play(vec![problem(409, "disabled", "luci-janitor is disabled")]);
-        let cli = Cli::parse_from(["lucid", "run", "luci-janitor"]);
+        let daemon = Daemon::play(vec![problem(409, "disabled", "nightly-tidy is disabled")]);
+        let cli = Cli::parse_from(["lucid", "run", "nightly-tidy"]);
         let Command::Run(args) = cli.command else { panic!("not run") };
         let failure = super::run(&context(&daemon), &args).unwrap_err();
         assert_eq!(
             (failure.exit(), failure.to_string().as_str()),
-            (Exit::Conflict, "luci-janitor is disabled")
+            (Exit::Conflict, "nightly-tidy is disabled")
         );
         assert_eq!(failure.help().as_deref(), Some("do this"));
     }

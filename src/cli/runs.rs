@@ -207,7 +207,7 @@ pub mod tests {
         let ended = !state.is_live();
         wire::Run {
             id,
-            task: "luci-janitor".to_owned(),
+            task: "nightly-tidy".to_owned(),
             ticket: None,
             attempt: 1,
             trigger: Trigger::Schedule,

@@ -70,7 +70,7 @@ mod tests {
     fn an_answer_with_and_without_its_row() {
         let mut why = wire::Why {
             schema_version: wire::SchemaVersion::default(),
-            task: "luci-janitor".to_owned(),
+            task: "nightly-tidy".to_owned(),
             at: "2026-11-26T11:28:48Z".parse().unwrap(),
             answer: "It ran at 11:28:48 and failed with exit code 128.".to_owned(),
             row: Some(run(8132, RunState::Failed)),
