@@ -64,22 +64,26 @@ pub fn private_kb(pid: u32) -> u64 {
     rollup_kb(pid, "Private_Clean") + rollup_kb(pid, "Private_Dirty")
 }
 
-/// Processor time of all threads that live, in seconds; exact to the nanosecond, unlike `stat`.
+/// Processor time of a process, in seconds, to the tick; threads that have ended count too, as they do not
+/// in the finer `schedstat`.
 pub fn cpu_seconds(pid: u32) -> f64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let ns = |text: String| text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
-    let spent: u64 =
-        threads.filter_map(|thread| ns(fs::read_to_string(thread.path().join("schedstat")).ok()?)).sum();
-    spent as f64 / 1e9
+    // utime, stime
+    ticks(pid, 2)
 }
 
 /// Processor time of a process and of those below it that it has waited for, in seconds, to the tick.
 pub fn cpu_with_children(pid: u32) -> f64 {
+    // utime, stime, cutime, cstime
+    ticks(pid, 4)
+}
+
+fn ticks(pid: u32, fields: usize) -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    // Behind the name: state is the first, utime, stime, cutime and cstime begin at the twelfth.
-    fields.skip(11).take(4).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
+    // Behind the name: state is the first, the times begin at the twelfth.
+    let behind_name = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = behind_name.skip(11).take(fields).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / TICKS_PER_SECOND
 }
 
 /// Children of `pid`, whichever thread forked them.
