@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::extract;
 use super::limits::{BODY_MAX_BYTES, IDEMPOTENCY_KEPT, IDEMPOTENCY_KEY_MAX_BYTES, OVERLOAD_RETRY_AFTER_S};
 use crate::daemon::answers::{Answer, Answers, Known, Reservation};
+use crate::model::text::hex;
 use crate::platform::clock::Clock;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -82,10 +83,6 @@ async fn answer_once(keeper: &Keeper, request: Request, next: Next) -> Result<Re
                 .retry_after_s(OVERLOAD_RETRY_AFTER_S))
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The key, with its owner before it.

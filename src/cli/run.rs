@@ -110,7 +110,7 @@ fn key() -> Result<String, Failure> {
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("the system gives no randomness: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::model::text::hex(&bytes))
 }
 
 /// A conflict with a live run is told with that run's number, as what the person wants next is to see it.

@@ -1,8 +1,18 @@
 //! Text from anywhere, made fit for a terminal: what could move the cursor, colour, hide or reorder what
-//! stands there is shown instead of obeyed.
+//! stands there is shown instead of obeyed. And bytes as text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// Bytes as lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
 
 /// The text on one line, with everything unsafe escaped.
 #[must_use]

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::run::Run;
 use crate::model::task::{Command, Kind, Task};
+use crate::model::text::hex;
 use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
 
 /// Variables of the daemon's own environment that a run may see.
@@ -131,7 +132,7 @@ pub fn assemble(
 #[must_use]
 pub fn cookie(token: &str) -> String {
     let hash = Sha256::digest(format!("cookie:{token}"));
-    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..COOKIE_CHARS].to_owned()
+    hex(&hash)[..COOKIE_CHARS].to_owned()
 }
 
 fn argv(command: &Command, shell: &str) -> Vec<String> {

@@ -12,6 +12,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
 use crate::model::task::Task;
+use crate::model::text::hex;
 use crate::platform::process::spec::{Private, Spec};
 use crate::platform::process::{self, Found, Gate, Keeper};
 use crate::run::outcome;
@@ -376,5 +377,5 @@ fn not_spawned(why: &str) -> Outcome {
 pub fn random_token() -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }

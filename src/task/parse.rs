@@ -3,7 +3,6 @@
 //! Pure: no file is opened here and no clock is read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::yaml::{self, Content, Refusal, Why};
 use crate::model::ids::TaskId;
 use crate::model::schedule::Zone;
 use crate::model::task::Task;
+use crate::model::text::hex;
 
 /// Largest task file.
 pub const FILE_MAX_BYTES: u64 = 256 * 1024;
@@ -200,11 +200,7 @@ fn not_utf8(file: &Path, bytes: &[u8], valid: usize) -> Parsed {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(&Sha256::digest(bytes))
 }
 
 fn read(reader: &mut Reader<'_>, id: &TaskId, front: &Front<'_>, rules: &Rules) -> Option<Task> {

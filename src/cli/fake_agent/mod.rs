@@ -276,5 +276,5 @@ fn after(args: &[String], names: &[&str]) -> Option<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::model::text::hex(&Sha256::digest(bytes))
 }
