@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or is async; time comes in as a value.
 
 mod cause;
+pub mod condition;
 pub mod event;
 pub mod ids;
 pub mod message;
