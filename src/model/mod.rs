@@ -7,6 +7,7 @@ pub mod condition;
 pub mod event;
 pub mod ids;
 pub mod message;
+pub mod notice;
 pub mod run;
 pub mod schedule;
 pub mod slot;

@@ -11,6 +11,7 @@
 mod cli;
 mod crash;
 mod disk;
+mod fake_telegram;
 mod files;
 mod flight;
 mod invariants;
@@ -21,6 +22,7 @@ mod secrets;
 mod signals;
 mod socket;
 mod storm;
+mod telegram;
 mod time;
 mod workers;
 mod world;
