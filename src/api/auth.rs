@@ -35,6 +35,8 @@ pub enum Right {
     HealPools,
     /// Has tickets dispatched and profiles taken up again.
     Dispatch,
+    /// Takes note of alerts, mutes them, sends a test.
+    TendAlerts,
     EditTasks,
     Reload,
     Drain,
@@ -51,7 +53,7 @@ pub enum Right {
 }
 
 impl Right {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
@@ -59,6 +61,7 @@ impl Right {
         Self::PauseTasks,
         Self::HealPools,
         Self::Dispatch,
+        Self::TendAlerts,
         Self::EditTasks,
         Self::Reload,
         Self::Drain,
@@ -82,6 +85,7 @@ impl Right {
             | Self::HealPools
             | Self::WorkOnTicket
             | Self::WriteTickets
+            | Self::TendAlerts
             | Self::Dispatch => Level::Operate,
             Self::EditTasks | Self::Reload | Self::Drain | Self::Stop | Self::ReadConfig | Self::Backup => {
                 Level::Admin
@@ -100,6 +104,7 @@ impl Right {
             Self::PauseTasks => Need::Grant("tasks:pause"),
             Self::HealPools => Need::Grant("pools:heal"),
             Self::Dispatch => Need::Grant("dispatch:pass"),
+            Self::TendAlerts => Need::Grant("alerts:write"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),
             Self::Backup => Need::Grant("daemon:backup"),

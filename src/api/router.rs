@@ -12,7 +12,7 @@ use super::idempotency::{self, Keeper};
 use super::openapi::Text;
 use super::state::Api;
 use super::{
-    activity, agents, check, error, extract, log, messages, metrics, openapi, pool, runs, status, system,
+    activity, agents, alerts, check, error, extract, log, messages, metrics, openapi, pool, runs, status, system,
     tasks, ticket_context, ticket_events, tickets,
 };
 use crate::daemon::App;
@@ -47,6 +47,11 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(runs::retry))
         .routes(routes!(pool::pool))
         .routes(routes!(pool::heal))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::ack))
+        .routes(routes!(alerts::mute))
+        .routes(routes!(alerts::unmute))
+        .routes(routes!(alerts::test))
         .routes(routes!(agents::list))
         .routes(routes!(agents::enable))
         .routes(routes!(agents::usage))

@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 66] = [
+const TABLE: [(Method, &str, Right); 71] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -44,6 +44,11 @@ const TABLE: [(Method, &str, Right); 66] = [
     (Method::GET, "/api/v1/api-errors", Right::Read),
     (Method::POST, "/api/v1/api-errors", Right::WriteTickets),
     (Method::POST, "/api/v1/dispatch/pass", Right::Dispatch),
+    (Method::GET, "/api/v1/alerts", Right::Read),
+    (Method::POST, "/api/v1/alerts/test", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/ack", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/mute", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/unmute", Right::TendAlerts),
     (Method::GET, "/api/v1/tickets", Right::Read),
     (Method::POST, "/api/v1/tickets", Right::WriteTickets),
     (Method::GET, "/api/v1/tickets/{id}", Right::ReadTicket),

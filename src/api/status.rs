@@ -7,10 +7,11 @@ use axum::response::{IntoResponse as _, Response};
 use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
-    Check, Database, Failing, Finding, Health, HealthState, PlainHealth, PoolSummary, Problems, Ready,
+    Check, Database, Failing, Finding, Health, HealthState, OutboxSummary, PlainHealth, PoolSummary, Problems, Ready,
     ReadyCheck, Scheduler, SchemaVersion, Status,
 };
 use super::{convert, wire};
+use crate::alert::outbox::Waiting;
 use crate::daemon::problems::{Finding as Found, Grave};
 use crate::daemon::{StatusView, service};
 use crate::pool;
@@ -58,7 +59,11 @@ pub async fn plain_health(State(api): State<Api>) -> Result<axum::Json<PlainHeal
 #[utoipa::path(get, path = "/api/v1/status", tag = "daemon", responses((status = 200, body = Status)))]
 pub async fn status(State(api): State<Api>) -> Result<axum::Json<Status>, ApiError> {
     let (view, found) = found(&api).await?;
-    Ok(axum::Json(document(&api, &view, &found)))
+    let outbox = match api.app.config.telegram.token_file {
+        Some(_) => Some(api.app.alerts.waiting().await.map_err(anyhow::Error::from)?),
+        None => None,
+    };
+    Ok(axum::Json(document(&api, &view, &found, outbox)))
 }
 
 /// Everything that is looked at, good or bad.
@@ -100,7 +105,7 @@ fn pool_summary(counts: pool::Counts) -> PoolSummary {
     PoolSummary { slots, free, leased: slots - free - quarantined, quarantined }
 }
 
-fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
+fn document(api: &Api, view: &StatusView, found: &[Found], outbox: Option<Waiting>) -> Status {
     let now_ms = api.app.clock.wall_ms();
     let (next_at, next_task) = view.next.clone().unzip();
     Status {
@@ -128,7 +133,10 @@ fn document(api: &Api, view: &StatusView, found: &[Found]) -> Status {
             last_backup_at: view.last_backup,
         },
         pool: view.pool.map(pool_summary),
-        outbox: None,
+        outbox: outbox.map(|waiting| OutboxSummary {
+            pending: u32::try_from(waiting.pending).unwrap_or(0),
+            oldest_age_ms: waiting.oldest_ms.map(|at| (now_ms - at).max(0)),
+        }),
         running: view.live.iter().map(|run| convert::run(run, now_ms)).collect(),
         failing: view
             .failing

@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 mod sources;
 mod suggest;
+mod telegram;
 mod typed;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
+pub use telegram::{Telegram, TelegramTopics};
 pub use typed::{
     Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
     Scheduler, Secrets, SecretsFile, Tickets,

@@ -8,6 +8,7 @@ use super::Setting;
 use super::agents::{self, Agent, Dispatch};
 use super::pools::{self, Pool};
 use super::reader::Reader;
+use super::telegram::{self, Telegram};
 use crate::model::schedule::{Zone, format_duration, format_size};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ pub struct Config {
     pub dispatch: Dispatch,
     pub tickets: Tickets,
     pub messages: Messages,
+    pub telegram: Telegram,
     pub secrets: Secrets,
     pub backup: Backup,
     pub retention: Retention,
@@ -202,6 +204,7 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
             max_attempts: reader.count("messages.max_attempts", 1..=100),
         },
+        telegram: telegram::read(reader, &root),
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {
             dir: reader.path("backup.dir", &state_dir),

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
+use crate::alert::Alerts;
 use crate::config::{CgroupUse, Config, SecretsFile, Sources};
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
@@ -111,6 +112,9 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     })??;
     let store = opened.store;
     let journal = Journal::new(store.clone());
+    // Before anything else happens: what a fresh database's alerts are about begins here.
+    let (settings, mute) = super::alerts::settings(&config);
+    let alerts = Alerts::open(store.clone(), journal.clone(), clock, settings).await?;
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
     // Marks only: what slots need is done beside the loop, never on the way to serving.
@@ -138,6 +142,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         pools,
         dispatch,
         tickets,
+        alerts,
+        mute,
         gate,
         log,
         host: surroundings.host,
@@ -179,6 +185,9 @@ impl Daemon {
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
         tokio::spawn(super::dispatch::keep(app.clone()));
+        let gather = super::alerts::gather(app.clone());
+        tokio::spawn(app.alerts.clone().follow(gather, app.shutdown.closed.clone()));
+        tokio::spawn(app.alerts.clone().deliver(app.shutdown.closed.clone()));
         let pools = app.pools.clone();
         tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }

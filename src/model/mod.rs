@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or is async; time comes in as a value.
 
+pub mod alert;
 mod cause;
 pub mod condition;
 pub mod event;
@@ -11,6 +12,7 @@ pub mod notice;
 pub mod run;
 pub mod schedule;
 pub mod slot;
+pub mod span;
 pub mod task;
 pub mod text;
 pub mod ticket;

@@ -1,7 +1,7 @@
 //! What lucid weighs and how quick it is: the real binary, each figure beside a floor or a peer of the same run.
 //!
 //! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
-//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits`. `-- quick` shortens what waits.
+//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits` `alerts`. `-- quick` shortens what waits.
 //! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
@@ -15,8 +15,12 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are read with three digits")]
 
+mod alerts;
 mod burst;
 mod calls;
+#[allow(dead_code, reason = "the stories of the tests need more of it")]
+#[path = "../it/fake_telegram/mod.rs"]
+mod fake_telegram;
 mod figures;
 mod load;
 mod rest;
@@ -25,7 +29,7 @@ mod world;
 
 type Story = (&'static str, fn(figures::Pace));
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 9] = [
     ("load", load::load),
     ("memory", rest::memory),
     ("idle", rest::idle),
@@ -34,6 +38,7 @@ const STORIES: [Story; 8] = [
     ("lateness", time::lateness),
     ("burst", burst::burst),
     ("commits", time::commits),
+    ("alerts", alerts::alerts),
 ];
 
 fn main() {

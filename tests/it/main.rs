@@ -23,6 +23,7 @@ mod signals;
 mod socket;
 mod storm;
 mod telegram;
+mod telegram_calls;
 mod time;
 mod workers;
 mod world;
