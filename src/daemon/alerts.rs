@@ -53,11 +53,14 @@ pub(super) fn settings(config: &Config) -> (Settings, Option<String>) {
             (None, Some(why))
         }
     };
-    let topics = &telegram.topics;
     let settings = Settings {
         bot,
         chat: telegram.chat_id,
-        topics: Topics { alerts: topics.alerts, tickets: topics.tickets, briefs: topics.briefs },
+        topics: Topics {
+            alerts: telegram.topics.alerts,
+            tickets: telegram.topics.tickets,
+            briefs: telegram.topics.briefs,
+        },
         has_users: !telegram.allowed_users.is_empty(),
         quiet: telegram.quiet_hours.map(|(from, to)| QuietHours { from, to }),
         zone: config.zone.tz().clone(),
