@@ -13,7 +13,7 @@ use super::openapi::Text;
 use super::state::Api;
 use super::{
     activity, agents, check, error, extract, log, messages, metrics, openapi, pool, runs, status, system,
-    tasks, ticket_context, ticket_events, tickets,
+    tasks, ticket_context, ticket_events, tickets, upkeep,
 };
 use crate::daemon::App;
 use crate::daemon::answers::Answers;
@@ -51,7 +51,11 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(agents::enable))
         .routes(routes!(agents::usage))
         .routes(routes!(agents::api_errors, agents::add_api_error))
+        .routes(routes!(agents::api_error_summary))
         .routes(routes!(agents::pass))
+        .routes(routes!(upkeep::upkeep))
+        .routes(routes!(upkeep::brief))
+        .routes(routes!(upkeep::syncs))
         .merge(of_tickets())
         .routes(routes!(activity::activity))
         .routes(routes!(activity::stream))

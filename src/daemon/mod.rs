@@ -11,7 +11,6 @@ mod drift;
 #[cfg(test)]
 mod flight_tests;
 mod follow;
-pub mod gate;
 mod housekeeping;
 mod message;
 pub mod problems;
@@ -25,6 +24,7 @@ mod startup;
 mod tick;
 pub mod tickets;
 pub mod tokens;
+pub mod upkeep;
 mod verbs;
 pub mod view;
 pub mod why;
