@@ -8,6 +8,7 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod broken;
 mod cli;
 mod crash;
 mod disk;
@@ -22,5 +23,6 @@ mod signals;
 mod socket;
 mod storm;
 mod time;
+mod verdicts;
 mod workers;
 mod world;
