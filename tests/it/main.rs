@@ -8,6 +8,7 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod board;
 mod broken;
 mod cli;
 mod crash;
@@ -22,6 +23,7 @@ mod secrets;
 mod signals;
 mod socket;
 mod storm;
+mod streams;
 mod time;
 mod verdicts;
 mod workers;

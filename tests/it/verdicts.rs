@@ -18,7 +18,7 @@ agents:
     end_grace: 1s
   limited:
     command: [lucid, fake-agent]
-    dialect: codex
+    dialect: claude
     end_grace: 1s
   script:
     command: [sh, agent.sh]
@@ -51,7 +51,7 @@ fn end_of(row: &Row) -> (&str, Option<&str>, Option<i32>) {
 fn the_ledger_says_what_the_agent_said() {
     let mut world = World::with(SETTINGS);
     world.write("agent.sh", REFUSED);
-    agent_task(&world, "refused", "agent: script\nretries: {max: 1, delay: 1h}", "Do it.");
+    agent_task(&world, "refused", "agent: script\nretries: {max: 1, delay: 5m}", "Do it.");
     agent_task(&world, "hangs", "agent: fake", "FAKE_MODE=hang_after_result");
     agent_task(&world, "crashes", "agent: fake", "FAKE_MODE=crash");
     agent_task(&world, "asks-nobody", "agent: fake", "FAKE_MODE=ok");

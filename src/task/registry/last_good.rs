@@ -129,3 +129,83 @@ impl Registry {
         self.snapshot = Arc::new(Snapshot { files, ..snapshot });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::task::registry::STALE_MAX;
+    use crate::task::tests::rules;
+
+    const GOOD: &str = "---\ncommand: ./x\nschedule: every 5m\n---\n";
+    const NOW_MS: i64 = 4_000_000_000_000;
+
+    fn stale_ms() -> i64 {
+        crate::model::time::millis(STALE_MAX)
+    }
+
+    fn id() -> TaskId {
+        TaskId::parse("a").unwrap()
+    }
+
+    /// A later daemon over a file that reads `now`, and what an earlier one kept of it.
+    fn revived(now: &str, broken_since_ms: Option<i64>) -> Arc<Entry> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.md"), GOOD).unwrap();
+        let mut first = Registry::new(dir.path().to_owned(), rules());
+        first.reload(NOW_MS);
+        let texts = first.unsaved();
+        first.saved(&texts);
+        assert_eq!((texts.len(), first.unsaved().len()), (1, 0));
+        assert_eq!(&*texts[0].bytes, GOOD.as_bytes());
+
+        fs::write(dir.path().join("a.md"), now).unwrap();
+        let saved = HashMap::from([(id(), Arc::clone(&texts[0].hash))]);
+        let mut second = Registry::new(dir.path().to_owned(), rules()).keeping(saved);
+        let change = second.reload(NOW_MS);
+        assert_eq!(second.orphans(&change), [id()]);
+        second.revive(vec![Kept { id: id(), bytes: texts[0].bytes.to_vec(), broken_since_ms }], NOW_MS);
+        let snapshot = second.snapshot();
+        assert_eq!((snapshot.files, snapshot.broken, snapshot.entries.len()), (1, 0, 1));
+        Arc::clone(snapshot.get(&id()).unwrap())
+    }
+
+    #[test]
+    fn a_last_good_version_comes_back_with_what_is_left_of_its_time() {
+        let broken = "---\ncommand: ./x\ntimeout: 1:30\n---\n";
+        let entry = revived(broken, None);
+        assert!(entry.runnable().is_some() && entry.is_broken());
+        assert_eq!((entry.stale_since, entry.expires_ms), (Some(NOW_MS), Some(NOW_MS + stale_ms())));
+        assert_eq!(entry.diagnostics.first().map(|found| found.code), Some("E105"));
+        let since = NOW_MS - stale_ms() + 1;
+        assert_eq!(revived(broken, Some(since)).expires_ms, Some(NOW_MS + 1));
+        let entry = revived(broken, Some(since - 1));
+        assert!(entry.expired && entry.runnable().is_none() && entry.definition.is_some());
+        // A mark from a clock that was wrong gives no more than its time.
+        assert_eq!(revived(broken, Some(NOW_MS + stale_ms())).stale_since, Some(NOW_MS));
+    }
+
+    #[test]
+    fn a_broken_text_that_says_disabled_stays_off() {
+        let entry = revived("---\ncommand: ./x\nenabled: false\ntimeout: 1:30\n---\n", None);
+        assert!(entry.runnable().is_none() && entry.definition.is_some() && entry.text_says_disabled);
+    }
+
+    #[test]
+    fn what_waits_for_the_database_is_bounded_and_news_only() {
+        let mut texts = Texts::default();
+        let big: Arc<[u8]> = vec![b'x'; UNSAVED_MAX_BYTES].into();
+        assert!(texts.take(&id(), &"one".into(), Some(Arc::clone(&big))));
+        let other = TaskId::parse("b").unwrap();
+        assert!(!texts.take(&other, &"two".into(), Some(vec![b'y'].into())));
+        // In place of the one before it there is room.
+        assert!(texts.take(&id(), &"three".into(), Some(vec![b'z'].into())));
+        assert_eq!((texts.unsaved_bytes, texts.unsaved.len()), (1, 1));
+        texts.saved.insert(other.clone(), "two".into());
+        assert!(texts.take(&other, &"two".into(), Some(big)));
+        assert_eq!(texts.unsaved.len(), 1, "it is kept already");
+        texts.forget(Some(&id()));
+        assert_eq!((texts.unsaved_bytes, texts.unsaved.len()), (0, 0));
+    }
+}
