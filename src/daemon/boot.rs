@@ -124,8 +124,10 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let (to_tick, inbox) = mpsc::unbounded_channel();
-    let registry =
-        Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
+    let kept = store.read(|conn| Ok::<_, RunError>(crate::task::table::kept_hashes(conn)?)).await?;
+    let registry = Registry::new(config.tasks_dir.clone(), self::rules(&config))
+        .stale_max(config.scheduler.stale_for)
+        .keeping(kept);
     let app = App::new(Inner {
         config: Arc::new(config),
         sources: surroundings.sources,
@@ -284,6 +286,7 @@ fn open_runs(
         store: store.clone(),
         journal: journal.clone(),
         nursery,
+        judge: dispatch::judge(store.clone(), dir.clone(), config.zone.tz().clone(), surroundings.clock),
         clock: surroundings.clock,
         site: site(config, surroundings)?,
         dir,

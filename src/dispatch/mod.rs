@@ -9,6 +9,7 @@ mod attend;
 pub mod classify;
 pub mod dialect;
 mod finish;
+mod judge;
 mod launch;
 pub mod ledger;
 mod messages;
@@ -38,6 +39,7 @@ use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
 use crate::ticket::{TicketError, Tickets};
 
+pub use judge::judge;
 pub use pass::Passed;
 pub use probe::{AgentView, Shown};
 
@@ -197,7 +199,7 @@ impl Dispatch {
     }
 
     fn stumble(&self, stone: Stone, wait: Duration, why: &str) {
-        let until = self.clock.wall_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let until = self.clock.wall_ms().saturating_add(crate::model::time::millis(wait));
         lock(&self.state.stumbled).insert(stone, (until, why.to_owned()));
     }
 
