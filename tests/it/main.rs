@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod files;
 mod flight;
+mod health;
 mod invariants;
 mod ledger;
 mod limits;
