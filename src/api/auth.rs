@@ -48,10 +48,12 @@ pub enum Right {
     WorkOnTicket,
     /// Making, moving and sending to any ticket.
     WriteTickets,
+    /// Says how the box was found.
+    ReportHealth,
 }
 
 impl Right {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
@@ -68,6 +70,7 @@ impl Right {
         Self::ReadTicket,
         Self::WorkOnTicket,
         Self::WriteTickets,
+        Self::ReportHealth,
     ];
 
     /// What a peer needs.
@@ -82,6 +85,7 @@ impl Right {
             | Self::HealPools
             | Self::WorkOnTicket
             | Self::WriteTickets
+            | Self::ReportHealth
             | Self::Dispatch => Level::Operate,
             Self::EditTasks | Self::Reload | Self::Drain | Self::Stop | Self::ReadConfig | Self::Backup => {
                 Level::Admin
@@ -99,6 +103,7 @@ impl Right {
             Self::StopRuns => Need::Grant("runs:stop"),
             Self::PauseTasks => Need::Grant("tasks:pause"),
             Self::HealPools => Need::Grant("pools:heal"),
+            Self::ReportHealth => Need::Grant("health:report"),
             Self::Dispatch => Need::Grant("dispatch:pass"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),

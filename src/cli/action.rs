@@ -6,8 +6,9 @@ use super::config;
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
 use super::look::clean;
+use super::{heartbeat, token_health};
 use crate::api::wire;
-use crate::daemon::{actions, dispatch};
+use crate::daemon::{actions, dispatch, health};
 use crate::platform::client::Request;
 
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,12 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.name == dispatch::TICKET_PICKUP {
         return pick_up(context);
+    }
+    if args.name == health::HEARTBEAT {
+        return heartbeat::run(context, heartbeat::By::Task);
+    }
+    if args.name == health::TOKEN_HEALTH {
+        return token_health::run(context);
     }
     let config = config::load(context)?;
     let said = actions::run(&args.name, &config, context.clock)?;

@@ -11,6 +11,7 @@ mod agents;
 mod environment;
 mod family;
 mod file;
+mod health;
 mod layers;
 mod pools;
 mod problem;
@@ -23,6 +24,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Dispatch};
+pub use health::{Health, TokenCheck, TokenSource};
 pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;

@@ -10,7 +10,8 @@ use crate::platform::clock::Clock;
 use crate::store::{self, backup};
 
 /// Names that a task file may use.
-pub const ACTIONS: &[&str] = &["db-backup", super::dispatch::TICKET_PICKUP];
+pub const ACTIONS: &[&str] =
+    &["db-backup", super::dispatch::TICKET_PICKUP, super::health::HEARTBEAT, super::health::TOKEN_HEALTH];
 
 /// Runs one built-in to its end and gives what it has to say.
 ///

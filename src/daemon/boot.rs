@@ -209,6 +209,7 @@ fn dispatch(
         pools: pools.clone(),
         agents: config.agents.clone(),
         rules: config.dispatch.clone(),
+        human: config.health.human.clone(),
         claim_waits: config.pools.iter().map(|pool| (pool.name.clone(), pool.claim_wait)).collect(),
         zone: config.zone.tz().clone(),
         kill_grace: config.defaults.kill_grace,

@@ -53,6 +53,9 @@ impl App {
 fn grants(task: &Task) -> Vec<String> {
     match &task.kind {
         Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec!["dispatch:pass".to_owned()],
+        Kind::Action(name) if name == super::health::HEARTBEAT || name == super::health::TOKEN_HEALTH => {
+            vec!["health:report".to_owned()]
+        }
         Kind::Action(_) => Vec::new(),
         Kind::Command(_) | Kind::Agent(_) => task.grants.clone(),
     }

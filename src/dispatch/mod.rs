@@ -71,6 +71,8 @@ pub struct Inner {
     pub pools: Pools,
     pub agents: Vec<config::Agent>,
     pub rules: config::Dispatch,
+    /// Who does what is assigned to them without an agent.
+    pub human: String,
     /// Of each pool.
     pub claim_waits: BTreeMap<String, Duration>,
     /// In which providers' clock times are read that name none.

@@ -5,6 +5,7 @@
 mod cause;
 pub mod condition;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod message;
 pub mod run;

@@ -6,6 +6,7 @@
 mod base;
 mod claim;
 mod heal;
+mod locks;
 mod recipe;
 mod recover;
 mod release;

@@ -15,6 +15,7 @@ mod crash;
 mod disk;
 mod files;
 mod flight;
+mod health;
 mod invariants;
 mod ledger;
 mod limits;

@@ -34,7 +34,7 @@ pub use control::{append_stdin, begin_stdin, close_stdin, stop};
 pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
 pub use inside::processes_inside;
 pub use kill::{clear, kill_tree, sweep_cookie};
-pub use mask::MASK_MIN_BYTES;
+pub use mask::{MASK_MIN_BYTES, Masker};
 pub use nursery::nursery_main;
 pub use resident::give_memory_back;
 pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
