@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tracing::{debug, info, warn};
 
+use crate::dispatch::Ages;
 use crate::journal::Keep as KeepEvents;
 use crate::model::event::{Event, EventKind};
 use crate::platform::process;
+use crate::pool::KeepAside;
 use crate::run::RunError;
 use crate::run::retention::{self, Keep, KeepOutputs};
 use crate::store::{Ballast, StoreError};
@@ -116,7 +118,7 @@ async fn upkeep(app: &App) {
     if let Err(e) = end_pauses(app).await {
         warn!(error = %e, "could not end pauses");
     }
-    match app.tickets.reap_messages().await {
+    match app.ops.reap().await {
         Ok(reaped) if reaped == Reaped::default() => {}
         Ok(reaped) => info!(?reaped, "messages to workers"),
         Err(e) => warn!(error = %e, "could not look after messages to workers"),
@@ -229,5 +231,9 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     // What workers printed goes with the outputs of runs, once its ticket is over.
     let age_ms = i64::try_from(limits.runs.as_millis()).unwrap_or(i64::MAX);
     app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;
+    let ages = Ages { workers: limits.runs, usage: limits.usage, refused: limits.api_errors };
+    app.dispatch.trim(ages).await.map_err(|e| warn!(error = %e, "could not trim what agents have left")).ok();
+    let keep = KeepAside { age: limits.aside, count: limits.aside_max };
+    app.pools.sweep_aside(keep).await;
     Ok(swept)
 }
