@@ -1,8 +1,8 @@
 //! `agents`, `usage`, `api-errors`, `dispatch/pass`.
 
-use axum::{Extension, Json as Answer};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json as Answer};
 
 use super::auth::Caller;
 use super::convert::instant;
@@ -12,9 +12,9 @@ use super::extract::{Json, Query};
 use super::limits::{PAGE_DEFAULT, PAGE_MAX};
 use super::state::Api;
 use super::wire::{
-    AgentEnabled, AgentProfile, AgentState, AgentsDocument, ApiErrorDocument, ApiErrorFilter, ApiErrorSummary,
-    ApiErrorWindow, ApiErrorsDocument, PassDocument, RefusedRequest, RunUsage, SchemaVersion, UsageDocument, UsageFilter,
-    WriteApiError,
+    AgentEnabled, AgentProfile, AgentState, AgentsDocument, ApiErrorDocument, ApiErrorFilter,
+    ApiErrorSummary, ApiErrorWindow, ApiErrorsDocument, PassDocument, RefusedRequest, RunUsage,
+    SchemaVersion, UsageDocument, UsageFilter, WriteApiError,
 };
 use crate::daemon::Refused;
 use crate::dispatch::ledger::{ApiError as Refusal, Usage};

@@ -48,6 +48,8 @@ pub enum Right {
     WorkOnTicket,
     /// Making, moving and sending to any ticket.
     WriteTickets,
+    /// Says how the box was found.
+    ReportHealth,
     /// Having the built-in actions carried out.
     Upkeep,
     /// Telling of requests that a provider refused: any run may, a worker of its own ticket.
@@ -55,7 +57,7 @@ pub enum Right {
 }
 
 impl Right {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
@@ -72,6 +74,7 @@ impl Right {
         Self::ReadTicket,
         Self::WorkOnTicket,
         Self::WriteTickets,
+        Self::ReportHealth,
         Self::Upkeep,
         Self::TellErrors,
     ];
@@ -88,6 +91,7 @@ impl Right {
             | Self::HealPools
             | Self::WorkOnTicket
             | Self::WriteTickets
+            | Self::ReportHealth
             | Self::Upkeep
             | Self::TellErrors
             | Self::Dispatch => Level::Operate,
@@ -107,6 +111,7 @@ impl Right {
             Self::StopRuns => Need::Grant("runs:stop"),
             Self::PauseTasks => Need::Grant("tasks:pause"),
             Self::HealPools => Need::Grant("pools:heal"),
+            Self::ReportHealth => Need::Grant("health:report"),
             Self::Dispatch => Need::Grant("dispatch:pass"),
             Self::Upkeep => Need::Grant("upkeep:run"),
             Self::EditTasks => Need::Grant("tasks:edit"),

@@ -45,8 +45,9 @@ pub async fn brief(
     Query(filter): Query<BriefFilter>,
 ) -> Result<Answer<BriefDocument>, ApiError> {
     let name = filter.kind.as_deref().unwrap_or(Kind::Morning.name());
-    let kind = Kind::parse(name)
-        .ok_or_else(|| ApiError::invalid("invalid_query", format!("`{name}` is neither morning nor weekly")))?;
+    let kind = Kind::parse(name).ok_or_else(|| {
+        ApiError::invalid("invalid_query", format!("`{name}` is neither morning nor weekly"))
+    })?;
     let asker = match caller {
         Caller::Run(run) => Some((run.task, run.run)),
         Caller::Peer(_) => None,
@@ -77,7 +78,9 @@ pub async fn syncs(
     let stranger = told.syncs.iter().find(|outcome| known.iter().all(|sync| sync.name != outcome.name));
     if let Some(stranger) = stranger {
         let what = format!("the daemon's config has no sync `{}`", clean(&stranger.name));
-        return Err(ApiError::invalid("no_such_sync", what).help("restart the daemon after a change of its config"));
+        return Err(
+            ApiError::invalid("no_such_sync", what).help("restart the daemon after a change of its config")
+        );
     }
     let syncs: Vec<SyncOutcome> = told
         .syncs

@@ -8,6 +8,7 @@ use super::config;
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
 use super::look::clean;
+use super::{heartbeat, token_health};
 use crate::api::wire;
 use crate::daemon::actions::{self, Doer};
 use crate::daemon::upkeep::SyncResult;
@@ -26,11 +27,18 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Doer::Pass => pick_up(context),
         Doer::Daemon => upkeep(context, &args.name),
         Doer::Brief(kind) => brief(context, kind.name()),
+        Doer::Heartbeat => heartbeat::run(context, heartbeat::By::Task),
+        Doer::TokenHealth => token_health::run(context),
         Doer::Syncs(_) | Doer::Here => {
             let config = config::load(context)?;
             match actions::doer(&args.name) {
                 Doer::Syncs(action) => syncs(context, args, actions::syncs(action, &config)?),
-                Doer::Pass | Doer::Daemon | Doer::Brief(_) | Doer::Here => {
+                Doer::Pass
+                | Doer::Daemon
+                | Doer::Brief(_)
+                | Doer::Heartbeat
+                | Doer::TokenHealth
+                | Doer::Here => {
                     let said = actions::run(&args.name, &config, context.clock)?;
                     context.print(&format!("{}\n", clean(&said)))?;
                     Ok(Exit::Done)
@@ -99,7 +107,8 @@ fn syncs(context: &Context, args: &Args, results: Vec<SyncResult>) -> Result<Exi
         }
     }
     let failed = document.syncs.iter().filter(|sync| !sync.ok).count();
-    let body = serde_json::to_vec(&wire::WriteSyncs { syncs: document.syncs }).map_err(anyhow::Error::from)?;
+    let body =
+        serde_json::to_vec(&wire::WriteSyncs { syncs: document.syncs }).map_err(anyhow::Error::from)?;
     if let Err(unheard) = context.ask(&Request::post(api().segment("syncs")).json(body)) {
         // The sync is what was asked for; without a daemon nobody raises or ends an alert.
         context.note(&format!("the daemon was not told: {unheard}"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Setting;
 use super::agents::{self, Agent, Dispatch};
+use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
 use super::reader::Reader;
 use super::syncs::{self, Sync};
@@ -42,6 +43,8 @@ pub struct Config {
     pub messages: Messages,
     pub secrets: Secrets,
     pub backup: Backup,
+    pub health: Health,
+    pub token_checks: Vec<TokenCheck>,
     pub retention: Retention,
     pub limits: Limits,
     pub log: Log,
@@ -178,6 +181,8 @@ pub enum CgroupUse {
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// Bytes of a log in the state directory before a new one is begun; one old one is kept.
+    pub file_max: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +235,8 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             keep_daily: reader.count("backup.keep_daily", 1..=366),
             keep_weekly: reader.count("backup.keep_weekly", 0..=520),
         },
+        health: health::read(reader, &root),
+        token_checks: health::tokens(reader, &root),
         retention: retention(reader),
         limits: limits(reader),
         log: log(reader),
@@ -304,6 +311,7 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         level: reader.choice("log.level", ("error", LogLevel::Error), &other_levels),
         format: reader.choice("log.format", ("text", LogFormat::Text), &[("json", LogFormat::Json)]),
+        file_max: reader.size("log.file_max", sizes_from(100_000)),
     }
 }
 

@@ -21,6 +21,8 @@ const DB_BACKUP: &str = "db-backup";
 pub const ACTIONS: &[&str] = &[
     DB_BACKUP,
     super::dispatch::TICKET_PICKUP,
+    super::health::HEARTBEAT,
+    super::health::TOKEN_HEALTH,
     JANITOR,
     QUEUE_REAPER,
     PICKUP_WATCHDOG,
@@ -41,6 +43,10 @@ pub enum Doer {
     Daemon,
     /// A brief of this kind, made by the daemon.
     Brief(crate::ops::brief::Kind),
+    /// This process looks how the box is, then tells the daemon.
+    Heartbeat,
+    /// This process looks whether logins still work, then tells the daemon.
+    TokenHealth,
     /// This process, which then tells the daemon.
     Syncs(SyncAction),
     /// This process.
@@ -57,6 +63,8 @@ pub fn doer(action: &str) -> Doer {
         return Doer::Daemon;
     }
     match action {
+        super::health::HEARTBEAT => Doer::Heartbeat,
+        super::health::TOKEN_HEALTH => Doer::TokenHealth,
         MORNING_BRIEF => Doer::Brief(crate::ops::brief::Kind::Morning),
         WEEKLY_DIGEST => Doer::Brief(crate::ops::brief::Kind::Weekly),
         other => SyncAction::parse(other).map_or(Doer::Here, Doer::Syncs),

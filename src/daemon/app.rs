@@ -142,7 +142,7 @@ impl App {
     /// How long ago the scheduler last looked, by a clock that nobody sets.
     #[must_use]
     pub fn tick_age_ms(&self) -> i64 {
-        let now_ms = i64::try_from(self.clock.boot().as_millis()).unwrap_or(i64::MAX);
+        let now_ms = crate::model::time::millis(self.clock.boot());
         now_ms - self.ticked_ms.load(Ordering::Acquire)
     }
 

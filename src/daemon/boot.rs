@@ -127,8 +127,10 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let ops = ops(&config, &dispatch, &gate);
     let (to_tick, inbox) = mpsc::unbounded_channel();
-    let registry =
-        Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
+    let kept = store.read(|conn| Ok::<_, RunError>(crate::task::table::kept_hashes(conn)?)).await?;
+    let registry = Registry::new(config.tasks_dir.clone(), self::rules(&config))
+        .stale_max(config.scheduler.stale_for)
+        .keeping(kept);
     let app = App::new(Inner {
         config: Arc::new(config),
         sources: surroundings.sources,
@@ -211,6 +213,7 @@ fn dispatch(
         pools: pools.clone(),
         agents: config.agents.clone(),
         rules: config.dispatch.clone(),
+        human: config.health.human.clone(),
         claim_waits: config.pools.iter().map(|pool| (pool.name.clone(), pool.claim_wait)).collect(),
         zone: config.zone.tz().clone(),
         kill_grace: config.defaults.kill_grace,
@@ -305,6 +308,7 @@ fn open_runs(
         store: store.clone(),
         journal: journal.clone(),
         nursery,
+        judge: dispatch::judge(store.clone(), dir.clone(), config.zone.tz().clone(), surroundings.clock),
         clock: surroundings.clock,
         site: site(config, surroundings)?,
         dir,

@@ -14,8 +14,8 @@ use crate::model::task::Kind;
 use crate::model::ticket::{Illegal, Ticket, TicketState};
 use crate::ticket::TicketError;
 
-use super::refused::{Refused, RefusedKind};
 use super::App;
+use super::refused::{Refused, RefusedKind};
 
 /// The action of the task that is the switch.
 pub const TICKET_PICKUP: &str = "ticket-pickup";

@@ -11,7 +11,10 @@ mod drift;
 #[cfg(test)]
 mod flight_tests;
 mod follow;
+pub mod health;
 mod housekeeping;
+pub mod logins;
+pub mod logs;
 mod message;
 pub mod problems;
 mod refused;
@@ -33,6 +36,7 @@ pub use actions::ACTIONS;
 pub use app::{App, Leave};
 pub use boot::{BootError, Daemon, Surroundings, boot, rules};
 pub use drift::Drift;
+pub use health::HealthView;
 pub use refused::{Refused, RefusedKind};
 pub use reload::{ReloadError, anchor_text};
 pub use verbs::{ManualRun, PauseFor};

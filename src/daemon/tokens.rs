@@ -59,6 +59,9 @@ fn is_sync(action: &str) -> bool {
 fn grants(task: &Task) -> Vec<String> {
     match &task.kind {
         Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec!["dispatch:pass".to_owned()],
+        Kind::Action(name) if name == super::health::HEARTBEAT || name == super::health::TOKEN_HEALTH => {
+            vec!["health:report".to_owned()]
+        }
         Kind::Action(name) if ops::UPKEEP.contains(&name.as_str()) || is_sync(name) => {
             vec!["upkeep:run".to_owned()]
         }

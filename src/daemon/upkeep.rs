@@ -114,7 +114,7 @@ impl App {
             .await?;
         let (since_ms, runs, (done, closed, created), costs) = counted;
         let status = self.status().await?;
-        let findings = self.problems(&status).await?;
+        let findings = self.troubles(&status).await?;
         let failing: Vec<Failing> = status
             .failing
             .iter()
@@ -155,8 +155,7 @@ impl App {
     }
 
     async fn needs_you(&self) -> Result<Vec<Need>, Refused> {
-        let query =
-            Query { states: vec![TicketState::NeedsInput], limit: TICKETS_MAX, ..Query::default() };
+        let query = Query { states: vec![TicketState::NeedsInput], limit: TICKETS_MAX, ..Query::default() };
         let tickets = self.tickets.list(query).await?;
         let mut needs: Vec<Need> = tickets
             .into_iter()
@@ -204,7 +203,13 @@ impl App {
                 for SyncResult { name, outcome } in &results {
                     let key = format!("{SYNC}{name}");
                     match outcome {
-                        Ok(_) => drop(journal.clear(tx, now_ms, &key, &format!("{name} is synced again"), &actor)?),
+                        Ok(_) => drop(journal.clear(
+                            tx,
+                            now_ms,
+                            &key,
+                            &format!("{name} is synced again"),
+                            &actor,
+                        )?),
                         Err(why) => {
                             let title = format!("{name} is not synced");
                             let condition =

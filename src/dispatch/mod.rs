@@ -9,6 +9,7 @@ mod attend;
 pub mod classify;
 pub mod dialect;
 mod finish;
+mod judge;
 pub mod gate;
 mod launch;
 pub mod ledger;
@@ -41,6 +42,7 @@ use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
 use crate::ticket::{TicketError, Tickets};
 
+pub use judge::judge;
 pub use ledger::Ages;
 pub use pass::Passed;
 pub use probe::{AgentView, Shown};
@@ -73,6 +75,8 @@ pub struct Inner {
     pub pools: Pools,
     pub agents: Vec<config::Agent>,
     pub rules: config::Dispatch,
+    /// Who does what is assigned to them without an agent.
+    pub human: String,
     /// Of each pool.
     pub claim_waits: BTreeMap<String, Duration>,
     /// In which providers' clock times are read that name none.
@@ -248,7 +252,7 @@ impl Dispatch {
     }
 
     fn stumble(&self, stone: Stone, wait: Duration, why: &str) {
-        let until = self.clock.wall_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let until = self.clock.wall_ms().saturating_add(crate::model::time::millis(wait));
         lock(&self.state.stumbled).insert(stone, (until, why.to_owned()));
     }
 

@@ -102,9 +102,10 @@ impl Dispatch {
         let mut answers = Vec::new();
         for agent in self.agents.iter().filter(|agent| !agent.auth_check.is_empty()) {
             let (argv, root) = (self.ours(agent.auth_check.clone()), self.runs.site.root.clone());
-            let secrets = agent.secrets.iter().filter_map(|name| {
-                Some((name.clone(), self.runs.site.secrets.get(name)?.clone()))
-            });
+            let secrets = agent
+                .secrets
+                .iter()
+                .filter_map(|name| Some((name.clone(), self.runs.site.secrets.get(name)?.clone())));
             let secrets: BTreeMap<String, String> = secrets.collect();
             let env = agent.env.clone();
             let asked = tokio::task::spawn_blocking(move || login(&argv, &root, &env, &secrets)).await;
@@ -152,12 +153,7 @@ fn login(
     Err(if said.is_empty() { how } else { format!("{how}: {said}") })
 }
 
-fn run(
-    argv: &[String],
-    dir: &Path,
-    env: &BTreeMap<String, String>,
-    limit: Duration,
-) -> Result<Done, String> {
+fn run(argv: &[String], dir: &Path, env: &BTreeMap<String, String>, limit: Duration) -> Result<Done, String> {
     let (program, args) = argv.split_first().ok_or("it has no command")?;
     let errand = Errand {
         program: program.into(),

@@ -71,6 +71,15 @@ pub fn unfinished(conn: &Connection) -> rusqlite::Result<Vec<Worker>> {
     .collect()
 }
 
+/// The worker of a task's run, whether its end has been written or not.
+pub fn of_run(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Worker>> {
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM workers w JOIN runs r ON r.id = w.run WHERE w.run = ?1 AND w.ticket IS NULL"
+    ))?
+    .query_row([run.0], read)
+    .optional()
+}
+
 /// Whether the ticket or run has a worker whose end has not been written yet.
 pub fn is_open(conn: &Connection, ticket: Option<&str>, run: Option<RunId>) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM workers WHERE ended_ms IS NULL AND (ticket = ?1 OR run = ?2)")?

@@ -222,9 +222,7 @@ pub(super) fn stand(conn: &Connection, condition: &Condition) -> rusqlite::Resul
 }
 
 pub(super) fn fall(conn: &Connection, key: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM meta WHERE key = ?1")?
-        .execute([format!("{CONDITION}{key}")])
-        .map(drop)
+    conn.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([format!("{CONDITION}{key}")]).map(drop)
 }
 
 /// Those whose key begins with `prefix`; what a newer version has written and this one cannot read is none.

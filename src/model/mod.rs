@@ -5,6 +5,7 @@
 mod cause;
 pub mod condition;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod message;
 pub mod run;
@@ -13,4 +14,5 @@ pub mod slot;
 pub mod task;
 pub mod text;
 pub mod ticket;
+pub mod time;
 pub mod worker;

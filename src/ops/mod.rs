@@ -121,17 +121,13 @@ impl Ops {
     /// Says that `condition` holds.
     async fn raise(&self, condition: Condition, actor: &'static str) -> Result<(), OpsError> {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| Ok::<_, OpsError>(journal.raise(tx, now_ms, &condition, actor)?))
-            .await
+        self.store.write(move |tx| Ok::<_, OpsError>(journal.raise(tx, now_ms, &condition, actor)?)).await
     }
 
     /// Says that the condition `key` is over, if it stood.
     async fn clear(&self, key: &str, title: &str, actor: &'static str) -> Result<bool, OpsError> {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let (key, title) = (key.to_owned(), title.to_owned());
-        self.store
-            .write(move |tx| Ok::<_, OpsError>(journal.clear(tx, now_ms, &key, &title, actor)?))
-            .await
+        self.store.write(move |tx| Ok::<_, OpsError>(journal.clear(tx, now_ms, &key, &title, actor)?)).await
     }
 }

@@ -19,15 +19,8 @@ use crate::model::ticket::Ticket;
 /// The key of what it says.
 pub const CONDITION: &str = "dispatch";
 /// Reasons for waiting that do not pass because somebody else gets done.
-const HELD: [&str; 7] = [
-    "dispatch_off",
-    "agent_cooled",
-    "agent_disabled",
-    "agent_missing",
-    "no_agent",
-    "no_pool",
-    "pool_broken",
-];
+const HELD: [&str; 7] =
+    ["dispatch_off", "agent_cooled", "agent_disabled", "agent_missing", "no_agent", "no_pool", "pool_broken"];
 /// Reasons that pass by themselves.
 const PASSING: [&str; 1] = ["agent_cooled"];
 /// Different reasons that are told at once.
@@ -42,7 +35,10 @@ pub enum Switch {
     /// Its file has errors and nothing of it counts.
     Broken(TaskId),
     Disabled(TaskId),
-    Paused { task: TaskId, by: String },
+    Paused {
+        task: TaskId,
+        by: String,
+    },
     Draining(TaskId),
 }
 
@@ -115,7 +111,8 @@ pub fn judge(seen: &Seen, now_ms: i64) -> Option<Condition> {
         condition = condition.line(Mark::Doubtful, format!("{first}{more}: {text}"));
     }
     if let Some(oldest) = seen.held.iter().map(|held| held.since_ms).min() {
-        let age = Duration::from_secs(u64::try_from(now_ms.saturating_sub(oldest) / 60_000).unwrap_or(0) * 60);
+        let age =
+            Duration::from_secs(u64::try_from(now_ms.saturating_sub(oldest) / 60_000).unwrap_or(0) * 60);
         condition = condition.line(Mark::Plain, format!("the oldest waits for {}", format_duration(age)));
     }
     Some(condition.line(Mark::Plain, "see: lucid agents; lucid tickets; lucid tasks".to_owned()))
@@ -149,8 +146,7 @@ impl Ops {
     /// Only what the database says.
     pub async fn watch_pickup(&self, switch: Switch) -> Result<Report, OpsError> {
         let _turn = self.turns.watchdog.lock().await;
-        let mut report =
-            Report::counting(&["profiles", "logged out", "taken up again", "tickets held up"]);
+        let mut report = Report::counting(&["profiles", "logged out", "taken up again", "tickets held up"]);
         self.ask_logins(&mut report).await?;
         for agent in self.dispatch.end_rests().await? {
             report.count("taken up again", 1);
@@ -238,7 +234,8 @@ mod tests {
     fn what_is_said_of_what_is_seen() {
         let task = || TaskId::parse("ticket-pickup").unwrap();
         let out = || vec![("claude".to_owned(), "auth: exit 1: Not logged in <b>".to_owned())];
-        let off = || vec![held("MC-1", "dispatch_off", "dispatch is off"), held("MC-2", "dispatch_off", "off")];
+        let off =
+            || vec![held("MC-1", "dispatch_off", "dispatch is off"), held("MC-2", "dispatch_off", "off")];
         let rests = || vec![held("MC-3", "agent_cooled", "claude rests: limit")];
         let gone = || vec![held("MC-4", "agent_missing", "codex cannot be started"), rests().remove(0)];
         let paused = || Switch::Paused { task: task(), by: "user:ann".to_owned() };

@@ -72,7 +72,9 @@ impl Pools {
                     info!(path = %aside.path.display(), ?rescued, "deleted a worktree that had been set aside");
                 }
                 Ok(None) => {}
-                Err(e) => warn!(path = %aside.path.display(), error = %e, "a worktree that was set aside stays"),
+                Err(e) => {
+                    warn!(path = %aside.path.display(), error = %e, "a worktree that was set aside stays")
+                }
             }
         }
         gone
@@ -126,9 +128,8 @@ fn set_aside_at(name: &str) -> Option<i64> {
 fn over(mut found: Vec<Aside>, keep: KeepAside, now_ms: i64) -> Vec<Aside> {
     let age_ms = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
     found.sort_by_key(|aside| std::cmp::Reverse(aside.at_ms));
-    let is_over = |(n, aside): &(usize, Aside)| {
-        *n >= keep.count || now_ms.saturating_sub(aside.at_ms) > age_ms
-    };
+    let is_over =
+        |(n, aside): &(usize, Aside)| *n >= keep.count || now_ms.saturating_sub(aside.at_ms) > age_ms;
     found.into_iter().enumerate().filter(is_over).map(|(_, aside)| aside).collect()
 }
 
@@ -142,7 +143,10 @@ mod tests {
         let found = || vec![aside("b", 900), aside("a", 100), aside("d", 990), aside("c", 950)];
         let names = |count, age| {
             let keep = KeepAside { age: Duration::from_millis(age), count };
-            over(found(), keep, 1000).into_iter().map(|aside| aside.path.display().to_string()).collect::<String>()
+            over(found(), keep, 1000)
+                .into_iter()
+                .map(|aside| aside.path.display().to_string())
+                .collect::<String>()
         };
         assert_eq!(names(9, 9_999), "");
         assert_eq!(names(9, 500), "a");

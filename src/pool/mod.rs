@@ -7,6 +7,7 @@ mod aside;
 mod base;
 mod claim;
 mod heal;
+mod locks;
 mod recipe;
 mod recover;
 mod release;

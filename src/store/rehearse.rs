@@ -63,8 +63,11 @@ pub fn set_damaged_aside(dir: &Path, now_ms: i64) -> Result<Vec<(PathBuf, String
         match backup::verify(&path, now_ms) {
             Err(BackupError::Damaged { because, .. }) => {
                 let aside = dir.join(format!("{}{DAMAGED}", name.file_name()));
-                fs::rename(&path, &aside)
-                    .map_err(|source| BackupError::Io { doing: "renaming", path: path.clone(), source })?;
+                fs::rename(&path, &aside).map_err(|source| BackupError::Io {
+                    doing: "renaming",
+                    path: path.clone(),
+                    source,
+                })?;
                 damaged.push((aside, because));
             }
             Ok(_)

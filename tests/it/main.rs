@@ -8,11 +8,14 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod board;
+mod broken;
 mod cli;
 mod crash;
 mod disk;
 mod files;
 mod flight;
+mod health;
 mod invariants;
 mod ledger;
 mod limits;
@@ -22,7 +25,9 @@ mod secrets;
 mod signals;
 mod socket;
 mod storm;
+mod streams;
 mod syncs;
 mod time;
+mod verdicts;
 mod workers;
 mod world;

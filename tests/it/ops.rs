@@ -162,10 +162,12 @@ secrets: {file: secrets.env}
     assert!(!said.contains("a-secret-of"), "{said}");
     let agents = world.lucid(["agents", "--json"]).expect(0).json();
     assert_eq!(agents["agents"][0]["state"], "disabled");
-    let critical = "SELECT count(*) FROM events WHERE kind = 'condition_raised' AND data LIKE '%\"critical\"%'";
+    let critical =
+        "SELECT count(*) FROM events WHERE kind = 'condition_raised' AND data LIKE '%\"critical\"%'";
     assert_eq!(world.number(critical), 1);
     let id = new(&world, "waits", "FAKE_MODE=commit", "fake");
-    world.until("it is held up", || (ticket(&world, &id)["reason"]["code"] == "agent_disabled").then_some(()));
+    world
+        .until("it is held up", || (ticket(&world, &id)["reason"]["code"] == "agent_disabled").then_some(()));
     world.write("logged-in", "");
     let watch = || world.lucid(["action", "pickup-watchdog"]).expect(0).stdout;
     let said = watch();
@@ -187,8 +189,15 @@ secrets: {file: secrets.env}
 #[test]
 fn every_action_runs_as_a_task_with_its_own_token() {
     let mut world = world("");
-    let actions =
-        ["janitor", "queue-reaper", "pickup-watchdog", "pool-health", "morning-brief", "weekly-digest", "db-backup"];
+    let actions = [
+        "janitor",
+        "queue-reaper",
+        "pickup-watchdog",
+        "pool-health",
+        "morning-brief",
+        "weekly-digest",
+        "db-backup",
+    ];
     for action in actions {
         world.task(action, &format!("action: {action}"));
     }
@@ -294,7 +303,9 @@ fn refused_requests_are_told_by_anybody_and_counted_by_kind() {
     assert_eq!(row.state, "ok", "{}", world.log_of(row.id));
     let long = json!({"kind": "rate_limited", "message": "x".repeat(9_000), "ticket": "MC-1"}).to_string();
     world.lucid(["api", "POST", "/api/v1/api-errors", &long]).expect(0);
-    for bad in [json!({"kind": "", "message": ""}), json!({"kind": "x", "message": "", "agent": "y".repeat(200)})] {
+    for bad in
+        [json!({"kind": "", "message": ""}), json!({"kind": "x", "message": "", "agent": "y".repeat(200)})]
+    {
         world.lucid(["api", "POST", "/api/v1/api-errors", &bad.to_string()]).expect(1);
     }
     let summary = world.lucid(["api", "GET", "/api/v1/api-errors/summary"]).expect(0).json();

@@ -84,7 +84,8 @@ fn picture(dir: &Path) -> String {
         &["for-each-ref", "refs/heads"],
     ];
     // How far the remote is ahead is knowledge, not a change.
-    let said = said.map(|args| git(dir, args).lines().filter(|l| !l.starts_with("# branch.ab")).collect::<String>());
+    let said =
+        said.map(|args| git(dir, args).lines().filter(|l| !l.starts_with("# branch.ab")).collect::<String>());
     let merging = dir.join(".git/MERGE_HEAD").exists();
     format!("{}\n{}\n{merging}", contents.join("\n"), said.join("\n"))
 }
@@ -101,7 +102,10 @@ fn what_may_go_goes_both_ways_and_a_second_time_there_is_nothing_to_do() {
     let said = sync(&world).expect(0).stdout;
     assert!(said.contains("3 files committed, 1 commits received"), "{said}");
     assert_eq!(on_remote(&world, "a.md"), "one, changed\ntwo\nthree");
-    assert!(remote(&world).iter().any(|name| name.contains("hostile")) && !remote(&world).contains(&"scripts/run.sh".into()));
+    assert!(
+        remote(&world).iter().any(|name| name.contains("hostile"))
+            && !remote(&world).contains(&"scripts/run.sh".into())
+    );
     assert_eq!(fs::read_to_string(notes.join("theirs.md")).expect("it"), "theirs\n");
     assert_eq!(git(&notes, &["status", "--porcelain"]), "");
     let head = git(&notes, &["rev-parse", "HEAD"]);
@@ -121,8 +125,17 @@ fn secrets_databases_logs_and_repositories_within_never_go() {
     let world = world("    include: [\"*\"]\n    exclude: [\"*.bak\", /private]\n");
     let notes = world.path("notes");
     let never = [
-        ".env", "deep/.env.local", "mc.db", "mc.db-wal", "data.sqlite", "run.log", "server.pem", "id_ed25519",
-        ".claude/worktrees/w/file.rs", "old.bak", "private/diary.md",
+        ".env",
+        "deep/.env.local",
+        "mc.db",
+        "mc.db-wal",
+        "data.sqlite",
+        "run.log",
+        "server.pem",
+        "id_ed25519",
+        ".claude/worktrees/w/file.rs",
+        "old.bak",
+        "private/diary.md",
     ];
     for name in never {
         put(&notes, name, "x\n");
@@ -131,7 +144,10 @@ fn secrets_databases_logs_and_repositories_within_never_go() {
     put(&notes, "within/file.md", "x\n");
     put(&notes, "fine.md", "x\n");
     let said = sync(&world).expect(0).stdout;
-    assert!(said.contains("1 files committed") && said.contains("left out: ") && said.contains("1 repositories"), "{said}");
+    assert!(
+        said.contains("1 files committed") && said.contains("left out: ") && said.contains("1 repositories"),
+        "{said}"
+    );
     assert_eq!(remote(&world), ["a.md", "fine.md", "scripts/run.sh"]);
     // By value, wherever it stands: nothing goes, and the value is not told.
     put(&notes, "fine.md", "the token is s3cr3t-value-of-mine\n");
@@ -173,7 +189,11 @@ fn a_conflict_leaves_everything_as_it_was_and_stands_until_it_is_settled() {
     let tip = git(&world.path("origin.git"), &["rev-parse", "main"]);
     let row = world.run("git-sync");
     assert_eq!(row.state, "failed", "{row:?}");
-    assert!(world.log_of(row.id).contains("conflict: both sides have changed a.md"), "{}", world.log_of(row.id));
+    assert!(
+        world.log_of(row.id).contains("conflict: both sides have changed a.md"),
+        "{}",
+        world.log_of(row.id)
+    );
     assert_eq!(picture(&notes), before);
     assert_eq!(git(&world.path("origin.git"), &["rev-parse", "main"]), tip);
     assert_eq!(world.events("condition_raised"), 1);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// Retries, graces and a machine that is busy.
-const LONG: Duration = Duration::from_secs(90);
+pub const LONG: Duration = Duration::from_secs(90);
 
 const PICKUP: &str = "action: ticket-pickup\nschedule: every 2m";
 
@@ -352,7 +352,7 @@ fn a_message_reaches_a_worker_at_work_and_stale_writes_change_nothing() {
     assert_eq!(count("written by hand"), 1, "a stale write changes nothing");
 }
 
-fn token_of(world: &World) -> Option<String> {
+pub fn token_of(world: &World) -> Option<String> {
     let agent = world.of_runs().into_iter().find(|process| process.command.contains("fake-agent"))?;
     let environment = fs::read(format!("/proc/{}/environ", agent.pid)).ok()?;
     let environment = String::from_utf8_lossy(&environment).into_owned();

@@ -59,7 +59,8 @@ impl Dispatch {
     /// Only what the database says; what went before stays gone.
     pub async fn trim(&self, ages: Ages) -> Result<usize, DispatchError> {
         let now_ms = self.clock.wall_ms();
-        let before = |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let before =
+            |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
         let (workers, usage, refused) = (before(ages.workers), before(ages.usage), before(ages.refused));
         let mut gone = 0;
         loop {

@@ -218,12 +218,14 @@ pub fn text(facts: &Facts) -> String {
     }
     let mut lines = vec![heading(facts)];
     let now_ms = facts.now.timestamp().as_millisecond();
-    let needs = facts.needs_you.iter().map(|need| {
-        format!("{} {} · {}", need.ticket, short(&need.title), age(now_ms - need.since_ms))
-    });
+    let needs = facts
+        .needs_you
+        .iter()
+        .map(|need| format!("{} {} · {}", need.ticket, short(&need.title), age(now_ms - need.since_ms)));
     list(&mut lines, "Needs you", needs.collect());
     let failing = facts.failing.iter().map(|failing| {
-        let since = failing.since_ms.map_or_else(String::new, |since| format!(" since {}", when(facts, since)));
+        let since =
+            failing.since_ms.map_or_else(String::new, |since| format!(" since {}", when(facts, since)));
         format!("{} · {} · {}{since}", failing.task, short(&failing.how), counted(failing.runs as u64, "run"))
     });
     let standing = facts.standing.iter().map(|title| short(title));

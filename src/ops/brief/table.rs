@@ -29,7 +29,8 @@ pub fn tickets(conn: &Connection, since_ms: i64) -> rusqlite::Result<(u64, u64, 
          count(*) FILTER (WHERE created_ms >= ?1) FROM tickets",
     )?
     .query_row([since_ms], |row| {
-        let number = |column| Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0));
+        let number =
+            |column| Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0));
         Ok((number(0)?, number(1)?, number(2)?))
     })
 }
@@ -43,8 +44,6 @@ pub fn costs(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec<Option<St
 
 /// When the last run of `task` that ended well before `run` began.
 pub fn last_ok(conn: &Connection, task: &str, before_run: i64) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached(
-        "SELECT max(started_ms) FROM runs WHERE task = ?1 AND id < ?2 AND state = 'ok'",
-    )?
-    .query_row(params![task, before_run], |row| row.get(0))
+    conn.prepare_cached("SELECT max(started_ms) FROM runs WHERE task = ?1 AND id < ?2 AND state = 'ok'")?
+        .query_row(params![task, before_run], |row| row.get(0))
 }

@@ -63,7 +63,10 @@ fn busy() -> Facts {
 #[test]
 fn a_quiet_morning_is_one_line() {
     assert_eq!(text(&quiet()), "All quiet, 412 runs ok");
-    assert_eq!(text(&Facts { runs: Runs { ok: 1, total: 1, ..Runs::default() }, ..quiet() }), "All quiet, 1 run ok");
+    assert_eq!(
+        text(&Facts { runs: Runs { ok: 1, total: 1, ..Runs::default() }, ..quiet() }),
+        "All quiet, 1 run ok"
+    );
 }
 
 #[test]
@@ -74,13 +77,20 @@ fn a_morning_with_something_to_say() {
 #[test]
 fn a_week() {
     let janitor = [("stale_in_progress".to_owned(), 3), ("auto_close".to_owned(), 2)].into();
-    insta::assert_snapshot!(text(&Facts { kind: Kind::Weekly, janitor, backup: None, disk_free: None, ..busy() }));
+    insta::assert_snapshot!(text(&Facts {
+        kind: Kind::Weekly,
+        janitor,
+        backup: None,
+        disk_free: None,
+        ..busy()
+    }));
 }
 
 #[test]
 fn what_is_left_out_is_counted() {
     let mut facts = busy();
-    facts.needs_you = (0..25).map(|n| Need { ticket: format!("MC-{n}"), title: "x".into(), since_ms: 0 }).collect();
+    facts.needs_you =
+        (0..25).map(|n| Need { ticket: format!("MC-{n}"), title: "x".into(), since_ms: 0 }).collect();
     let text = text(&facts);
     assert!(text.contains("Needs you (25)") && text.contains("• and 15 more"), "{text}");
     assert_eq!(text.matches("• MC-").count(), ENTRIES_MAX);

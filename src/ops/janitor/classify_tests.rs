@@ -4,10 +4,8 @@ use super::*;
 
 const MINUTE: i64 = 60_000;
 const NOW: i64 = 1_000_000 * MINUTE;
-const LIMITS: Limits = Limits {
-    silent_after: Duration::from_secs(30 * 60),
-    unanswered_after: Duration::from_secs(24 * 3600),
-};
+const LIMITS: Limits =
+    Limits { silent_after: Duration::from_secs(30 * 60), unanswered_after: Duration::from_secs(24 * 3600) };
 
 /// Where it is since `ago` minutes.
 fn facts(state: TicketState, ago: i64) -> Facts {

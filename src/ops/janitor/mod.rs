@@ -40,10 +40,8 @@ impl Ops {
     pub async fn janitor(&self) -> Result<Report, OpsError> {
         let _turn = self.turns.janitor.lock().await;
         let seen = self.store.read(|conn| Ok::<_, OpsError>(table::open(conn)?)).await?;
-        let limits = Limits {
-            silent_after: self.rules.silent_after,
-            unanswered_after: self.rules.unanswered_after,
-        };
+        let limits =
+            Limits { silent_after: self.rules.silent_after, unanswered_after: self.rules.unanswered_after };
         let mut report = Report::counting(&Verdict::NAMES);
         let mut pass = Pass::default();
         let (began, mut asked) = (self.clock.boot(), 0);
@@ -119,7 +117,8 @@ impl Ops {
             Verdict::Healthy => None,
             Verdict::StaleInProgress(Stale::NoRun) => {
                 let why = "it was in progress and no worker was on it";
-                let moved = self.move_on(id, version, Step::Requeue, &format!("Back to todo: {why}.")).await?;
+                let moved =
+                    self.move_on(id, version, Step::Requeue, &format!("Back to todo: {why}.")).await?;
                 moved.then(|| told(why, "back to todo")).flatten()
             }
             Verdict::StaleInProgress(Stale::Silent(minutes)) => {
@@ -135,7 +134,8 @@ impl Ops {
             Verdict::StaleNeedsInput => {
                 let hours = self.rules.unanswered_after.as_secs() / 3600;
                 let why = format!("nobody has replied for {hours} h");
-                let text = format!("Back to todo: {why}. A worker goes on without the answer, or asks again.");
+                let text =
+                    format!("Back to todo: {why}. A worker goes on without the answer, or asks again.");
                 let moved = self.move_on(id, version, Step::Requeue, &text).await?;
                 moved.then(|| told(&why, "back to todo")).flatten()
             }
@@ -159,7 +159,8 @@ impl Ops {
             }
             Verdict::WaitOver => {
                 let why = "the date it was parked for has come";
-                let moved = self.move_on(id, version, Step::Requeue, &format!("Back to todo: {why}.")).await?;
+                let moved =
+                    self.move_on(id, version, Step::Requeue, &format!("Back to todo: {why}.")).await?;
                 moved.then(|| told(why, "back to todo")).flatten()
             }
             Verdict::Unkillable => {
@@ -228,8 +229,7 @@ impl Ops {
     /// Says that a worker and its ticket came apart; the key of what was said.
     async fn orphaned(&self, facts: &Facts, why: &str) -> Result<String, OpsError> {
         let key = format!("{ORPHAN}{}", facts.ticket);
-        let mut condition =
-            Condition::new(&key, Severity::Warning, format!("{}: {why}", facts.ticket));
+        let mut condition = Condition::new(&key, Severity::Warning, format!("{}: {why}", facts.ticket));
         if let Some(worker) = &facts.worker {
             let text = format!("{} of {}", worker.run, worker.agent);
             condition.lines.push(Line { mark: Mark::Bad, text });

@@ -218,9 +218,7 @@ impl Work<'_> {
         }
         let patches = self.copy.patches(tip, remote, self.budget)?;
         match self.secrets.added(&patches) {
-            Some((path, secret)) => {
-                Err(SyncError::Secret { path: path.into(), secret: secret.to_owned() })
-            }
+            Some((path, secret)) => Err(SyncError::Secret { path: path.into(), secret: secret.to_owned() }),
             None => Ok(()),
         }
     }

@@ -111,7 +111,8 @@ mod tests {
     fn a_value_is_found_wherever_it_lies() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        for at in [0, 5, CHUNK_BYTES - 14, CHUNK_BYTES - 7, CHUNK_BYTES - 1, CHUNK_BYTES, 2 * CHUNK_BYTES - 3] {
+        for at in [0, 5, CHUNK_BYTES - 14, CHUNK_BYTES - 7, CHUNK_BYTES - 1, CHUNK_BYTES, 2 * CHUNK_BYTES - 3]
+        {
             let mut bytes = vec![b'x'; at];
             bytes.extend_from_slice(b"s3cr3t-value-1");
             bytes.extend_from_slice(&[b'\n'; 9]);

@@ -207,14 +207,30 @@ mod tests {
     fn what_never_goes_whatever_the_settings_say() {
         let everything = sync(&["*", ".env", "secrets/"], &[]);
         let never = [
-            ".env", ".env.local", "deep/.ENV", ".envrc", "mc.db", "x/mc.db-wal", "a.sqlite3", "run.log", "server.pem",
-            "id_rsa", "id_ed25519_notes", "id_ed25519.pub", ".ssh/config", ".claude/worktrees/a/b.rs", ".netrc",
-            "cert.key", "x/.git-credentials", ".lucid/lucid.lock",
+            ".env",
+            ".env.local",
+            "deep/.ENV",
+            ".envrc",
+            "mc.db",
+            "x/mc.db-wal",
+            "a.sqlite3",
+            "run.log",
+            "server.pem",
+            "id_rsa",
+            "id_ed25519_notes",
+            "id_ed25519.pub",
+            ".ssh/config",
+            ".claude/worktrees/a/b.rs",
+            ".netrc",
+            "cert.key",
+            "x/.git-credentials",
+            ".lucid/lucid.lock",
         ];
         for path in never {
             assert!(matches!(choose(Path::new(path), &everything), Choice::Never(_)), "{path}");
         }
-        let may = ["env", "environment.md", "id_mapping.py", "db.md", "catalog", "logs.md", ".claude/skills/a.md"];
+        let may =
+            ["env", "environment.md", "id_mapping.py", "db.md", "catalog", "logs.md", ".claude/skills/a.md"];
         for path in may {
             assert_eq!(choose(Path::new(path), &everything), Choice::Taken, "{path}");
         }

@@ -71,7 +71,8 @@ impl Checkout {
         let path = path.canonicalize().map_err(|e| bad(e.to_string()))?;
         let found = Call { dir: None, tree: None, index: None, cwd: &path, ceiling: path.parent() };
         let top = found.read(["rev-parse", "--show-toplevel"], budget).map_err(|e| bad(e.to_string()))?;
-        let admin = found.read(["rev-parse", "--absolute-git-dir"], budget).map_err(|e| bad(e.to_string()))?;
+        let admin =
+            found.read(["rev-parse", "--absolute-git-dir"], budget).map_err(|e| bad(e.to_string()))?;
         let top = line_path(&top);
         if top.canonicalize().ok().as_ref() != Some(&path) {
             return Err(GitError::NotOurs { why: format!("lies within {}", top.display()), path });
@@ -225,7 +226,8 @@ impl Checkout {
     /// # Errors
     /// What git says.
     pub fn count(&self, tip: &str, base: Option<&str>, budget: Budget) -> Result<usize, GitError> {
-        let args = ["rev-list", "--count", tip].into_iter().chain(base.into_iter().flat_map(|b| ["--not", b]));
+        let args =
+            ["rev-list", "--count", tip].into_iter().chain(base.into_iter().flat_map(|b| ["--not", b]));
         Ok(line(&self.tree.repo.call().read(args, budget)?).parse().unwrap_or(0))
     }
 

@@ -93,7 +93,8 @@ impl Checkout {
     /// What git says; too much of it is an error as well.
     pub fn patches(&self, tip: &str, base: Option<&str>, budget: Budget) -> Result<Vec<u8>, GitError> {
         let args = ["log", "-p", "--format=", "--text", "--no-color", "--no-renames", "--no-ext-diff"];
-        let args = args.into_iter().chain(["--no-textconv", "--diff-merges=combined", tip]).chain(beyond(base));
+        let args =
+            args.into_iter().chain(["--no-textconv", "--diff-merges=combined", tip]).chain(beyond(base));
         self.tree.repo.call().read(args, budget)
     }
 }
