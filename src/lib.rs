@@ -13,6 +13,7 @@ pub mod pool;
 pub mod ticket;
 pub mod dispatch;
 pub mod health;
+pub mod ops;
 pub mod daemon;
 pub mod api;
 pub mod cli;

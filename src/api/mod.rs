@@ -42,4 +42,5 @@ mod tasks;
 mod ticket_context;
 mod ticket_events;
 mod tickets;
+mod upkeep;
 pub mod wire;

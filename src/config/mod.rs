@@ -18,6 +18,7 @@ mod problem;
 mod reader;
 mod sources;
 mod suggest;
+mod syncs;
 mod typed;
 
 use std::fmt;
@@ -29,9 +30,10 @@ pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
+pub use syncs::{Sync, SyncAction};
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
-    Scheduler, Secrets, SecretsFile, Tickets,
+    Backup, CgroupUse, Config, Control, Defaults, Janitor, Limits, Log, LogFormat, LogLevel, Messages,
+    Retention, Scheduler, Secrets, SecretsFile, Tickets,
 };
 
 use file::Entry;

@@ -9,6 +9,7 @@ use super::agents::{self, Agent, Dispatch};
 use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
 use super::reader::Reader;
+use super::syncs::{self, Sync};
 use crate::model::schedule::{Zone, format_duration, format_size};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,6 +37,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     pub agents: Vec<Agent>,
     pub dispatch: Dispatch,
+    pub janitor: Janitor,
+    pub syncs: Vec<Sync>,
     pub tickets: Tickets,
     pub messages: Messages,
     pub secrets: Secrets,
@@ -98,6 +101,14 @@ pub struct Control {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Janitor {
+    /// A worker that was not heard for this long is ended.
+    pub silent_after: Duration,
+    /// A question that nobody has answered for this long goes back in line.
+    pub unanswered_after: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tickets {
     /// What the ids of new tickets begin with.
     pub prefix: String,
@@ -141,6 +152,12 @@ pub struct Retention {
     pub outputs: Duration,
     /// Bytes over all runs.
     pub outputs_max: u64,
+    pub usage: Duration,
+    pub api_errors: Duration,
+    /// Worktrees that were set aside.
+    pub aside: Duration,
+    /// Of one pool.
+    pub aside_max: usize,
     pub every: Duration,
 }
 
@@ -202,6 +219,11 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
         dispatch: agents::dispatch(reader, &agents, &pools),
         agents,
         pools,
+        janitor: Janitor {
+            silent_after: reader.duration("janitor.silent_after", SECOND..=LONGEST),
+            unanswered_after: reader.duration("janitor.unanswered_after", SECOND..=LONGEST),
+        },
+        syncs: syncs::read(reader, &root),
         tickets: Tickets { prefix: reader.ticket_prefix("tickets.prefix") },
         messages: Messages {
             expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
@@ -261,6 +283,10 @@ fn retention(reader: &mut Reader<'_>) -> Retention {
         events_max: reader.count("retention.events_max", 1..=ROWS_MAX),
         outputs: reader.duration("retention.outputs", SECOND..=LONGEST),
         outputs_max: reader.size("retention.outputs_max", sizes_from(1000)),
+        usage: reader.duration("retention.usage", DAY..=LONGEST),
+        api_errors: reader.duration("retention.api_errors", DAY..=LONGEST),
+        aside: reader.duration("retention.aside", SECOND..=LONGEST),
+        aside_max: reader.count("retention.aside_max", 0..=10_000),
         every: reader.duration("retention.every", SECOND..=DAY),
     }
 }

@@ -11,7 +11,6 @@ mod drift;
 #[cfg(test)]
 mod flight_tests;
 mod follow;
-pub mod gate;
 pub mod health;
 mod housekeeping;
 pub mod logins;
@@ -28,6 +27,7 @@ mod startup;
 mod tick;
 pub mod tickets;
 pub mod tokens;
+pub mod upkeep;
 mod verbs;
 pub mod view;
 pub mod why;

@@ -14,4 +14,5 @@ pub mod slot;
 pub mod task;
 pub mod text;
 pub mod ticket;
+pub mod time;
 pub mod worker;

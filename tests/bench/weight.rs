@@ -1,7 +1,8 @@
 //! What lucid weighs and how quick it is: the real binary, each figure beside a floor or a peer of the same run.
 //!
 //! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
-//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits`. `-- quick` shortens what waits.
+//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits` `events`
+//! `readers`. `-- quick` shortens what waits.
 //! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
@@ -17,15 +18,17 @@
 
 mod burst;
 mod calls;
+mod events;
 mod figures;
 mod load;
+mod readers;
 mod rest;
 mod time;
 mod world;
 
 type Story = (&'static str, fn(figures::Pace));
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 10] = [
     ("load", load::load),
     ("memory", rest::memory),
     ("idle", rest::idle),
@@ -34,6 +37,8 @@ const STORIES: [Story; 8] = [
     ("lateness", time::lateness),
     ("burst", burst::burst),
     ("commits", time::commits),
+    ("events", events::events),
+    ("readers", readers::readers),
 ];
 
 fn main() {

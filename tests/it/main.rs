@@ -8,6 +8,8 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod board;
+mod broken;
 mod cli;
 mod crash;
 mod disk;
@@ -22,6 +24,8 @@ mod secrets;
 mod signals;
 mod socket;
 mod storm;
+mod streams;
 mod time;
+mod verdicts;
 mod workers;
 mod world;
