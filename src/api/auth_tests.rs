@@ -65,6 +65,8 @@ fn rights_by_caller() {
     WorkOnTicket: operate admin
     WriteTickets: operate admin
     ReportHealth: operate admin
+    Upkeep: operate admin
+    TellErrors: operate admin run run+tasks:run run+all
     ");
 }
 

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
 use crate::platform::git::{Budget, Found, GitError, Rescue};
+use crate::platform::process;
 
 use super::base::{Ground, blocking};
 use super::{Pool, Pools};
@@ -87,6 +88,9 @@ fn discard(ground: &Ground, path: &Path, stamp: &str) -> Result<Option<Option<St
     let path = folder.join(path.file_name().unwrap_or_default());
     let Found::Ours(tree) = ground.repo.find(&path)? else { return Ok(None) };
     tree.assert_identity(budget)?;
+    if !process::processes_inside(&[&path]).is_empty() {
+        return Ok(None);
+    }
     let state = tree.inspect(&ground.keep, budget)?;
     let name: String = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = Rescue {
