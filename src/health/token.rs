@@ -74,7 +74,11 @@ pub fn check(report: &TokenReport, portal: Option<&str>) -> Check {
             "lucid run token-health --follow".to_owned()
         }
     };
-    let detail = format!("{}: {}", report.name, report.detail);
+    let name = &report.name;
+    let detail = match report.state {
+        TokenState::NeedsReauth => format!("{name} needs a login: {}", report.detail),
+        TokenState::Well | TokenState::Expiring | TokenState::Unknown => format!("{name}: {}", report.detail),
+    };
     Check::new(format!("token:{}", report.name), state, &detail).value(report.state.name()).hint(hint)
 }
 
@@ -136,7 +140,7 @@ pub fn look(check: &TokenCheck, root: &Path, now_ms: i64) -> TokenReport {
 #[must_use]
 pub fn judge_command(check: &TokenCheck, said: &Said, now_ms: i64) -> Verdict {
     if let Some(code) = said.code.filter(|code| check.needs_reauth_codes.contains(code)) {
-        return (TokenState::NeedsReauth, format!("a login is needed: exit {code}"));
+        return (TokenState::NeedsReauth, format!("exit {code}"));
     }
     let texts = [&said.stdout, &said.stderr].map(|bytes| String::from_utf8_lossy(bytes).to_lowercase());
     let found = check.needs_reauth_on.iter().find(|word| {
@@ -144,7 +148,7 @@ pub fn judge_command(check: &TokenCheck, said: &Said, now_ms: i64) -> Verdict {
         texts.iter().any(|text| text.contains(&word))
     });
     if let Some(word) = found {
-        return (TokenState::NeedsReauth, format!("a login is needed: {word}"));
+        return (TokenState::NeedsReauth, format!("it says {word}"));
     }
     if let Some(verdict) = document(&said.stdout).and_then(|json| judge_document(check, &json, now_ms)) {
         return match (verdict.0, said.code) {
@@ -184,7 +188,7 @@ fn document(bytes: &[u8]) -> Option<Value> {
 /// None where the document says nothing of what was declared. Of status and expiry the worse counts.
 fn judge_document(check: &TokenCheck, json: &Value, now_ms: i64) -> Option<Verdict> {
     if json.pointer(REAUTH_FLAG) == Some(&Value::Bool(true)) {
-        return Some((TokenState::NeedsReauth, "a login is needed".to_owned()));
+        return Some((TokenState::NeedsReauth, "it says needs_reauth".to_owned()));
     }
     let at = |pointer: &Option<String>| pointer.as_deref().map(|pointer| json.pointer(pointer));
     let status = match at(&check.status) {
@@ -216,7 +220,7 @@ fn judge_status(check: &TokenCheck, found: &Value) -> Verdict {
     if check.well.iter().any(is) {
         (TokenState::Well, format!("the status is {}", shown(&text)))
     } else if check.needs_reauth_on.iter().any(is) || REAUTH_STATUSES.contains(&text.as_str()) {
-        (TokenState::NeedsReauth, format!("a login is needed: the status is {}", shown(&text)))
+        (TokenState::NeedsReauth, format!("the status is {}", shown(&text)))
     } else {
         (TokenState::Unknown, format!("the status is {}, which means nothing here", shown(&text)))
     }
@@ -239,7 +243,7 @@ fn judge_expiry(check: &TokenCheck, found: &Value, now_ms: i64) -> Verdict {
     let left_ms = at_ms.saturating_sub(now_ms);
     let before_ms = i64::try_from(check.expiring_before.as_millis()).unwrap_or(i64::MAX);
     if left_ms <= 0 {
-        (TokenState::NeedsReauth, format!("a login is needed: it expired {at}"))
+        (TokenState::NeedsReauth, format!("it expired {at}"))
     } else if left_ms < before_ms {
         let limit = format_duration(check.expiring_before);
         (TokenState::Expiring, format!("it expires {at}, in less than {limit}"))

@@ -205,7 +205,7 @@ fn a_disk_that_fills_in_the_middle_of_a_reset_costs_the_slot_a_wait_and_nothing_
     let mut world = World::new();
     let slots = world.path("slots");
     world.configure(&format!(
-        "pools: {{main: {{repo: repo, dir: '{}', slots: 1, claim_wait: 3s}}}}",
+        "pools: {{main: {{repo: repo, dir: '{}', slots: 1, claim_wait: 15s}}}}",
         slots.display()
     ));
     fs::create_dir(&slots).unwrap();
@@ -226,6 +226,8 @@ fn a_disk_that_fills_in_the_middle_of_a_reset_costs_the_slot_a_wait_and_nothing_
     assert!(["blocked", "skipped"].contains(&full.state.as_str()), "{full:?}\n{}", world.log_tail());
     assert!(full.started_ms.is_none(), "it ran in half a worktree: {full:?}");
     println!("on a full disk: {} {:?}", full.state, full.reason);
+    let pool = world.lucid(["pool"]).stdout;
+    println!("{pool}{}", world.log_tail());
     assert_eq!(world.lucid(["api", "GET", "/healthz"]).code, 0);
     let repo = world.path("repo");
     assert_eq!(git(&repo, &["status", "--porcelain"]), "", "the repository itself is as it was");

@@ -54,16 +54,16 @@ fn commands_by_code_word_and_document() {
     insta::assert_snapshot!(table.map(told).join("\n"), @r"
     well: the check succeeds
     well: the check succeeds
-    needs_reauth: a login is needed: exit 42
+    needs_reauth: exit 42
     unknown: the check failed: exit 1
     unknown: the check was killed
-    needs_reauth: a login is needed: invalid_grant
-    needs_reauth: a login is needed: invalid_client
-    needs_reauth: a login is needed
+    needs_reauth: it says invalid_grant
+    needs_reauth: it says invalid_client
+    needs_reauth: it says needs_reauth
     well: the check succeeds
     well: the status is ok
     unknown: the check failed: exit 3
-    needs_reauth: a login is needed: the status is revoked
+    needs_reauth: the status is revoked
     unknown: the status is weird, which means nothing here
     unknown: the output has no such status or expiry
     ");
@@ -100,7 +100,7 @@ fn files_by_status_and_expiry() {
     well: it expires 2026-11-20 13:46 UTC
     well: it expires 2026-11-20 13:46 UTC
     expiring: it expires 2026-11-18 15:46 UTC, in less than 24h
-    needs_reauth: a login is needed: it expired 2026-11-01 00:00 UTC
+    needs_reauth: it expired 2026-11-01 00:00 UTC
     well: it expires 2027-10-31 22:00 UTC
     unknown: the expiry is no instant
     unknown: the expiry is no instant
@@ -108,8 +108,8 @@ fn files_by_status_and_expiry() {
     unknown: the file has no such status or expiry
     unknown: the file is not JSON
     unknown: the file is not JSON
-    needs_reauth: a login is needed: it expired 2026-11-18 13:46 UTC
-    needs_reauth: a login is needed: the status is invalid_grant
+    needs_reauth: it expired 2026-11-18 13:46 UTC
+    needs_reauth: the status is invalid_grant
     expiring: it expires 2026-11-18 14:46 UTC, in less than 24h
     ");
 }
@@ -146,7 +146,7 @@ fn a_check_names_the_portal_only_where_it_helps() {
     insta::assert_snapshot!(all.map(check).join("\n"), @r"
     healthy mail: d 
     degraded mail: d https://portal.example/
-    degraded mail: d https://portal.example/
+    degraded mail needs a login: d https://portal.example/
     degraded mail: d lucid run token-health --follow
     ");
 }
