@@ -2,6 +2,7 @@
 //! and what follows from an answer is the caller's. The token is in every URL, so no error carries one.
 
 mod failure;
+mod token;
 mod update;
 
 use std::fmt;
