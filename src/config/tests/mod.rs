@@ -260,8 +260,12 @@ fn every_key_has_its_variable() {
     assert_eq!(problems, []);
     let mut env: Vec<(String, String)> = Vec::new();
     for entry in entries {
-        if let file::Value::Text(text) = entry.value {
-            env.push((environment::name_of(&entry.key), text));
+        match entry.value {
+            file::Value::Text(text) => env.push((environment::name_of(&entry.key), text)),
+            file::Value::List(items) => {
+                env.push((environment::name_of(&entry.key), layers::list_text(&items)));
+            }
+            file::Value::Empty | file::Value::Section => {}
         }
     }
     let borrowed: Vec<(&str, &str)> =
