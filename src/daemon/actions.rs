@@ -1,7 +1,7 @@
 //! The built-ins that `action:` names. Each runs as `lucid action NAME` under a keeper like any
 //! command, so that one that hangs is killed like anything else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
@@ -150,14 +150,10 @@ fn told(synced: &Synced) -> String {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
-        parts.push(format!("left out: {}{more} ({what})", shown(first)));
+        parts.push(format!("left out: {}{more} ({what})", first.display()));
     }
     if synced.nested > 0 {
         parts.push(format!("{} repositories within passed over", synced.nested));
     }
     parts.join("; ")
-}
-
-fn shown(path: &PathBuf) -> std::path::Display<'_> {
-    path.display()
 }

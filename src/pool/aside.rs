@@ -73,7 +73,7 @@ impl Pools {
                 }
                 Ok(None) => {}
                 Err(e) => {
-                    warn!(path = %aside.path.display(), error = %e, "a worktree that was set aside stays")
+                    warn!(path = %aside.path.display(), error = %e, "a worktree that was set aside stays");
                 }
             }
         }

@@ -222,14 +222,14 @@ pub fn text(facts: &Facts) -> String {
         .needs_you
         .iter()
         .map(|need| format!("{} {} · {}", need.ticket, short(&need.title), age(now_ms - need.since_ms)));
-    list(&mut lines, "Needs you", needs.collect());
+    list(&mut lines, "Needs you", &needs.collect::<Vec<_>>());
     let failing = facts.failing.iter().map(|failing| {
         let since =
             failing.since_ms.map_or_else(String::new, |since| format!(" since {}", when(facts, since)));
         format!("{} · {} · {}{since}", failing.task, short(&failing.how), counted(failing.runs as u64, "run"))
     });
     let standing = facts.standing.iter().map(|title| short(title));
-    list(&mut lines, "Failing now", failing.chain(standing).collect());
+    list(&mut lines, "Failing now", &failing.chain(standing).collect::<Vec<_>>());
     lines.push(match facts.kind {
         Kind::Morning => "Overnight".to_owned(),
         Kind::Weekly => "This week".to_owned(),
@@ -253,7 +253,7 @@ fn heading(facts: &Facts) -> String {
 }
 
 /// A list with its count, unless it is empty.
-fn list(lines: &mut Vec<String>, title: &str, entries: Vec<String>) {
+fn list(lines: &mut Vec<String>, title: &str, entries: &[String]) {
     if entries.is_empty() {
         return;
     }
