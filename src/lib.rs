@@ -12,6 +12,8 @@ pub mod run;
 pub mod pool;
 pub mod ticket;
 pub mod dispatch;
+pub mod health;
+pub mod ops;
 pub mod daemon;
 pub mod api;
 pub mod cli;

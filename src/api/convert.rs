@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::wire;
 use crate::daemon::TaskView;
+use crate::daemon::ring::Line;
 use crate::model::event::Recorded;
 use crate::model::run::{Run, RunState};
 use crate::model::schedule::Preview;
@@ -58,6 +59,18 @@ pub fn run(run: &Run, now_ms: i64) -> wire::Run {
 fn late_ms(run: &Run) -> Option<i64> {
     let late = run.started_ms?.saturating_sub(run.scheduled_ms?);
     (run.attempt == 1).then_some(late.max(0))
+}
+
+#[must_use]
+pub fn log_line(line: Line) -> wire::LogLine {
+    wire::LogLine {
+        seq: line.seq,
+        at: instant(line.at_ms),
+        level: line.level.as_str().to_lowercase(),
+        target: line.target,
+        message: line.message,
+        fields: line.fields,
+    }
 }
 
 #[must_use]

@@ -80,7 +80,14 @@ impl Layers {
                     place: Place::Embedded,
                     shape: Shape::One,
                 }),
-                Value::Empty | Value::List(_) => {
+                Value::List(items) => layers.keys.push(Known {
+                    text: list_text(&items),
+                    key: entry.key,
+                    origin: Origin::Default,
+                    place: Place::Embedded,
+                    shape: Shape::List,
+                }),
+                Value::Empty => {
                     let message = format!("{} has no value", entry.key);
                     layers.problems.push(Problem { place: Place::Embedded, message });
                 }

@@ -11,25 +11,29 @@ mod agents;
 mod environment;
 mod family;
 mod file;
+mod health;
 mod layers;
 mod pools;
 mod problem;
 mod reader;
 mod sources;
 mod suggest;
+mod syncs;
 mod typed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Dispatch};
+pub use health::{Health, TokenCheck, TokenSource};
 pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
+pub use syncs::{Sync, SyncAction};
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
-    Scheduler, Secrets, SecretsFile, Tickets,
+    Backup, CgroupUse, Config, Control, Defaults, Janitor, Limits, Log, LogFormat, LogLevel, Messages,
+    Retention, Scheduler, Secrets, SecretsFile, Tickets,
 };
 
 use file::Entry;

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Sources};
 use crate::dispatch::Dispatch;
+use crate::dispatch::gate::Gate;
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
+use crate::ops::Ops;
 use crate::platform::clock::Clock;
 use crate::pool::Pools;
 use crate::run::Runs;
@@ -19,7 +21,6 @@ use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
 use crate::ticket::Tickets;
 
-use super::gate::Gate;
 use super::message::ToTick;
 use super::ring::LogRing;
 
@@ -43,6 +44,8 @@ pub struct Inner {
     pub tickets: Tickets,
     /// Asked before a ticket is done.
     pub gate: Gate,
+    /// The built-in actions that happen in here.
+    pub ops: Ops,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

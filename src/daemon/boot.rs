@@ -14,9 +14,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{CgroupUse, Config, SecretsFile, Sources};
+use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
+use crate::ops::{self, Ops};
 use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
@@ -124,6 +126,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
+    let ops = ops(&config, &dispatch, &gate);
     let (to_tick, inbox) = mpsc::unbounded_channel();
     let kept = store.read(|conn| Ok::<_, RunError>(crate::task::table::kept_hashes(conn)?)).await?;
     let registry = Registry::new(config.tasks_dir.clone(), self::rules(&config))
@@ -142,6 +145,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         dispatch,
         tickets,
         gate,
+        ops,
         log,
         host: surroundings.host,
         started: clock.wall(),
@@ -210,12 +214,30 @@ fn dispatch(
         pools: pools.clone(),
         agents: config.agents.clone(),
         rules: config.dispatch.clone(),
+        human: config.health.human.clone(),
         claim_waits: config.pools.iter().map(|pool| (pool.name.clone(), pool.claim_wait)).collect(),
         zone: config.zone.tz().clone(),
         kill_grace: config.defaults.kill_grace,
         log_max: config.defaults.log_max,
         wake: Notify::new(),
         state: dispatch::State::default(),
+    })
+}
+
+fn ops(config: &Config, dispatch: &Dispatch, gate: &Gate) -> Ops {
+    Ops::new(ops::Inner {
+        store: dispatch.store.clone(),
+        journal: dispatch.journal.clone(),
+        clock: dispatch.clock,
+        runs: dispatch.runs.clone(),
+        tickets: dispatch.tickets.clone(),
+        pools: dispatch.pools.clone(),
+        dispatch: dispatch.clone(),
+        gate: gate.clone(),
+        rules: config.janitor.clone(),
+        held_after: config.dispatch.held_after,
+        state_dir: config.state_dir.clone(),
+        turns: ops::Turns::default(),
     })
 }
 
@@ -337,7 +359,11 @@ fn site(config: &Config, surroundings: &Surroundings) -> Result<Site, BootError>
     })
 }
 
-fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> {
+/// The secrets by name.
+///
+/// # Errors
+/// [`BootError::Secrets`].
+pub(super) fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> {
     let (path, text) = match &config.secrets.file {
         SecretsFile::Nowhere => return Ok(BTreeMap::new()),
         SecretsFile::Stdin => (PathBuf::from("standard input"), std::io::read_to_string(std::io::stdin())),

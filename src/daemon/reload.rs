@@ -85,7 +85,7 @@ impl App {
         answer(self, ToTick::Synced(all));
         self.synced.store(true, Ordering::Release);
         log(&change);
-        tokio::spawn(give_memory_back());
+        tokio::spawn(rest_later(self.clone()));
         Ok(change)
     }
 
@@ -151,15 +151,13 @@ fn keep_texts(tx: &Tx<'_>, snapshot: &Snapshot, texts: &[Text]) -> rusqlite::Res
 }
 
 /// Reading files leaves holes in the heap; the tick is done with its part by then.
-async fn give_memory_back() {
-    tokio::time::sleep(TRIM_AFTER).await;
-    if let Err(e) = tokio::task::spawn_blocking(crate::platform::process::trim_heap).await {
-        warn!(error = %e, "could not give memory back");
-    }
+async fn rest_later(app: App) {
+    tokio::time::sleep(REST_AFTER).await;
+    super::housekeeping::rest(&app).await;
 }
 
 /// From the end of a reload to the return of what it used.
-const TRIM_AFTER: Duration = Duration::from_secs(1);
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// The text whose first sighting anchors the schedule.
 #[must_use]

@@ -68,6 +68,7 @@ impl Dispatch {
             commit: self.recorded(worker, ticket.as_ref()).await,
             worker: worker.clone(),
             ended,
+            stop: run.as_ref().and_then(|run| run.stop_reason),
             reason: run.and_then(|run| run.reason),
             chance: chance(),
             now_ms: self.clock.wall_ms(),
@@ -192,6 +193,9 @@ impl Dispatch {
         let worker = &end.worker;
         let what = match verdict {
             Verdict::Ok | Verdict::NeedsInput => return None,
+            Verdict::Timeout if end.stop == Some(StopReason::Idle) => {
+                "was ended because nothing was heard of it any more".to_owned()
+            }
             Verdict::Timeout => {
                 let minutes =
                     self.profile(&worker.agent).map_or(0, |profile| profile.max_runtime.as_secs() / 60);
@@ -248,6 +252,7 @@ struct End {
     ended: Ended,
     /// Of the run.
     reason: Option<String>,
+    stop: Option<StopReason>,
     commit: Option<String>,
     chance: u64,
     now_ms: i64,

@@ -67,7 +67,11 @@ impl Dispatch {
 
     /// The profile's command with the dialect's flags; `lucid` is this program, wherever it lies.
     pub(super) fn argv(&self, profile: &config::Agent, wishes: &dialect::Wishes) -> Vec<String> {
-        let mut argv = dialect::argv(profile.dialect, &profile.command, wishes);
+        self.ours(dialect::argv(profile.dialect, &profile.command, wishes))
+    }
+
+    /// `lucid` as a program is this one.
+    pub(super) fn ours(&self, mut argv: Vec<String>) -> Vec<String> {
         if let Some(first) = argv.first_mut().filter(|first| *first == OURSELVES) {
             *first = self.runs.site.exe.to_string_lossy().into_owned();
         }

@@ -128,6 +128,10 @@ pub enum EventKind {
     AgentCooled,
     /// A profile gets no work until a person has mended it.
     AgentDisabled,
+    /// Something lasting that a person should hear of; see [`Condition`](super::condition::Condition).
+    ConditionRaised,
+    /// It is over.
+    ConditionCleared,
 }
 
 impl EventKind {

@@ -3,7 +3,9 @@
 //! Nothing here does I/O, reads a clock or is async; time comes in as a value.
 
 mod cause;
+pub mod condition;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod message;
 pub mod run;

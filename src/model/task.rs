@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::ids::TaskId;
 use super::schedule::{Preview, Schedule, Zone, preview};
@@ -194,9 +195,13 @@ pub enum AlertEvent {
     Recovery,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Worth reading some time; makes no sound.
     Info,
+    /// Makes no sound in quiet hours.
     Warning,
+    /// Always makes a sound.
     Critical,
 }

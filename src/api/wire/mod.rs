@@ -17,6 +17,7 @@ mod status;
 mod system;
 mod task;
 mod ticket;
+mod upkeep;
 
 pub use agent::*;
 pub use diagnostic::*;
@@ -30,6 +31,7 @@ pub use status::*;
 pub use system::*;
 pub use task::*;
 pub use ticket::*;
+pub use upkeep::*;
 
 use std::borrow::Cow;
 
