@@ -11,6 +11,7 @@ pub mod task;
 pub mod run;
 pub mod pool;
 pub mod ticket;
+pub mod alert;
 pub mod dispatch;
 pub mod health;
 pub mod ops;

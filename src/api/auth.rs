@@ -35,6 +35,8 @@ pub enum Right {
     HealPools,
     /// Has tickets dispatched and profiles taken up again.
     Dispatch,
+    /// Takes note of alerts, mutes them, sends a test.
+    TendAlerts,
     EditTasks,
     Reload,
     Drain,
@@ -57,7 +59,7 @@ pub enum Right {
 }
 
 impl Right {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
@@ -65,6 +67,7 @@ impl Right {
         Self::PauseTasks,
         Self::HealPools,
         Self::Dispatch,
+        Self::TendAlerts,
         Self::EditTasks,
         Self::Reload,
         Self::Drain,
@@ -91,6 +94,7 @@ impl Right {
             | Self::HealPools
             | Self::WorkOnTicket
             | Self::WriteTickets
+            | Self::TendAlerts
             | Self::ReportHealth
             | Self::Upkeep
             | Self::TellErrors
@@ -113,6 +117,7 @@ impl Right {
             Self::HealPools => Need::Grant("pools:heal"),
             Self::ReportHealth => Need::Grant("health:report"),
             Self::Dispatch => Need::Grant("dispatch:pass"),
+            Self::TendAlerts => Need::Grant("alerts:write"),
             Self::Upkeep => Need::Grant("upkeep:run"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),

@@ -55,6 +55,7 @@ fn rights_by_caller() {
     PauseTasks: operate admin run+all
     HealPools: operate admin run+all
     Dispatch: operate admin run+all
+    TendAlerts: operate admin
     EditTasks: admin run+all
     Reload: admin run+all
     Drain: admin

@@ -15,6 +15,7 @@ pub enum List {
     Tasks,
     Tickets,
     Messages,
+    Alerts,
 }
 
 impl List {
@@ -25,6 +26,7 @@ impl List {
             Self::Tasks => "t:",
             Self::Tickets => "k:",
             Self::Messages => "m:",
+            Self::Alerts => "l:",
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::{self, ApiError};
 use super::limits::{BODY_MAX_BYTES, BODY_READ_WITHIN};
 use super::wire::FieldError;
+use crate::model::alert::AlertId;
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::MessageId;
 
@@ -195,6 +196,22 @@ impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
             .parse()
             .map_err(|_| ApiError::not_found("a message is a number such as `12`").help("lucid messages"))?;
         Ok(Self(MessageId(number)))
+    }
+}
+
+/// `{id}` of an alert.
+#[derive(Debug)]
+pub struct AlertPath(pub AlertId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AlertPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = id_text(parts, state).await?;
+        let number = text
+            .parse()
+            .map_err(|_| ApiError::not_found("an alert is a number such as `12`").help("lucid alerts"))?;
+        Ok(Self(AlertId(number)))
     }
 }
 

@@ -78,6 +78,7 @@ pub async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let tasks = api.app.tasks().await.map_err(anyhow::Error::from)?;
     let mut text = Text::default();
     of_the_daemon(&api, &status, &mut text);
+    of_alerts(&api, &mut text).await?;
     of_tasks(&tasks, &mut text);
     of_ended_runs(&api.tallies, &mut text);
     Ok(([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], text.finish()).into_response())
@@ -131,6 +132,29 @@ fn of_the_writer(app: &App, text: &mut Text) {
     gauge(text, name, "What the last commit took", writer.last_commit_us as f64 / 1e6);
     let name = "lucid_db_commit_max_seconds";
     gauge(text, name, "What the slowest commit took", writer.slowest_commit_us as f64 / 1e6);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+async fn of_alerts(api: &Api, text: &mut Text) -> Result<(), ApiError> {
+    let alerts = &api.app.alerts;
+    let waiting = alerts.waiting().await.map_err(anyhow::Error::from)?;
+    let sent = alerts.deliveries();
+    let name = "lucid_alerts_deliveries_total";
+    text.family(name, Family::Counter, "Calls to Telegram for alerts since this daemon started");
+    let results = [
+        ("delivered", sent.delivered),
+        ("failed", sent.failed),
+        ("dead", sent.dead),
+        ("plain", sent.plain),
+    ];
+    for (result, count) in results {
+        text.sample(name, &[("result", result)], count as f64);
+    }
+    gauge(text, "lucid_outbox_pending", "Messages that have still to go", waiting.pending as f64);
+    let age_ms = waiting.oldest_ms.map_or(0, |at| api.app.clock.wall_ms() - at);
+    let name = "lucid_outbox_oldest_age_seconds";
+    gauge(text, name, "Age of the oldest message that has still to go", seconds(age_ms.max(0)));
+    Ok(())
 }
 
 fn gauge(text: &mut Text, name: &str, help: &str, value: f64) {

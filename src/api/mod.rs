@@ -6,6 +6,7 @@
 //! resource, which asks the daemon and writes its answer with `convert`.
 
 mod activity;
+mod alerts;
 pub mod auth;
 pub mod bind;
 mod check;

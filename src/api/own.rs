@@ -27,6 +27,7 @@ pub fn may(worker: &Worker, right: Right) -> Result<(), ApiError> {
         | Right::Backup
         | Right::HealPools
         | Right::Dispatch
+        | Right::TendAlerts
         | Right::ReportHealth
         | Right::Upkeep
         | Right::WriteTickets => Err(refusal(worker)),

@@ -12,8 +12,8 @@ use super::idempotency::{self, Keeper};
 use super::openapi::Text;
 use super::state::Api;
 use super::{
-    activity, agents, check, error, extract, health, log, messages, metrics, openapi, pool, runs, status,
-    system, tasks, ticket_context, ticket_events, tickets, upkeep,
+    activity, agents, alerts, check, error, extract, health, log, messages, metrics, openapi, pool, runs,
+    status, system, tasks, ticket_context, ticket_events, tickets, upkeep,
 };
 use crate::daemon::App;
 use crate::daemon::answers::Answers;
@@ -48,6 +48,11 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(runs::retry))
         .routes(routes!(pool::pool))
         .routes(routes!(pool::heal))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::ack))
+        .routes(routes!(alerts::mute))
+        .routes(routes!(alerts::unmute))
+        .routes(routes!(alerts::test))
         .routes(routes!(agents::list))
         .routes(routes!(agents::enable))
         .routes(routes!(agents::usage))

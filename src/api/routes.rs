@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 73] = [
+const TABLE: [(Method, &str, Right); 78] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -48,6 +48,11 @@ const TABLE: [(Method, &str, Right); 73] = [
     (Method::POST, "/api/v1/api-errors", Right::TellErrors),
     (Method::GET, "/api/v1/api-errors/summary", Right::Read),
     (Method::POST, "/api/v1/dispatch/pass", Right::Dispatch),
+    (Method::GET, "/api/v1/alerts", Right::Read),
+    (Method::POST, "/api/v1/alerts/test", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/ack", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/mute", Right::TendAlerts),
+    (Method::POST, "/api/v1/alerts/{id}/unmute", Right::TendAlerts),
     (Method::POST, "/api/v1/upkeep/{name}", Right::Upkeep),
     (Method::GET, "/api/v1/brief", Right::Read),
     (Method::POST, "/api/v1/syncs", Right::Upkeep),

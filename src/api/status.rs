@@ -7,10 +7,11 @@ use axum::response::{IntoResponse as _, Response};
 use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
-    Database, Failing, Finding, PlainHealth, PoolSummary, Problems, Ready, ReadyCheck, Scheduler,
-    SchemaVersion, Status,
+    Database, Failing, Finding, OutboxSummary, PlainHealth, PoolSummary, Problems, Ready, ReadyCheck,
+    Scheduler, SchemaVersion, Status,
 };
 use super::{convert, convert_health, wire};
+use crate::alert::outbox::Waiting;
 use crate::daemon::problems::{Finding as Found, Grave};
 use crate::daemon::{HealthView, StatusView, service};
 use crate::pool;
@@ -59,7 +60,11 @@ pub async fn plain_health(State(api): State<Api>) -> Result<axum::Json<PlainHeal
 #[utoipa::path(get, path = "/api/v1/status", tag = "daemon", responses((status = 200, body = Status)))]
 pub async fn status(State(api): State<Api>) -> Result<axum::Json<Status>, ApiError> {
     let (view, health) = found(&api).await?;
-    Ok(axum::Json(document(&api, &view, &health)))
+    let outbox = match api.app.config.telegram.token_file {
+        Some(_) => Some(api.app.alerts.waiting().await.map_err(anyhow::Error::from)?),
+        None => None,
+    };
+    Ok(axum::Json(document(&api, &view, &health, outbox)))
 }
 
 /// Only what is wrong, the gravest first, each with the command that mends it.
@@ -81,7 +86,7 @@ fn pool_summary(counts: pool::Counts) -> PoolSummary {
     PoolSummary { slots, free, leased: slots - free - quarantined, quarantined }
 }
 
-fn document(api: &Api, view: &StatusView, health: &HealthView) -> Status {
+fn document(api: &Api, view: &StatusView, health: &HealthView, outbox: Option<Waiting>) -> Status {
     let now_ms = api.app.clock.wall_ms();
     let (next_at, next_task) = view.next.clone().unzip();
     Status {
@@ -110,7 +115,10 @@ fn document(api: &Api, view: &StatusView, health: &HealthView) -> Status {
             last_backup_at: view.last_backup,
         },
         pool: view.pool.map(pool_summary),
-        outbox: None,
+        outbox: outbox.map(|waiting| OutboxSummary {
+            pending: u32::try_from(waiting.pending).unwrap_or(0),
+            oldest_age_ms: waiting.oldest_ms.map(|at| (now_ms - at).max(0)),
+        }),
         running: view.live.iter().map(|run| convert::run(run, now_ms)).collect(),
         failing: view
             .failing

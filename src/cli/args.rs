@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, agents, api, api_errors, backup, completions, config, enable, health, kill, logs, man, message,
-    messages, next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks, ticket, tickets,
-    usage, why,
+    action, agents, alert, alerts, api, api_errors, backup, completions, config, enable, health, kill, logs,
+    man, message, messages, next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks,
+    telegram, ticket, tickets, usage, why,
 };
 
 const CODES: &str = "\
@@ -118,6 +118,12 @@ pub enum Command {
     Pool(pool::Args),
     /// Agent profiles: whether each answers, works or rests
     Agents(agents::Args),
+    /// What is or was wrong, and what was sent about it
+    Alerts(alerts::Args),
+    /// Say that you know of an alert, or mute it
+    Alert(alert::Args),
+    /// Whether a message arrives
+    Telegram(telegram::Args),
     /// Tokens and money that runs have used
     Usage(usage::Args),
     /// Requests that providers refused
@@ -256,6 +262,13 @@ mod tests {
             "pool heal",
             "agents",
             "agents enable claude",
+            "alerts",
+            "alerts --state firing,muted -n 5 --text",
+            "alert ack 3",
+            "alert mute 3",
+            "alert mute 3 --for 2h",
+            "alert unmute 3",
+            "telegram test",
             "usage --ticket MC-1",
             "api-errors -n 5",
             "pool heal main-0",
@@ -302,6 +315,11 @@ mod tests {
             "logs",
             "logs Nope!",
             "logs 1 --daemon",
+            "alert",
+            "alert ack",
+            "alert mute 3 --for soon",
+            "alerts --state gone",
+            "telegram",
             "logs --daemon --heartbeat",
             "completions tcsh2",
             "api FETCH /x",

@@ -9,15 +9,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub use crate::model::span::span;
 pub use crate::model::text::clean;
 
 /// Columns where the output is no terminal.
 pub const WIDTH_DEFAULT: usize = 80;
 
 const SECOND_MS: i64 = 1_000;
-const MINUTE_MS: i64 = 60 * SECOND_MS;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
 /// Nearer than this an instant is named by its weekday, in days.
 const WEEKDAY_DAYS: i32 = 7;
 
@@ -124,31 +122,6 @@ impl Look {
 
 fn days_apart(a: &jiff::Zoned, b: &jiff::Zoned) -> i32 {
     a.date().until(b.date()).map_or(i32::MAX, |span| span.get_days().abs())
-}
-
-/// A duration in milliseconds, to two units: `0.4s`, `4.2s`, `38s`, `1m12s`, `5m`, `14h30m`, `6d4h`.
-#[must_use]
-pub fn span(ms: i64) -> String {
-    let two = |big: i64, big_name: &str, small: i64, small_name: &str| {
-        if small == 0 { format!("{big}{big_name}") } else { format!("{big}{big_name}{small:02}{small_name}") }
-    };
-    if ms < 10 * SECOND_MS {
-        let tenths = ms.max(0) / 100;
-        if tenths % 10 == 0 && tenths > 0 {
-            format!("{}s", tenths / 10)
-        } else {
-            format!("{}.{}s", tenths / 10, tenths % 10)
-        }
-    } else if ms < MINUTE_MS {
-        format!("{}s", ms / SECOND_MS)
-    } else if ms < HOUR_MS {
-        two(ms / MINUTE_MS, "m", ms % MINUTE_MS / SECOND_MS, "s")
-    } else if ms < DAY_MS {
-        two(ms / HOUR_MS, "h", ms % HOUR_MS / MINUTE_MS, "m")
-    } else {
-        let hours = ms % DAY_MS / HOUR_MS;
-        if hours == 0 { format!("{}d", ms / DAY_MS) } else { format!("{}d{hours}h", ms / DAY_MS) }
-    }
 }
 
 /// `1 task`, `2 tasks`.

@@ -5,6 +5,8 @@
 
 mod action;
 mod agents;
+mod alert;
+mod alerts;
 mod api;
 mod api_errors;
 mod args;
@@ -47,6 +49,7 @@ mod status;
 mod stop;
 mod task;
 mod tasks;
+mod telegram;
 mod ticket;
 mod ticket_log;
 mod ticket_view;
@@ -111,6 +114,9 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Resume(args) => pause::resume(context, args),
         Command::Pool(args) => pool::run(context, args),
         Command::Agents(args) => agents::run(context, args),
+        Command::Alerts(args) => alerts::run(context, args),
+        Command::Alert(args) => alert::run(context, args),
+        Command::Telegram(args) => telegram::run(context, args),
         Command::Usage(args) => usage::run(context, args),
         Command::ApiErrors(args) => api_errors::run(context, args),
         Command::Reload => reload::run(context),

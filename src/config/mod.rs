@@ -19,6 +19,7 @@ mod reader;
 mod sources;
 mod suggest;
 mod syncs;
+mod telegram;
 mod typed;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
 pub use syncs::{Sync, SyncAction};
+pub use telegram::{Telegram, TelegramTopics};
 pub use typed::{
     Backup, CgroupUse, Config, Control, Defaults, Janitor, Limits, Log, LogFormat, LogLevel, Messages,
     Retention, Scheduler, Secrets, SecretsFile, Tickets,

@@ -18,6 +18,8 @@ use crate::model::schedule::{Zone, format_duration, format_size, parse_duration,
 
 /// What `timezone`, `control.socket` and others say to have lucid choose.
 const AUTO: &str = "auto";
+/// Stands for the folder in which systemd puts what `LoadCredential=` names.
+const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";
 
 pub(super) struct Reader<'a> {
     layers: Layers,
@@ -112,6 +114,37 @@ impl<'a> Reader<'a> {
     /// A text, of which an empty one means nothing.
     pub fn optional(&mut self, key: &str) -> Option<String> {
         self.parsed(key, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
+    }
+
+    /// A value of a kind of its own; an empty text is none.
+    pub fn optional_as<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.parsed(key, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) }).flatten()
+    }
+
+    /// The path of a file with a secret, made absolute from `base` on; empty is none. What systemd hands over
+    /// lies in a folder of which only the variable is known.
+    pub fn credential(
+        &mut self,
+        key: &str,
+        base: &Path,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<PathBuf> {
+        let sources = self.sources;
+        let path = self.parsed(key, |text| {
+            check(text)?;
+            match text.strip_prefix(CREDENTIALS) {
+                _ if text.is_empty() => Ok(None),
+                Some(below) => Ok(Some(sources.credentials().map_or_else(
+                    // Elsewhere than in the service there is no such folder, and nothing to read.
+                    || PathBuf::from(text),
+                    |folder| tidy(&folder.join(below.trim_start_matches('/'))),
+                ))),
+                None => absolute(text, base, sources).map(Some),
+            }
+        });
+        let path = path.flatten()?;
+        self.values.insert(key.to_owned(), path.display().to_string());
+        Some(path)
     }
 
     /// What the ids of tickets begin with.

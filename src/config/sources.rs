@@ -120,6 +120,11 @@ impl Sources {
         self.machine_zone.as_deref().and_then(|name| Zone::parse(name).ok()).unwrap_or(Zone::UTC)
     }
 
+    /// Where systemd has put the service's credentials.
+    pub(super) fn credentials(&self) -> Option<PathBuf> {
+        self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    }
+
     fn user_file(&self) -> Option<PathBuf> {
         self.xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("lucid/lucid.yaml"))
     }

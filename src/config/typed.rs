@@ -10,6 +10,7 @@ use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
 use super::reader::Reader;
 use super::syncs::{self, Sync};
+use super::telegram::{self, Telegram};
 use crate::model::schedule::{Zone, format_duration, format_size};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub struct Config {
     pub syncs: Vec<Sync>,
     pub tickets: Tickets,
     pub messages: Messages,
+    pub telegram: Telegram,
     pub secrets: Secrets,
     pub backup: Backup,
     pub health: Health,
@@ -229,6 +231,7 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
             max_attempts: reader.count("messages.max_attempts", 1..=100),
         },
+        telegram: telegram::read(reader, &root),
         secrets: Secrets { file: secrets_file(reader, &root) },
         backup: Backup {
             dir: reader.path("backup.dir", &state_dir),

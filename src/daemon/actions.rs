@@ -129,7 +129,7 @@ pub fn syncs(action: SyncAction, config: &Config) -> anyhow::Result<Vec<SyncResu
     let secrets = match &config.secrets.file {
         // They were read by the daemon once, and are nobody's to read again.
         SecretsFile::Stdin | SecretsFile::Nowhere => Secrets::default(),
-        SecretsFile::Path(_) => Secrets::new(&super::boot::read_secrets(config)?),
+        SecretsFile::Path(_) => Secrets::new(&super::site::read_secrets(config)?),
     };
     let wanted = config.syncs.iter().filter(|sync| sync.action == action);
     let done = wanted.map(|sync| SyncResult {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::Alerts;
 use crate::config::{Config, Sources};
 use crate::dispatch::Dispatch;
 use crate::dispatch::gate::Gate;
@@ -42,6 +43,9 @@ pub struct Inner {
     pub pools: Pools,
     pub dispatch: Dispatch,
     pub tickets: Tickets,
+    pub alerts: Alerts,
+    /// Why no alert can be sent although the settings name a way.
+    pub mute: Option<String>,
     /// Asked before a ticket is done.
     pub gate: Gate,
     /// The built-in actions that happen in here.

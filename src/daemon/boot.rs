@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::{CgroupUse, Config, SecretsFile, Sources};
+use crate::alert::Alerts;
+use crate::config::{Config, Sources};
 use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
@@ -22,9 +23,7 @@ use crate::ops::{self, Ops};
 use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
-use crate::platform::process::spec::Cgroups;
 use crate::pool::{PoolError, Pools};
-use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
 use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
@@ -114,6 +113,9 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     })??;
     let store = opened.store;
     let journal = Journal::new(store.clone());
+    // Before anything else happens: what a fresh database's alerts are about begins here.
+    let (settings, mute) = super::alerts::settings(&config);
+    let alerts = Alerts::open(store.clone(), journal.clone(), clock, settings).await?;
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
     // Marks only: what slots need is done beside the loop, never on the way to serving.
@@ -144,6 +146,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         pools,
         dispatch,
         tickets,
+        alerts,
+        mute,
         gate,
         ops,
         log,
@@ -186,6 +190,9 @@ impl Daemon {
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
         tokio::spawn(super::dispatch::keep(app.clone()));
+        let gather = super::alerts::gather(app.clone());
+        tokio::spawn(app.alerts.clone().follow(gather, app.shutdown.closed.clone()));
+        tokio::spawn(app.alerts.clone().deliver(app.shutdown.closed.clone()));
         let pools = app.pools.clone();
         tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }
@@ -326,51 +333,13 @@ fn open_runs(
         nursery,
         judge: dispatch::judge(store.clone(), dir.clone(), config.zone.tz().clone(), surroundings.clock),
         clock: surroundings.clock,
-        site: site(config, surroundings)?,
+        site: super::site::site(config, surroundings)?,
         dir,
         max_parallel_runs: u32::try_from(config.scheduler.max_parallel_runs).unwrap_or(u32::MAX),
         draining: AtomicBool::new(false),
         notices: sender,
     });
     Ok((runs, receiver))
-}
-
-fn site(config: &Config, surroundings: &Surroundings) -> Result<Site, BootError> {
-    let named = |names: &dyn Fn(&str) -> bool| {
-        surroundings.env.iter().filter(|(name, _)| names(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
-    };
-    let mut action_env: BTreeMap<String, String> = named(&|name| name.starts_with("LUCID_"));
-    if let Some(file) = &config.file {
-        action_env.insert("LUCID_CONFIG".to_owned(), file.to_string_lossy().into_owned());
-    }
-    Ok(Site {
-        root: config.root.clone(),
-        home: surroundings.home.clone(),
-        exe: surroundings.exe.clone(),
-        inherited: named(&|name| INHERITED.contains(&name)),
-        action_env,
-        secrets: read_secrets(config)?,
-        worker_socket: config.state_dir.join(super::WORKER_SOCKET),
-        default_shell: config.defaults.shell.clone(),
-        cgroups: match config.limits.cgroup {
-            CgroupUse::Auto => Cgroups::Auto,
-            CgroupUse::Off => Cgroups::Off,
-        },
-    })
-}
-
-/// The secrets by name.
-///
-/// # Errors
-/// [`BootError::Secrets`].
-pub(super) fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> {
-    let (path, text) = match &config.secrets.file {
-        SecretsFile::Nowhere => return Ok(BTreeMap::new()),
-        SecretsFile::Stdin => (PathBuf::from("standard input"), std::io::read_to_string(std::io::stdin())),
-        SecretsFile::Path(path) => (path.clone(), std::fs::read_to_string(path)),
-    };
-    let bad = |why: String| BootError::Secrets { path: path.clone(), why };
-    parse_env(&text.map_err(|e| bad(e.to_string()))?).map_err(bad)
 }
 
 /// What task files are read by, from the settings.

@@ -228,6 +228,7 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     };
     let now_ms = app.clock.wall_ms();
     app.journal.trim(now_ms, events).await?;
+    app.alerts.trim(now_ms.saturating_sub(events.age_ms)).await?;
     // What workers printed goes with the outputs of runs, once its ticket is over.
     let age_ms = i64::try_from(limits.runs.as_millis()).unwrap_or(i64::MAX);
     app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;

@@ -1,6 +1,7 @@
 //! The composition: everything below, put to work together. Decides nothing that a layer below could.
 
 pub mod actions;
+mod alerts;
 pub mod answers;
 mod app;
 pub mod boot;
@@ -23,6 +24,7 @@ pub mod ring;
 pub mod service;
 mod shutdown;
 pub mod signals;
+mod site;
 mod startup;
 mod tick;
 pub mod tickets;

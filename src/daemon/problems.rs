@@ -39,6 +39,7 @@ impl App {
         self.files(&mut findings);
         self.held(status, &mut findings);
         self.slots(&mut findings).await?;
+        self.unheard(&mut findings).await?;
         findings.sort_by_key(|finding| finding.grave);
         Ok(findings)
     }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::telegram::{Format, Outgoing, Sound, Telegram};
+use crate::config::Config;
 use crate::model::text::clean;
 use crate::platform::files;
 
@@ -80,8 +82,24 @@ pub fn tell(
 ///
 /// # Errors
 /// Says why it cannot be sent.
-pub fn send(_config: &crate::config::Config, _text: &str) -> Result<(), String> {
-    Err("no channel is configured".to_owned())
+pub fn send(config: &Config, text: &str) -> Result<(), String> {
+    let telegram = &config.telegram;
+    let (Some(file), Some(chat)) = (&telegram.token_file, telegram.chat_id) else {
+        return Err("no channel is configured".to_owned());
+    };
+    let bot = Telegram::from_file(file, &telegram.api_url)?;
+    let message = Outgoing {
+        chat,
+        thread: telegram.topics.alerts,
+        text,
+        format: Format::Plain,
+        buttons: &[],
+        reply_to: None,
+        sound: Sound::Heard,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("no runtime to send by: {e}"))?;
+    runtime.block_on(bot.send(&message)).map(|_| ()).map_err(|e| e.to_string())
 }
 
 /// A file that does not read as one of ours counts as none: what it was about is said again.

@@ -132,6 +132,13 @@ pub enum EventKind {
     ConditionRaised,
     /// It is over.
     ConditionCleared,
+    /// A person has taken note of an alert.
+    AlertAcked,
+    AlertMuted,
+    AlertUnmuted,
+    /// No alert gets through any more until a person has mended it.
+    ChannelBroken,
+    ChannelMended,
 }
 
 impl EventKind {

@@ -2,15 +2,18 @@
 //!
 //! Nothing here does I/O, reads a clock or is async; time comes in as a value.
 
+pub mod alert;
 mod cause;
 pub mod condition;
 pub mod event;
 pub mod health;
 pub mod ids;
 pub mod message;
+pub mod notice;
 pub mod run;
 pub mod schedule;
 pub mod slot;
+pub mod span;
 pub mod task;
 pub mod text;
 pub mod ticket;

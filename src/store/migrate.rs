@@ -10,6 +10,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_pool.sql"),
     include_str!("migrations/0003_tickets.sql"),
     include_str!("migrations/0004_agents.sql"),
+    include_str!("migrations/0005_alerts.sql"),
     include_str!("migrations/0006_last_good.sql"),
 ];
 /// The version that this program writes.

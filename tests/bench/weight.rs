@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
 //! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits` `events`
-//! `readers`. `-- quick` shortens what waits.
+//! `readers` `alerts`. `-- quick` shortens what waits.
 //! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
@@ -16,8 +16,12 @@
 )]
 #![allow(clippy::cast_precision_loss, reason = "figures are read with three digits")]
 
+mod alerts;
 mod burst;
 mod calls;
+#[allow(dead_code, reason = "the stories of the tests need more of it")]
+#[path = "../it/fake_telegram/mod.rs"]
+mod fake_telegram;
 mod events;
 mod figures;
 mod load;
@@ -28,7 +32,7 @@ mod world;
 
 type Story = (&'static str, fn(figures::Pace));
 
-const STORIES: [Story; 10] = [
+const STORIES: [Story; 11] = [
     ("load", load::load),
     ("memory", rest::memory),
     ("idle", rest::idle),
@@ -37,6 +41,7 @@ const STORIES: [Story; 10] = [
     ("lateness", time::lateness),
     ("burst", burst::burst),
     ("commits", time::commits),
+    ("alerts", alerts::alerts),
     ("events", events::events),
     ("readers", readers::readers),
 ];

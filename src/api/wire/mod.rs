@@ -6,6 +6,7 @@
 //! the daemon; turning its values into these is `api::convert`.
 
 mod agent;
+mod alert;
 mod diagnostic;
 mod event;
 mod health;
@@ -20,6 +21,7 @@ mod ticket;
 mod upkeep;
 
 pub use agent::*;
+pub use alert::*;
 pub use diagnostic::*;
 pub use event::*;
 pub use health::*;

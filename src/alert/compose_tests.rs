@@ -1,0 +1,88 @@
+//! Messages as they read, snapshot by snapshot.
+
+use jiff::tz::TimeZone;
+
+use super::super::render::{VISIBLE_MAX, render};
+use super::*;
+use crate::model::alert::Step;
+
+/// 02:00 UTC.
+const AT_MS: i64 = 1_795_226_400_000;
+
+fn notice() -> Notice {
+    let mut notice = Notice::new(NoticeKind::TaskFailed, "task:db-backup".to_owned(), Severity::Warning);
+    notice.headline = vec![Part::Bold("db-backup failed".into()), Part::Text(" · exit 1 · 4.2s".into())];
+    notice.body = vec![
+        Part::Text("Run ".into()),
+        Part::Code("#8123".into()),
+        Part::Text(".".into()),
+        Part::Quote(vec!["Error: <disk> image is malformed".into()]),
+    ];
+    notice.buttons = vec![Button::data("Retry", "r:retry:8123".into())];
+    notice
+}
+
+fn alert() -> Alert {
+    let mut alert = Alert::begin(notice(), AT_MS, None);
+    alert.id = crate::model::alert::AlertId(7);
+    alert
+}
+
+fn read(alert: &Alert, purpose: Purpose, around: &Around) -> String {
+    let composed = compose(alert, purpose, around);
+    let text = render(&composed.parts, &TimeZone::UTC, VISIBLE_MAX).plain;
+    let buttons: Vec<&str> = composed.buttons.iter().map(|button| button.text.as_str()).collect();
+    format!("{text}\n[{}]\n", buttons.join("] ["))
+}
+
+#[test]
+fn a_failure_from_beginning_to_end() {
+    let around = Around { now_ms: AT_MS, ..Around::default() };
+    let mut told = Vec::new();
+    let mut alert = alert();
+    told.push(read(&alert, Purpose::First, &around));
+    alert.step(Step::Repeat, AT_MS + 60_000).unwrap();
+    told.push(read(&alert, Purpose::Edit, &around));
+    told.push(read(&alert, Purpose::Again, &Around { is_doubtful: true, ..around.clone() }));
+    told.push(read(&alert, Purpose::Worse, &around));
+    told.push(read(&alert, Purpose::Flapping, &around));
+    let mut acked = alert.clone();
+    acked.step(Step::Ack, AT_MS).unwrap();
+    acked.actor = Some("telegram:alice".to_owned());
+    told.push(read(&acked, Purpose::Edit, &around));
+    let mut muted = alert.clone();
+    muted.step(Step::Mute(AT_MS + 3_600_000), AT_MS).unwrap();
+    told.push(read(&muted, Purpose::Edit, &around));
+    alert.step(Step::Resolve, AT_MS + 26 * 60_000).unwrap();
+    alert.ending = vec![Part::Text("Run #8140 ok in 4.1s.".into())];
+    told.push(read(&alert, Purpose::Edit, &around));
+    told.push(read(&alert, Purpose::Recovery, &around));
+    let others = (vec!["task:git-sync".to_owned(), "slot:main-1".to_owned()], 5);
+    told.push(read(&alert, Purpose::Recovery, &Around { others, ..around }));
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_fold_lists_what_it_holds() {
+    let mut storm = Alert::begin(
+        Notice::new(NoticeKind::Storm, "storm:warning".to_owned(), Severity::Warning),
+        AT_MS,
+        None,
+    );
+    storm.count = 12;
+    let members = Members {
+        total: 9,
+        open: 9,
+        subjects: vec!["task:a".into(), "task:b<".into()],
+        cause: Some("No space left on device".into()),
+    };
+    let around = Around { members: Some(members.clone()), now_ms: AT_MS, ..Around::default() };
+    let some_well = Around { members: Some(Members { open: 4, cause: None, ..members.clone() }), ..around.clone() };
+    let mut told = vec![
+        read(&storm, Purpose::First, &around),
+        read(&storm, Purpose::Edit, &some_well),
+    ];
+    storm.step(Step::Resolve, AT_MS + 60_000).unwrap();
+    told.push(read(&storm, Purpose::Recovery, &around));
+    insta::assert_snapshot!(told.join("\n"));
+}

@@ -1,0 +1,153 @@
+//! What a call that failed means for its row, and whether a message makes a sound. Pure.
+
+use tracing::warn;
+
+use super::outbox::{Purpose, Queued};
+use super::telegram::{Sound, TelegramError};
+use crate::model::task::Severity;
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    Delivered { message: i32 },
+    /// Tried again.
+    Back { why: String },
+    Dead { why: String },
+    Dropped { why: String },
+}
+
+/// What a failed call means for its row, which learns what the next attempt has to know.
+pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
+    let text = why.to_string();
+    let is_edit = row.purpose == Purpose::Edit;
+    match why {
+        TelegramError::Unclear(_) => {
+            row.is_doubtful = row.is_doubtful || !is_edit;
+            Fate::Back { why: text }
+        }
+        TelegramError::Unreachable(_)
+        | TelegramError::Trouble(_)
+        | TelegramError::Busy { .. }
+        | TelegramError::Moved { .. } => Fate::Back { why: text },
+        TelegramError::Markup(_) if !row.is_plain => {
+            row.is_plain = true;
+            warn!(why = text, "markup of ours was refused; the same is sent as plain text");
+            Fate::Back { why: text }
+        }
+        TelegramError::Gone(_) | TelegramError::Refused(_) | TelegramError::Shut(_) if is_edit => {
+            Fate::Dropped { why: text }
+        }
+        TelegramError::Gone(_) if !row.is_bare => {
+            row.is_bare = true;
+            Fate::Back { why: text }
+        }
+        TelegramError::Markup(_)
+        | TelegramError::Gone(_)
+        | TelegramError::Refused(_)
+        | TelegramError::Unchanged
+        | TelegramError::Shut(_) => Fate::Dead { why: text },
+    }
+}
+
+/// Whether the quiet hours are on.
+pub(super) struct Night(pub bool);
+
+pub(super) fn sound(row: &Queued, night: Night) -> Sound {
+    match (row.purpose, row.severity) {
+        (Purpose::Test, _) | (_, Severity::Critical) => Sound::Heard,
+        (Purpose::Recovery | Purpose::Brief | Purpose::Edit, _) | (_, Severity::Info) => Sound::Silent,
+        (
+            Purpose::First | Purpose::Again | Purpose::Worse | Purpose::Flapping,
+            Severity::Warning,
+        ) => {
+            if night.0 {
+                Sound::Silent
+            } else {
+                Sound::Heard
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::notice::Topic;
+
+    fn row(purpose: Purpose) -> Queued {
+        Queued {
+            id: 1,
+            alert: None,
+            purpose,
+            severity: Severity::Warning,
+            topic: Topic::Alerts,
+            text: None,
+            original: None,
+            created_ms: 0,
+            attempts: 1,
+            is_doubtful: false,
+            is_plain: false,
+            is_bare: false,
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_row_by_each_failure() {
+        let text = || "x".to_owned();
+        let failures = [
+            TelegramError::Unreachable(text()),
+            TelegramError::Unclear(text()),
+            TelegramError::Busy { after: Duration::from_secs(1) },
+            TelegramError::Moved { to: 1 },
+            TelegramError::Markup(text()),
+            TelegramError::Gone(text()),
+            TelegramError::Shut(text()),
+            TelegramError::Trouble(text()),
+            TelegramError::Refused(text()),
+        ];
+        let mut told = String::new();
+        for why in failures {
+            for purpose in [Purpose::First, Purpose::Edit] {
+                let mut row = row(purpose);
+                let mut line = format!("{:<12}", why.to_string().split(':').next().unwrap_or_default());
+                // Twice: what was learned must lead on.
+                for _ in 0..2 {
+                    let name = match fate(&mut row, &why) {
+                        Fate::Delivered { .. } => "delivered",
+                        Fate::Back { .. } => "back",
+                        Fate::Dead { .. } => "dead",
+                        Fate::Dropped { .. } => "dropped",
+                    };
+                    line.push_str(&format!(" {name}"));
+                }
+                let learned = [
+                    (row.is_doubtful, "doubtful"),
+                    (row.is_plain, "plain"),
+                    (row.is_bare, "bare"),
+                ];
+                let learned: Vec<&str> =
+                    learned.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
+                told.push_str(&format!("{line} {} ({})\n", learned.join(" "), purpose.name()));
+            }
+        }
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn what_makes_a_sound() {
+        let heard = |purpose, severity, night| {
+            let mut row = row(purpose);
+            row.severity = severity;
+            sound(&row, Night(night)) == Sound::Heard
+        };
+        assert!(heard(Purpose::First, Severity::Warning, false));
+        assert!(!heard(Purpose::First, Severity::Warning, true));
+        assert!(heard(Purpose::First, Severity::Critical, true));
+        assert!(!heard(Purpose::Recovery, Severity::Warning, false));
+        assert!(heard(Purpose::Recovery, Severity::Critical, true));
+        assert!(!heard(Purpose::Brief, Severity::Warning, false));
+        assert!(heard(Purpose::Test, Severity::Warning, true));
+    }
+}

@@ -1,0 +1,276 @@
+//! The rows of `outbox` and `channel`.
+
+#![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{Channel, Delivery, DeliveryState, NewRow, Purpose, Queued, Waiting};
+use crate::alert::Tested;
+use crate::alert::table::{column, json, name_of, parse_severity};
+use crate::model::alert::AlertId;
+use crate::model::notice::Topic;
+
+const COLUMNS: &str = "id, alert, purpose, severity, topic, text, original, created_ms, attempts, doubtful, \
+     plain, bare";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Queued> {
+    let text: Option<String> = row.get(5)?;
+    Ok(Queued {
+        id: row.get(0)?,
+        alert: row.get::<_, Option<i64>>(1)?.map(AlertId),
+        purpose: column(row, 2, Purpose::parse)?,
+        severity: column(row, 3, parse_severity)?,
+        topic: column(row, 4, Topic::parse)?,
+        text: text.and_then(|text| serde_json::from_str(&text).ok()),
+        original: row.get(6)?,
+        created_ms: row.get(7)?,
+        attempts: row.get(8)?,
+        is_doubtful: row.get(9)?,
+        is_plain: row.get(10)?,
+        is_bare: row.get(11)?,
+    })
+}
+
+pub(in crate::alert) fn insert(conn: &Connection, new: &NewRow, state: DeliveryState) -> rusqlite::Result<i64> {
+    let text = new.text.as_ref().map(json).transpose()?;
+    let ended_ms = state.is_ended().then_some(new.now_ms);
+    conn.prepare_cached(
+        "INSERT INTO outbox (alert, purpose, state, rank, severity, topic, text, original, created_ms, \
+         not_before_ms, ended_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        new.alert.map(|alert| alert.0),
+        new.purpose.name(),
+        state.name(),
+        new.rank(),
+        name_of(new.severity),
+        new.topic.name(),
+        text,
+        new.original,
+        new.now_ms,
+        new.not_before_ms,
+        ended_ms,
+    ])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Has a message changed, once for however often that is wanted before it happens.
+pub(in crate::alert) fn insert_edit(conn: &Connection, new: &NewRow) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO outbox (alert, purpose, state, rank, severity, topic, original, created_ms, not_before_ms) \
+         VALUES (?1, 'edit', 'pending', ?2, ?3, ?4, ?5, ?6, ?7) \
+         ON CONFLICT (original) WHERE purpose = 'edit' AND state = 'pending' \
+         DO UPDATE SET not_before_ms = min(not_before_ms, excluded.not_before_ms)",
+    )?
+    .execute(params![
+        new.alert.map(|alert| alert.0),
+        new.rank(),
+        name_of(new.severity),
+        new.topic.name(),
+        new.original,
+        new.now_ms,
+        new.not_before_ms,
+    ])?;
+    Ok(())
+}
+
+/// The messages of an alert's own, the newest first: number, state and when it was made.
+pub(in crate::alert) fn own(conn: &Connection, alert: AlertId) -> rusqlite::Result<Vec<(i64, DeliveryState, u32)>> {
+    conn.prepare_cached(
+        "SELECT id, state, attempts FROM outbox WHERE alert = ?1 \
+         AND purpose IN ('first', 'again', 'worse', 'flapping') ORDER BY id DESC LIMIT 5",
+    )?
+    .query_map([alert.0], |row| Ok((row.get(0)?, column(row, 1, DeliveryState::parse)?, row.get(2)?)))?
+    .collect()
+}
+
+/// What goes next: the most important, then the oldest, of what may go now. What answers or changes a message
+/// waits until that has gone.
+pub(in crate::alert) fn next(conn: &Connection, now_ms: i64) -> rusqlite::Result<Option<Queued>> {
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox AS o WHERE state = 'pending' AND not_before_ms <= ?1 \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE id = o.original AND state IN ('pending', 'sending')) \
+         ORDER BY rank DESC, id LIMIT 1"
+    ))?
+    .query_row([now_ms], read)
+    .optional()
+}
+
+/// When something that waits for its time may go.
+pub(in crate::alert) fn next_at_ms(conn: &Connection, now_ms: i64) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT min(not_before_ms) FROM outbox WHERE state = 'pending' AND not_before_ms > ?1",
+    )?
+    .query_row([now_ms], |row| row.get(0))
+}
+
+/// Written before the call: whoever finds the row so cannot know whether the call came through.
+pub(in crate::alert) fn begin(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
+    let rows = conn
+        .prepare_cached(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1 WHERE id = ?1 AND state = 'pending'",
+        )?
+        .execute([id])?;
+    Ok(rows == 1)
+}
+
+pub(in crate::alert) fn delivered(
+    conn: &Connection,
+    id: i64,
+    (chat, message): (i64, i32),
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'delivered', chat = ?2, message = ?3, ended_ms = ?4, error = NULL \
+         WHERE id = ?1 AND state = 'sending'",
+    )?
+    .execute(params![id, chat, message, now_ms])
+    .map(|_rows| ())
+}
+
+/// Ends a row otherwise.
+pub(in crate::alert) fn end(
+    conn: &Connection,
+    id: i64,
+    state: DeliveryState,
+    error: Option<&str>,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = ?2, error = ?3, ended_ms = ?4 WHERE id = ?1 \
+         AND state IN ('pending', 'sending')",
+    )?
+    .execute(params![id, state.name(), error, now_ms])
+    .map(|_rows| ())
+}
+
+/// What the next attempt has to know.
+pub(in crate::alert) fn put_back(conn: &Connection, row: &Queued, error: Option<&str>) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'pending', error = coalesce(?2, error), doubtful = ?3, plain = ?4, bare = ?5 \
+         WHERE id = ?1 AND state = 'sending'",
+    )?
+    .execute(params![row.id, error, row.is_doubtful, row.is_plain, row.is_bare])
+    .map(|_rows| ())
+}
+
+/// Rows that a daemon left in the middle of a call. An edit does no harm twice.
+pub(in crate::alert) fn recover(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.execute(
+        "UPDATE outbox SET state = 'pending', doubtful = max(doubtful, purpose <> 'edit') \
+         WHERE state = 'sending'",
+        [],
+    )
+}
+
+/// Gives up what has waited since before `before_ms`; how many.
+pub(in crate::alert) fn expire(conn: &Connection, before_ms: i64, now_ms: i64) -> rusqlite::Result<usize> {
+    conn.execute(
+        "UPDATE outbox SET state = CASE WHEN purpose = 'edit' THEN 'dropped' ELSE 'dead' END, ended_ms = ?2, \
+         error = 'not delivered within 24 h' || coalesce('; last: ' || error, '') \
+         WHERE state = 'pending' AND created_ms < ?1 AND not_before_ms < ?2",
+        params![before_ms, now_ms],
+    )
+}
+
+pub(in crate::alert) fn message_of(conn: &Connection, id: i64) -> rusqlite::Result<Option<(i64, i32)>> {
+    conn.prepare_cached("SELECT chat, message FROM outbox WHERE id = ?1 AND message IS NOT NULL")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// The alert that a message of a chat is about.
+pub(in crate::alert) fn alert_of(conn: &Connection, chat: i64, message: i32) -> rusqlite::Result<Option<AlertId>> {
+    let found = conn
+        .prepare_cached("SELECT alert FROM outbox WHERE chat = ?1 AND message = ?2 ORDER BY id LIMIT 1")?
+        .query_row(params![chat, message], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    Ok(found.flatten().map(AlertId))
+}
+
+/// Everything that was to be sent about an alert, oldest first; at most `limit`.
+pub(in crate::alert) fn of_alert(conn: &Connection, alert: AlertId, limit: u32) -> rusqlite::Result<Vec<Delivery>> {
+    conn.prepare_cached(
+        "SELECT purpose, state, message, error, attempts, created_ms, ended_ms FROM outbox WHERE alert = ?1 \
+         AND (purpose <> 'edit' OR state IN ('pending', 'sending')) ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![alert.0, limit], |row| {
+        Ok(Delivery {
+            purpose: column(row, 0, Purpose::parse)?,
+            state: column(row, 1, DeliveryState::parse)?,
+            message: row.get(2)?,
+            error: row.get(3)?,
+            attempts: row.get(4)?,
+            created_ms: row.get(5)?,
+            ended_ms: row.get(6)?,
+        })
+    })?
+    .collect()
+}
+
+/// Whether something has waited since before `before_ms`.
+pub(in crate::alert) fn is_stale(conn: &Connection, before_ms: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM outbox WHERE state = 'pending' AND created_ms < ?1")?
+        .exists([before_ms])
+}
+
+/// How far one row has come.
+pub(in crate::alert) fn outcome(conn: &Connection, id: i64) -> rusqlite::Result<Option<Tested>> {
+    conn.prepare_cached("SELECT state, message, error FROM outbox WHERE id = ?1")?
+        .query_row([id], |row| {
+            let state = column(row, 0, DeliveryState::parse)?;
+            Ok(Tested { state, message: row.get(1)?, error: row.get(2)? })
+        })
+        .optional()
+}
+
+pub(in crate::alert) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> {
+    conn.prepare_cached(
+        "SELECT count(*), min(created_ms) FROM outbox WHERE state IN ('pending', 'sending') \
+         AND purpose <> 'edit'",
+    )?
+    .query_row([], |row| Ok(Waiting { pending: row.get(0)?, oldest_ms: row.get(1)? }))
+}
+
+/// Dead letters since `since_ms`: how many, and what the newest died of.
+pub(in crate::alert) fn dead_since(conn: &Connection, since_ms: i64) -> rusqlite::Result<(i64, Option<String>)> {
+    conn.prepare_cached(
+        "SELECT count(*), (SELECT error FROM outbox WHERE state = 'dead' AND ended_ms >= ?1 \
+         ORDER BY ended_ms DESC LIMIT 1) FROM outbox WHERE state = 'dead' AND ended_ms >= ?1",
+    )?
+    .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Deletes up to `limit` rows that ended before `before_ms` and that nothing answers.
+pub(in crate::alert) fn delete_ended(conn: &Connection, before_ms: i64, limit: usize) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o WHERE o.ended_ms < ?1 \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE original = o.id) LIMIT ?2)",
+    )?
+    .execute(params![before_ms, i64::try_from(limit).unwrap_or(i64::MAX)])
+}
+
+pub(in crate::alert) fn channel(conn: &Connection) -> rusqlite::Result<Channel> {
+    let found = conn
+        .prepare_cached("SELECT broken, since_ms, configured, chat FROM channel WHERE name = 'telegram'")?
+        .query_row([], |row| {
+            Ok(Channel {
+                broken: row.get(0)?,
+                since_ms: row.get(1)?,
+                configured: row.get(2)?,
+                chat: row.get(3)?,
+            })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(in crate::alert) fn set_channel(conn: &Connection, channel: &Channel) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO channel (name, broken, since_ms, configured, chat) VALUES ('telegram', ?1, ?2, ?3, ?4) \
+         ON CONFLICT (name) DO UPDATE SET broken = excluded.broken, since_ms = excluded.since_ms, \
+         configured = excluded.configured, chat = excluded.chat",
+    )?
+    .execute(params![channel.broken, channel.since_ms, channel.configured, channel.chat])
+    .map(|_rows| ())
+}

@@ -1,0 +1,175 @@
+//! What people ask of alerts: to see them, to be left alone by them, and whether a message arrives.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::compose::compose;
+use super::desk::Desk;
+use super::outbox::{self, Channel, Purpose};
+use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, render, table, words};
+use crate::model::alert::{Alert, AlertId, Step};
+use crate::model::event::{Event, EventKind};
+use crate::model::notice::{Part, Shown, Topic};
+use crate::store::StoreError;
+
+/// Deliveries of one alert that are shown.
+const DELIVERIES_MAX: u32 = 20;
+/// How long a test message may take before it is left to the outbox.
+const TEST_PATIENCE: Duration = Duration::from_secs(25);
+const TEST_LOOK: Duration = Duration::from_millis(50);
+
+impl Alerts {
+    /// Alerts with what was sent about them, newest first.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn list(&self, query: Query) -> Result<Vec<AlertView>, AlertError> {
+        let (this, now_ms) = (self.clone(), self.0.clock.wall_ms());
+        self.0
+            .store
+            .read(move |conn| {
+                let alerts = table::list(conn, &query, now_ms)?;
+                alerts.into_iter().map(|alert| this.view(conn, alert, now_ms)).collect()
+            })
+            .await
+    }
+
+    /// # Errors
+    /// Only what the database says.
+    pub async fn get(&self, id: AlertId) -> Result<Option<AlertView>, AlertError> {
+        let (this, now_ms) = (self.clone(), self.0.clock.wall_ms());
+        self.0
+            .store
+            .read(move |conn| {
+                table::get(conn, id)?.map(|alert| this.view(conn, alert, now_ms)).transpose()
+            })
+            .await
+    }
+
+    fn view(
+        &self,
+        conn: &rusqlite::Connection,
+        alert: Alert,
+        now_ms: i64,
+    ) -> Result<AlertView, AlertError> {
+        let Settings { quiet, zone, .. } = &self.0.settings;
+        let desk = Desk { conn, now_ms, way: self.way(), quiet: *quiet, zone };
+        let around = desk.around(&alert, Purpose::Edit)?;
+        let composed = compose(&alert, Purpose::Edit, &around);
+        let text = render::render(&composed.parts, zone, render::VISIBLE_MAX).plain;
+        let deliveries = outbox::table::of_alert(conn, alert.id, DELIVERIES_MAX)?;
+        Ok(AlertView { state: alert.state_at(now_ms), alert, text, deliveries })
+    }
+
+    /// A person knows.
+    ///
+    /// # Errors
+    /// [`AlertError::NoAlert`], or [`AlertError::Illegal`] when it is over.
+    pub async fn ack(&self, id: AlertId, actor: &str) -> Result<AlertView, AlertError> {
+        self.step(id, Step::Ack, actor).await
+    }
+
+    /// Nothing is said about the same trouble for `length`, not even after it has ended and begun again.
+    ///
+    /// # Errors
+    /// As [`Alerts::ack`].
+    pub async fn mute(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
+        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
+        self.step(id, Step::Mute(until_ms), actor).await
+    }
+
+    /// # Errors
+    /// As [`Alerts::ack`].
+    pub async fn unmute(&self, id: AlertId, actor: &str) -> Result<AlertView, AlertError> {
+        self.step(id, Step::Unmute, actor).await
+    }
+
+    async fn step(&self, id: AlertId, step: Step, actor: &str) -> Result<AlertView, AlertError> {
+        let (this, who) = (self.clone(), actor.to_owned());
+        self.at_desk(move |desk, tx| {
+            let mut alert = table::get(tx, id)?.ok_or(AlertError::NoAlert(id))?;
+            let (kind, until_ms) = match step {
+                Step::Mute(until_ms) => {
+                    table::mute(tx, &alert.fingerprint, until_ms, &who)?;
+                    (EventKind::AlertMuted, Some(until_ms))
+                }
+                Step::Unmute => {
+                    table::unmute(tx, &alert.fingerprint)?;
+                    (EventKind::AlertUnmuted, None)
+                }
+                Step::Ack | Step::Repeat | Step::Resolve => (EventKind::AlertAcked, None),
+            };
+            // Its fingerprint can be muted after its end.
+            let is_over = alert.is_over() && !matches!(step, Step::Ack);
+            if !is_over {
+                alert.step(step, desk.now_ms)?;
+                alert.actor = Some(who.clone());
+                table::update(tx, &alert)?;
+                desk.want_edits(&alert, desk.now_ms)?;
+            }
+            let data =
+                json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
+            this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&who).data(data))?;
+            this.view(tx, alert, desk.now_ms)
+        })
+        .await
+    }
+
+    /// Fingerprints that are muted: until when, and by whom.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn mutes(&self) -> Result<Vec<(String, i64, String)>, StoreError> {
+        let now_ms = self.0.clock.wall_ms();
+        self.0.store.read(move |conn| Ok(table::mutes(conn, now_ms)?)).await
+    }
+
+    /// Sends a message to see whether one arrives.
+    ///
+    /// # Errors
+    /// [`AlertError::NoWay`] without a token or a chat.
+    pub async fn test(&self, host: &str) -> Result<Tested, AlertError> {
+        match (&self.0.settings.bot, self.0.settings.chat) {
+            (None, _) => return Err(AlertError::NoWay("no token; set telegram.token_file")),
+            (Some(_), None) => return Err(AlertError::NoWay("no chat; set telegram.chat_id")),
+            (Some(_), Some(_)) => {}
+        }
+        let text = vec![
+            Part::Text("✅ ".to_owned()),
+            Part::Bold(format!("lucid on {} can reach you", words::phrase(host))),
+            Part::Break,
+            Part::Text("A test, asked for at ".to_owned()),
+            Part::Time { ms: self.0.clock.wall_ms(), shown: Shown::Clock },
+            Part::Text(".".to_owned()),
+        ];
+        let id = self
+            .at_desk(move |desk, tx| {
+                // Whoever tests wants to know now, not after the next probe.
+                let channel = outbox::table::channel(tx)?;
+                outbox::table::set_channel(tx, &Channel { broken: None, since_ms: None, ..channel })?;
+                Ok(desk.text(Purpose::Test, Topic::Alerts, text.clone())?)
+            })
+            .await?;
+        let give_up_at = self.0.clock.boot() + TEST_PATIENCE;
+        loop {
+            let row: Option<Tested> =
+                self.0.store.read(move |conn| Ok::<_, StoreError>(outbox::table::outcome(conn, id)?)).await?;
+            let Some(tested) = row else { return Err(AlertError::NoWay("the message is gone")) };
+            if tested.state.is_ended() || self.0.clock.boot() >= give_up_at {
+                return Ok(tested);
+            }
+            tokio::time::sleep(TEST_LOOK).await;
+        }
+    }
+
+    /// Puts a text of somebody's own in line, or keeps it as unsent.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn brief(&self, topic: Topic, text: Vec<Part>) -> Result<(), AlertError> {
+        self.at_desk(move |desk, _| Ok(desk.text(Purpose::Brief, topic, text.clone())?)).await?;
+        Ok(())
+    }
+}

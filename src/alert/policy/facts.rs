@@ -1,0 +1,94 @@
+//! What an event alone does not tell, looked up by whoever knows runs, tasks and tickets.
+
+use crate::alert::words::Tail;
+use crate::model::run::Run;
+use crate::model::task::{Alerts, Deliver};
+
+/// What belongs to one event.
+#[derive(Debug, Clone, Default)]
+pub enum Facts {
+    #[default]
+    None,
+    Run(Box<RunFacts>),
+    Ticket(Box<TicketFacts>),
+    Message(MessageFacts),
+    /// A daemon started; whether the one before it had said goodbye.
+    Start(Before),
+    File(FileFacts),
+    Machine(MachineFacts),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Stopped,
+    Crashed,
+}
+
+/// The run of an event, as it stood when it ended.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    pub run: Run,
+    /// None when its task is gone.
+    pub task: Option<TaskFacts>,
+    /// Failures in a row up to this run.
+    pub failures: u32,
+    /// Good ends in a row before them.
+    pub oks: u32,
+    pub tail: Tail,
+    pub end: Option<EndFacts>,
+    /// What it has to say where it is to be delivered.
+    pub answer: Option<String>,
+}
+
+/// Of its task, as its file says now.
+#[derive(Debug, Clone)]
+pub struct TaskFacts {
+    pub alerts: Alerts,
+    pub deliver: Deliver,
+    pub timeout_ms: i64,
+    pub retries_max: u32,
+    /// When it next runs by itself, milliseconds since the epoch.
+    pub next_ms: Option<i64>,
+}
+
+/// How the keeper ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndFacts {
+    /// From its start to SIGTERM and to its end.
+    pub lasted_ms: i64,
+    pub killed: u32,
+    /// SIGTERM was not enough.
+    pub is_escalated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketFacts {
+    pub title: String,
+    pub is_critical: bool,
+    pub attempt: u32,
+    pub max_attempts: Option<u32>,
+    pub agent: Option<String>,
+    pub branch: Option<String>,
+    pub state: String,
+    /// Longest time of one worker of its profile.
+    pub max_runtime_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageFacts {
+    pub text: String,
+    pub created_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFacts {
+    /// The first thing that is wrong, with its place.
+    pub wrong: Option<String>,
+    /// It goes on as it last was.
+    pub is_stale: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineFacts {
+    pub host: String,
+}

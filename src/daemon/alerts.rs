@@ -1,0 +1,327 @@
+//! What alerts have to know of the daemon: their settings, and what belongs to an event that its own row does not
+//! tell. Everything here answers in any case; what cannot be read is left out.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::alert::pace::Pace;
+use crate::alert::policy::{
+    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts, TicketFacts,
+};
+use crate::alert::quiet::QuietHours;
+use crate::alert::telegram::Telegram;
+use crate::alert::words::{self, Tail};
+use crate::alert::{Gather, Settings, Topics};
+use crate::config::{self, Config};
+use crate::dispatch::classify::Heard;
+use crate::dispatch::dialect;
+use crate::journal::Filter;
+use crate::model::event::{Event, EventKind, Recorded};
+use crate::model::ids::{RunId, TaskId, TicketId};
+use crate::model::message::MessageId;
+use crate::model::run::{Run, RunState};
+use crate::model::task::{Deliver, Kind, Task};
+use crate::model::ticket::Priority;
+use crate::model::worker::Dialect;
+use crate::platform::process::spec::{Exit, name};
+use crate::run::history;
+use crate::store::StoreError;
+use crate::task::Severity;
+
+use super::App;
+use super::problems::{Finding, Grave};
+
+/// Runs of a task that are looked at for failures in a row.
+const HISTORY: u32 = 100;
+/// Bytes of an agent's events that are read for its last word.
+const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+/// Dead letters are told for so long, milliseconds.
+const DEAD_SHOWN_MS: i64 = 24 * 3_600_000;
+
+/// Settings of alerts; and why there is no way to people although one is named.
+pub(super) fn settings(config: &Config) -> (Settings, Option<String>) {
+    let telegram = &config.telegram;
+    let (bot, trouble) = match bot(telegram) {
+        Ok(bot) => (bot, None),
+        Err(why) => {
+            warn!(why, "no alert can be sent");
+            (None, Some(why))
+        }
+    };
+    let settings = Settings {
+        bot,
+        chat: telegram.chat_id,
+        topics: Topics {
+            alerts: telegram.topics.alerts,
+            tickets: telegram.topics.tickets,
+            briefs: telegram.topics.briefs,
+        },
+        has_users: !telegram.allowed_users.is_empty(),
+        quiet: telegram.quiet_hours.map(|(from, to)| QuietHours { from, to }),
+        zone: config.zone.tz().clone(),
+        pace: Pace::default(),
+    };
+    (settings, trouble)
+}
+
+fn bot(telegram: &config::Telegram) -> Result<Option<Telegram>, String> {
+    telegram.token_file.as_ref().map(|path| Telegram::from_file(path, &telegram.api_url)).transpose()
+}
+
+/// Looks up what belongs to events of this daemon.
+pub(super) fn gather(app: App) -> Gather {
+    Arc::new(move |recorded| {
+        let app = app.clone();
+        Box::pin(async move { facts(&app, recorded).await })
+    })
+}
+
+async fn facts(app: &App, recorded: Recorded) -> Facts {
+    let event = &recorded.event;
+    let found = match event.kind {
+        EventKind::RunFinished | EventKind::RunMissed | EventKind::RunKillFailed => {
+            run_facts(app, event).await.map(|facts| facts.map(|facts| Facts::Run(Box::new(facts))))
+        }
+        EventKind::TicketAsked | EventKind::TicketMoved | EventKind::AttemptEnded => {
+            ticket_facts(app, event).await.map(|facts| facts.map(|facts| Facts::Ticket(Box::new(facts))))
+        }
+        EventKind::MessageExpired | EventKind::MessageDead => message_facts(app, event).await,
+        EventKind::DaemonStarted => before(app, recorded.seq).await.map(|before| Some(Facts::Start(before))),
+        EventKind::TaskBroken => Ok(event.task.as_ref().map(|task| Facts::File(file_facts(app, task)))),
+        EventKind::DatabaseRestored | EventKind::DiskFull | EventKind::ConditionRaised => {
+            Ok(Some(Facts::Machine(MachineFacts { host: app.host.clone() })))
+        }
+        _ => Ok(None),
+    };
+    match found {
+        Ok(facts) => facts.unwrap_or_default(),
+        Err(e) => {
+            warn!(error = %e, "what belongs to an event could not be read; its alert says less");
+            Facts::None
+        }
+    }
+}
+
+async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreError> {
+    let Some(id) = event.run else { return Ok(None) };
+    let Some(run) = app.run(id).await? else { return Ok(None) };
+    let task = app.snapshot().definition(&run.task);
+    let is_bad = run.state().is_failure();
+    // A good run of a task that wants nothing delivered is most of what happens.
+    let mut facts = RunFacts {
+        task: task.as_deref().map(|task| task_facts(task, None)),
+        failures: 0,
+        oks: 0,
+        tail: Tail::default(),
+        end: None,
+        answer: None,
+        run,
+    };
+    if run_is_worker(&facts.run) {
+        return Ok(Some(facts));
+    }
+    if is_bad || event.kind == EventKind::RunMissed {
+        let next = app.task(&facts.run.task).await?.and_then(|view| view.next_at);
+        facts.task = task.as_deref().map(|task| task_facts(task, next.map(|at| at.as_millisecond())));
+    }
+    if is_bad {
+        (facts.failures, facts.oks) = in_a_row(app, &facts.run).await?;
+        let dir = app.run_dir(id);
+        facts.tail = match app.tail_log(id, words::TAIL_LINES * 2).await {
+            Ok(chunk) => words::tail(&chunk.bytes),
+            // One that was never started has no log.
+            Err(_) => Tail::default(),
+        };
+        facts.end = on_disk(move || Exit::read(&dir).ok().flatten()).await.map(|exit| EndFacts {
+            lasted_ms: i64::try_from(exit.duration_ms).unwrap_or(i64::MAX),
+            killed: exit.killed,
+            is_escalated: exit.escalated,
+        });
+    }
+    if let Some(task) = task.filter(|task| task.deliver == Deliver::Telegram && !is_bad) {
+        facts.answer = answer(app, id, &task).await;
+    }
+    Ok(Some(facts))
+}
+
+fn run_is_worker(run: &Run) -> bool {
+    run.ticket.is_some()
+}
+
+fn task_facts(task: &Task, next_ms: Option<i64>) -> TaskFacts {
+    TaskFacts {
+        alerts: task.alerts.as_ref().clone(),
+        deliver: task.deliver,
+        timeout_ms: i64::try_from(task.timeout.as_millis()).unwrap_or(i64::MAX),
+        retries_max: task.retries.max,
+        next_ms,
+    }
+}
+
+/// Failures in a row up to `run`, and the good ends before them.
+async fn in_a_row(app: &App, run: &Run) -> Result<(u32, u32), StoreError> {
+    let query = history::Query {
+        task: Some(run.task.clone()),
+        states: vec![
+            RunState::Ok,
+            RunState::Failed,
+            RunState::Timeout,
+            RunState::Lost,
+            RunState::Blocked,
+            RunState::KillFailed,
+        ],
+        before: Some(RunId(run.id.0.saturating_add(1))),
+        limit: HISTORY,
+        ..history::Query::default()
+    };
+    let runs = app.store.read(move |conn| Ok::<_, StoreError>(history::table::query(conn, &query)?)).await?;
+    let mut own = runs.iter().filter(|run| !run_is_worker(run)).peekable();
+    let mut count = |wanted: &dyn Fn(&Run) -> bool| {
+        let mut n = 0;
+        while own.next_if(|run| wanted(run)).is_some() {
+            n += 1;
+        }
+        n
+    };
+    Ok((count(&|run| run.state().is_failure()), count(&|run| run.state() == RunState::Ok)))
+}
+
+/// What a good run has to say: an agent's last word, or the output of anything else.
+async fn answer(app: &App, id: RunId, task: &Task) -> Option<String> {
+    let dialect = match &task.kind {
+        Kind::Agent(agent) => {
+            app.config.agents.iter().find(|profile| profile.name == agent.profile).map(|p| p.dialect)
+        }
+        Kind::Command(_) | Kind::Action(_) => None,
+    };
+    let dir = app.run_dir(id);
+    match dialect {
+        Some(dialect @ (Dialect::Claude | Dialect::Codex)) => {
+            on_disk(move || last_word(&dir.join(name::EVENTS), dialect)).await
+        }
+        Some(Dialect::Plain) | None => {
+            let chunk = app.tail_log(id, usize::MAX).await.ok()?;
+            Some(String::from_utf8_lossy(&chunk.bytes).into_owned())
+        }
+    }
+}
+
+/// The result that an agent's program told, else the last text it wrote.
+fn last_word(path: &Path, dialect: Dialect) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let from = length.saturating_sub(ANSWER_BYTES);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(ANSWER_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut heard = Heard::default();
+    // The first line of a piece from the middle is half of one.
+    for line in text.lines().skip(usize::from(from > 0)) {
+        dialect::read(dialect, line).iter().for_each(|said| heard.take(said));
+    }
+    let result = heard.end.filter(|end| !end.is_error).map(|end| end.text).filter(|text| !text.is_empty());
+    result.or(Some(heard.last_text))
+}
+
+async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, StoreError> {
+    let Some(id) = event.ticket.as_deref().and_then(|id| id.parse::<TicketId>().ok()) else {
+        return Ok(None);
+    };
+    let ticket = match app.tickets.get(&id).await {
+        Ok(Some(ticket)) => ticket,
+        Ok(None) => return Ok(None),
+        Err(e) => {
+            warn!(ticket = %id, error = %e, "a ticket could not be read; its alert says less");
+            return Ok(None);
+        }
+    };
+    let agent = ticket.agent.clone().or_else(|| app.config.dispatch.agent.clone());
+    let profile = app.config.agents.iter().find(|profile| Some(&profile.name) == agent.as_ref());
+    Ok(Some(TicketFacts {
+        is_critical: ticket.priority == Priority::Critical,
+        attempt: ticket.attempt,
+        max_attempts: Some(ticket.max_attempts.unwrap_or(app.config.dispatch.max_attempts)),
+        max_runtime_ms: profile.and_then(|p| i64::try_from(p.max_runtime.as_millis()).ok()),
+        agent,
+        branch: ticket.branch.clone(),
+        state: ticket.state().name().to_owned(),
+        title: ticket.title,
+    }))
+}
+
+async fn message_facts(app: &App, event: &Event) -> Result<Option<Facts>, StoreError> {
+    let Some(id) = event.data.get("message").and_then(serde_json::Value::as_i64) else { return Ok(None) };
+    match app.tickets.message(MessageId(id)).await {
+        Ok(message) => Ok(message.map(|message| {
+            Facts::Message(MessageFacts { text: message.text, created_ms: message.created_ms })
+        })),
+        Err(e) => {
+            warn!(message = id, error = %e, "a message could not be read; its alert says less");
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the daemon before the one that recorded `seq` had said goodbye.
+async fn before(app: &App, seq: i64) -> Result<Before, StoreError> {
+    let kinds = vec![EventKind::DaemonStarted, EventKind::DaemonStopping];
+    let last = app.journal.before(seq, 1, Filter { kinds: Some(kinds), ..Filter::default() }).await?;
+    Ok(match last.first().map(|recorded| recorded.event.kind) {
+        Some(EventKind::DaemonStarted) => Before::Crashed,
+        Some(_) | None => Before::Stopped,
+    })
+}
+
+fn file_facts(app: &App, task: &TaskId) -> FileFacts {
+    let snapshot = app.snapshot();
+    let Some(entry) = snapshot.get(task) else { return FileFacts { wrong: None, is_stale: false } };
+    let first = entry.diagnostics.iter().find(|found| found.severity == Severity::Error);
+    FileFacts {
+        wrong: first.map(|found| {
+            format!("{}:{}: {} {}", found.file.display(), found.place.line, found.code, found.message)
+        }),
+        is_stale: entry.stale_since.is_some() && !entry.expired && entry.enabled,
+    }
+}
+
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok().flatten()
+}
+
+impl App {
+    /// What is wrong with the way to people.
+    pub(super) async fn unheard(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        let mut find = |id: &str, grave, text, since_ms, fix: &str| {
+            findings.push(Finding {
+                id: id.to_owned(),
+                grave,
+                subject: "telegram".into(),
+                text,
+                since_ms,
+                fix: Some(fix.to_owned()),
+            });
+        };
+        if let Some(why) = &self.mute {
+            find("telegram:token", Grave::Critical, why.clone(), None, "lucid config --effective");
+        }
+        let since_ms = self.clock.wall_ms() - DEAD_SHOWN_MS;
+        let (channel, dead, why) = self.alerts.channel(since_ms).await?;
+        if let Some(broken) = channel.broken {
+            let text = format!("alerts do not get through: {broken}");
+            find("telegram:channel", Grave::Critical, text, channel.since_ms, "lucid telegram test");
+        }
+        if dead > 0 {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let text = match dead {
+                1 => format!("1 message could not be delivered{why}"),
+                n => format!("{n} messages could not be delivered, the last{why}"),
+            };
+            find("telegram:dead", Grave::Warning, text, None, "lucid alerts");
+        }
+        Ok(())
+    }
+}
