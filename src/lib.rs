@@ -15,4 +15,5 @@ pub mod alert;
 pub mod dispatch;
 pub mod daemon;
 pub mod api;
+pub mod bot;
 pub mod cli;

@@ -22,6 +22,7 @@ use crate::ticket::Tickets;
 
 use super::gate::Gate;
 use super::message::ToTick;
+use super::phone::Phone;
 use super::ring::LogRing;
 
 /// The daemon. Cheap to clone.
@@ -45,6 +46,8 @@ pub struct Inner {
     pub alerts: Alerts,
     /// Why no alert can be sent although the settings name a way.
     pub mute: Option<String>,
+    /// What is known of those who write to the bot.
+    pub phone: Phone,
     /// Asked before a ticket is done.
     pub gate: Gate,
     pub log: LogRing,

@@ -15,6 +15,7 @@ mod follow;
 pub mod gate;
 mod housekeeping;
 mod message;
+pub mod phone;
 pub mod problems;
 mod refused;
 mod reload;

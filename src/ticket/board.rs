@@ -80,19 +80,29 @@ impl Tickets {
     /// # Errors
     /// [`TicketError::Invalid`], or what the database says.
     pub async fn create(&self, new: NewTicket, author: &Author) -> Result<Ticket, TicketError> {
+        let (this, author, now_ms) = (self.clone(), author.clone(), self.clock.wall_ms());
+        self.store.write(move |tx| this.create_in(tx, &new, &author, now_ms)).await
+    }
+
+    /// As [`Tickets::create`], in the transaction of whatever asked for it.
+    ///
+    /// # Errors
+    /// As [`Tickets::create`].
+    pub fn create_in(
+        &self,
+        tx: &Tx<'_>,
+        new: &NewTicket,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Ticket, TicketError> {
         bounded("title", &new.title, TITLE_MAX_BYTES)?;
         at_most("body", &new.body, BODY_MAX_BYTES)?;
         names([("assignee", &new.assignee), ("agent", &new.agent), ("pool", &new.pool)])?;
-        let (this, author, now_ms) = (self.clone(), author.clone(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| {
-                let id = table::insert(tx, &this.prefix, &new, now_ms)?;
-                let ticket = find(tx, &id)?;
-                let data = json!({"title": ticket.title, "priority": ticket.priority.name()});
-                this.tell(tx, &id, EventKind::TicketCreated, &author, data, now_ms)?;
-                Ok(ticket)
-            })
-            .await
+        let id = table::insert(tx, &self.prefix, new, now_ms)?;
+        let ticket = find(tx, &id)?;
+        let data = json!({"title": ticket.title, "priority": ticket.priority.name()});
+        self.tell(tx, &id, EventKind::TicketCreated, author, data, now_ms)?;
+        Ok(ticket)
     }
 
     /// # Errors
