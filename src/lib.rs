@@ -13,6 +13,8 @@ pub mod pool;
 pub mod ticket;
 pub mod alert;
 pub mod dispatch;
+pub mod health;
+pub mod ops;
 pub mod daemon;
 pub mod api;
 pub mod bot;

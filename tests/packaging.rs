@@ -17,7 +17,7 @@ fn verified(folder: &Path, manager: &str, change: impl Fn(String) -> String) -> 
     let copies = tempfile::tempdir().unwrap();
     let mut verify = Command::new("systemd-analyze");
     verify.arg(manager).arg("verify").env("XDG_RUNTIME_DIR", copies.path());
-    for unit in ["lucid.service", "lucid.socket"] {
+    for unit in ["lucid.service", "lucid.socket", "lucid-heartbeat.service", "lucid-heartbeat.timer"] {
         let text = fs::read_to_string(folder.join(unit)).unwrap();
         let text = text.replace("/usr/bin/lucid", env!("CARGO_BIN_EXE_lucid"));
         let copy = copies.path().join(unit);
@@ -70,12 +70,13 @@ const KNOWN: &[(&str, &str)] = &[
          StandardOutput StandardError LimitNOFILE LimitCORE TasksMax NoNewPrivileges CapabilityBoundingSet \
          ProtectSystem ProtectClock ProtectHostname ProtectKernelTunables ProtectKernelModules \
          ProtectKernelLogs PrivateDevices RestrictSUIDSGID RestrictRealtime RestrictAddressFamilies \
-         SystemCallArchitectures SystemCallFilter SystemCallErrorNumber KeyringMode",
+         SystemCallArchitectures SystemCallFilter SystemCallErrorNumber KeyringMode SuccessExitStatus",
     ),
     (
         "Socket",
         "ListenStream SocketUser SocketGroup SocketMode DirectoryMode FileDescriptorName RemoveOnStop",
     ),
+    ("Timer", "OnBootSec OnUnitActiveSec OnActiveSec AccuracySec Unit Persistent"),
     ("Install", "WantedBy Also"),
 ];
 
@@ -99,7 +100,9 @@ fn unknown_keys(text: &str) -> Vec<String> {
 
 #[test]
 fn every_key_is_one_that_systemd_knows() {
-    for unit in ["lucid.service", "lucid.socket", "user/lucid.service", "user/lucid.socket"] {
+    let names = ["lucid.service", "lucid.socket", "lucid-heartbeat.service", "lucid-heartbeat.timer"];
+    let users: Vec<String> = names.iter().map(|name| format!("user/{name}")).collect();
+    for unit in names.into_iter().chain(users.iter().map(String::as_str)) {
         let text = fs::read_to_string(packaging().join(unit)).unwrap();
         assert_eq!(unknown_keys(&text), Vec::<String>::new(), "{unit}");
     }
@@ -145,4 +148,24 @@ fn secrets_come_by_standard_input_and_the_config_knows() {
     assert_eq!(unit["StandardInput"], ["file:/etc/lucid/secrets"]);
     assert!(unit["Environment"].contains(&"LUCID_SECRETS__FILE=stdin".to_owned()));
     assert!(unit["Environment"].contains(&"LUCID_CONFIG=/etc/lucid/lucid.yaml".to_owned()));
+}
+
+#[test]
+fn the_heartbeat_does_not_depend_on_the_daemon() {
+    for folder in ["", "user/"] {
+        let unit = settings(&format!("{folder}lucid-heartbeat.service"));
+        assert_eq!(unit["Type"], ["oneshot"]);
+        assert_eq!(unit["ExecStart"], ["/usr/bin/lucid heartbeat --quiet"]);
+        // Degraded and critical are findings, not failures of the unit.
+        assert_eq!(unit["SuccessExitStatus"], ["1 2"]);
+        for tie in ["Requires", "BindsTo", "PartOf", "Wants"] {
+            assert!(!unit.contains_key(tie), "{tie} would tie it to the daemon, or start it");
+        }
+        let daemon = settings(&format!("{folder}lucid.service"));
+        assert_eq!(unit["Environment"][0], daemon["Environment"][0], "the same configuration");
+        assert_eq!(unit.get("User"), daemon.get("User"), "whoever the socket lets in");
+        let timer = settings(&format!("{folder}lucid-heartbeat.timer"));
+        assert_eq!(timer["OnUnitActiveSec"], ["5min"]);
+        assert_eq!(timer["WantedBy"], ["timers.target"]);
+    }
 }

@@ -4,7 +4,7 @@ use super::outbox::Purpose;
 use super::table::Members;
 use super::words::phrase;
 use crate::model::alert::{Alert, AlertState};
-use crate::model::notice::{Button, Notice, NoticeKind, Part, Shown};
+use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Shown};
 use crate::model::span::span;
 use crate::model::task::Severity;
 
@@ -90,7 +90,8 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
     if purpose == Purpose::Flapping {
         line(&mut parts, "It comes and goes: said once an hour.");
     }
-    if alert.count > 1 && around.members.is_none() {
+    // What lasts is found again every few minutes; that says nothing.
+    if alert.count > 1 && around.members.is_none() && alert.notice.again == Again::Happening {
         line(&mut parts, &format!("{} times since ", alert.count));
         parts.push(Part::Time { ms: alert.first_ms, shown: Shown::Day });
         parts.push(Part::Text(".".to_owned()));

@@ -27,6 +27,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// Wait before something is offered again to a database that did not take it.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a daemon that goes waits for a call that is under way.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// One call, ready to be made.
 #[derive(Debug, Clone)]
 struct Ready {
@@ -78,14 +81,38 @@ impl Alerts {
                     () = tokio::time::sleep(free_at - now) => {}
                 }
             }
-            match self.take_next().await {
-                Ok(Some(row)) => self.carry(&bot, chat, row, &mut pace).await,
-                Ok(None) => self.rest(self.next_in().await, &stop).await,
+            match self.turn(&bot, chat, &mut pace, &stop).await {
+                Ok(true) => {}
+                Ok(false) => self.rest(self.next_in().await, &stop).await,
                 Err(e) => {
                     warn!(error = %e, "cannot read the outbox");
                     self.rest(AGAIN, &stop).await;
                 }
             }
+        }
+    }
+
+    /// Makes one call, if there is one to be made.
+    async fn turn(
+        &self,
+        bot: &Telegram,
+        chat: i64,
+        pace: &mut Chat,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        let _turn = self.0.calling.lock().await;
+        if stop.is_cancelled() {
+            return Ok(false);
+        }
+        let Some(row) = self.take_next().await? else { return Ok(false) };
+        self.carry(bot, chat, row, pace).await;
+        Ok(true)
+    }
+
+    /// Lets a call that is under way end, for a while: cut off it would leave a message in doubt.
+    pub async fn settle_down(&self) {
+        if tokio::time::timeout(GOODBYE, self.0.calling.lock()).await.is_err() {
+            warn!("a message was being sent; the next start marks it as a possible repeat");
         }
     }
 
@@ -180,7 +207,10 @@ impl Alerts {
                     | TelegramError::Trouble(_) => pace.failed(now, row.id.unsigned_abs()),
                     TelegramError::Moved { to } => self.moved(self.0.settings.chat, *to).await,
                     TelegramError::Shut(text) => self.shut(text).await,
-                    TelegramError::Markup(_) | TelegramError::Gone(_) | TelegramError::Refused(_) => {}
+                    TelegramError::Markup(_)
+                    | TelegramError::Gone(_)
+                    | TelegramError::Refused(_)
+                    | TelegramError::Unchanged => {}
                 }
                 (chat, fate(&mut row, &why))
             }
@@ -198,11 +228,12 @@ impl Alerts {
             let now_ms = this.0.clock.wall_ms();
             let settings = &this.0.settings;
             let original = row.original.map(|id| table::message_of(conn, id)).transpose()?.flatten();
-            let what = match (row.purpose, original) {
-                (Purpose::Edit, Some((chat, message))) => What::Edit { chat, message },
+            let speaks_of_one = matches!(row.purpose, Purpose::Edit | Purpose::Recovery);
+            let what = match original {
                 // What was never sent is neither changed nor answered.
-                (Purpose::Edit | Purpose::Recovery, None) => return Ok(Err("its message was not sent")),
-                (_, original) => What::Send {
+                None if speaks_of_one => return Ok(Err("its message was not sent")),
+                Some((chat, message)) if row.purpose == Purpose::Edit => What::Edit { chat, message },
+                original => What::Send {
                     reply_to: original.map(|(_, message)| message).filter(|_| !row.is_bare),
                     thread: settings.topics.of(row.topic).filter(|_| !row.is_bare),
                 },

@@ -119,6 +119,7 @@ fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {
         return if told_lately { Say::Nothing(Silence::Flapping) } else { Say::Flapping };
     }
     match before.storm {
+        _ if !alert.notice.kind.folds() => Say::First,
         Some(storm) => Say::Join(storm),
         None if before.fresh >= FOLD_AFTER => Say::Fold,
         None => Say::First,

@@ -24,6 +24,15 @@ fn acked() -> Alert {
     alert
 }
 
+#[test]
+fn a_question_is_never_one_of_many() {
+    let before = Before { fresh: 9, storm: Some(AlertId(9)), ..Before::default() };
+    let ask = Notice::new(NoticeKind::TicketAsks, "ticket:MC-1".to_owned(), Severity::Warning);
+    assert_eq!(raise(&before, ask, 5).1, Say::First);
+    let health = Notice::new(NoticeKind::Condition, "condition:health".to_owned(), Severity::Critical);
+    assert_eq!(raise(&before, health, 5).1, Say::First);
+}
+
 fn muted(until_ms: i64) -> Alert {
     let mut alert = told();
     alert.step(Step::Mute(until_ms), 1).unwrap();

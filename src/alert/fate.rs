@@ -44,6 +44,7 @@ pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
         TelegramError::Markup(_)
         | TelegramError::Gone(_)
         | TelegramError::Refused(_)
+        | TelegramError::Unchanged
         | TelegramError::Shut(_) => Fate::Dead { why: text },
     }
 }

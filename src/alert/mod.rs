@@ -147,6 +147,8 @@ struct Inner {
     settings: Settings,
     /// Something is to be sent.
     wake: Notify,
+    /// Held while a call is under way.
+    calling: tokio::sync::Mutex<()>,
     tally: Tally,
 }
 
@@ -180,7 +182,7 @@ impl Alerts {
             })
             .await?;
         let tally = Tally::default();
-        Ok(Self(Arc::new(Inner { store, journal, clock, settings, wake: Notify::new(), tally })))
+        Ok(Self(Arc::new(Inner { store, journal, clock, settings, wake: Notify::new(), calling: tokio::sync::Mutex::default(), tally })))
     }
 
     fn way(&self) -> Way {

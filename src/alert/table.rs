@@ -185,13 +185,13 @@ pub(super) fn flap_told(conn: &Connection, subject: &str) -> rusqlite::Result<Op
     number(conn, "SELECT max(told_ms) FROM alerts WHERE subject = ?1 AND flapping = 1", [subject])
 }
 
-/// Messages of their own that alerts of this severity got since `since_ms`.
+/// Messages of their own that alerts of this severity, of kinds that fold, got since `since_ms`.
 pub(super) fn fresh(conn: &Connection, severity: Severity, since_ms: i64) -> rusqlite::Result<u32> {
-    number(
-        conn,
-        "SELECT count(*) FROM alerts WHERE severity = ?1 AND told_ms >= ?2 AND kind <> 'storm'",
-        params![name_of(severity), since_ms],
-    )
+    let told = conn
+        .prepare_cached("SELECT kind FROM alerts WHERE severity = ?1 AND told_ms >= ?2 LIMIT 1000")?
+        .query_map(params![name_of(severity), since_ms], |row| column(row, 0, NoticeKind::parse))?
+        .collect::<rusqlite::Result<Vec<NoticeKind>>>()?;
+    Ok(u32::try_from(told.into_iter().filter(|kind| kind.folds()).count()).unwrap_or(u32::MAX))
 }
 
 /// The open fold of this severity that grew since `since_ms`.

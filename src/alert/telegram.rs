@@ -2,24 +2,31 @@
 //! and what follows from an answer is the caller's. The token is in every URL, so no error carries one.
 
 mod failure;
+mod token;
 mod update;
 
 use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde_json::Value;
 use teloxide::RequestError;
 use teloxide::payloads::{
-    AnswerCallbackQuerySetters as _, EditMessageTextSetters as _, GetUpdatesSetters as _,
-    SendDocumentSetters as _, SendMessageSetters as _, SetMessageReactionSetters as _,
+    AnswerCallbackQuery, AnswerCallbackQuerySetters as _, EditMessageText, EditMessageTextSetters as _, GetMe,
+    GetUpdatesSetters as _, SendChatAction, SendDocumentSetters as _, SendMessage, SendMessageSetters as _,
+    SetMessageReaction, SetMessageReactionSetters as _, SetMyCommands,
 };
 use teloxide::prelude::{Bot, Requester as _};
+use teloxide::requests::Payload;
 use teloxide::types::{
     AllowedUpdate, BotCommand, ChatAction, ChatId, InlineKeyboardButton, InlineKeyboardMarkup, InputFile,
     LinkPreviewOptions, MessageId, ParseMode, ReactionType, ReplyParameters, ThreadId,
 };
 
 use crate::model::notice::{Button, Press};
+
+use failure::Network;
 
 pub use failure::TelegramError;
 pub use update::{ChatKind, Sender, Update};
@@ -129,8 +136,8 @@ impl Telegram {
     /// # Errors
     /// As every call here: [`TelegramError`].
     pub async fn me(&self) -> Result<String, TelegramError> {
-        let me = self.bot.get_me().await.map_err(|e| self.failure(&e))?;
-        Ok(me.user.username.unwrap_or_default())
+        let me = self.call(&GetMe::new()).await?;
+        Ok(me.get("username").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     /// Sends a message; its number in the chat.
@@ -138,9 +145,7 @@ impl Telegram {
     /// # Errors
     /// [`TelegramError`]; after [`TelegramError::Unclear`] it may have been sent.
     pub async fn send(&self, message: &Outgoing<'_>) -> Result<i32, TelegramError> {
-        let mut call = self
-            .bot
-            .send_message(ChatId(message.chat), message.text)
+        let mut call = SendMessage::new(ChatId(message.chat), message.text)
             .link_preview_options(no_preview())
             .disable_notification(message.sound == Sound::Silent);
         if message.format == Format::Html {
@@ -155,11 +160,10 @@ impl Telegram {
         if !message.buttons.is_empty() {
             call = call.reply_markup(keyboard(message.buttons));
         }
-        match call.await {
-            Ok(sent) => Ok(sent.id.0),
-            // A message may hold what this library does not know; that it was sent stands all the same.
-            Err(e) => failure::sent_after_all(&e).ok_or_else(|| self.failure(&e)),
-        }
+        let sent = self.call(&call).await?;
+        let id = sent.get("message_id").and_then(Value::as_i64).and_then(|id| i32::try_from(id).ok());
+        // It says that it was sent, and not as what.
+        id.ok_or_else(|| TelegramError::Unclear("the answer names no message".to_owned()))
     }
 
     /// Replaces the text and buttons of a message. That nothing was different is no failure.
@@ -173,9 +177,7 @@ impl Telegram {
         (text, format): (&str, Format),
         buttons: &[Button],
     ) -> Result<(), TelegramError> {
-        let mut call = self
-            .bot
-            .edit_message_text(ChatId(chat), MessageId(message), text)
+        let mut call = EditMessageText::new(ChatId(chat), MessageId(message), text)
             .link_preview_options(no_preview());
         if format == Format::Html {
             call = call.parse_mode(ParseMode::Html);
@@ -183,10 +185,9 @@ impl Telegram {
         if !buttons.is_empty() {
             call = call.reply_markup(keyboard(buttons));
         }
-        match call.await {
-            Ok(_) => Ok(()),
-            Err(e) if failure::unchanged(&e) || failure::sent_after_all(&e).is_some() => Ok(()),
-            Err(e) => Err(self.failure(&e)),
+        match self.call(&call).await {
+            Ok(_) | Err(TelegramError::Unchanged) => Ok(()),
+            Err(e) => Err(e),
         }
     }
 
@@ -196,8 +197,8 @@ impl Telegram {
     /// [`TelegramError`]
     pub async fn answer(&self, query: &str, text: &str) -> Result<(), TelegramError> {
         let short: String = text.chars().take(ANSWER_MAX_CHARS).collect();
-        let call = self.bot.answer_callback_query(query.to_owned().into()).text(short);
-        call.await.map(|_| ()).map_err(|e| self.failure(&e))
+        let call = AnswerCallbackQuery::new(query.to_owned().into()).text(short);
+        self.call(&call).await.map(|_| ())
     }
 
     /// Puts one of Telegram's own emoji on a message.
@@ -206,8 +207,8 @@ impl Telegram {
     /// [`TelegramError`]
     pub async fn react(&self, chat: i64, message: i32, emoji: &str) -> Result<(), TelegramError> {
         let reaction = ReactionType::Emoji { emoji: emoji.to_owned() };
-        let call = self.bot.set_message_reaction(ChatId(chat), MessageId(message)).reaction([reaction]);
-        call.await.map(|_| ()).map_err(|e| self.failure(&e))
+        let call = SetMessageReaction::new(ChatId(chat), MessageId(message)).reaction([reaction]);
+        self.call(&call).await.map(|_| ())
     }
 
     /// Sends a file; the number of its message.
@@ -225,7 +226,7 @@ impl Telegram {
         }
         match call.await {
             Ok(sent) => Ok(sent.id.0),
-            Err(e) => failure::sent_after_all(&e).ok_or_else(|| self.failure(&e)),
+            Err(e) => Err(self.failure(&e)),
         }
     }
 
@@ -235,7 +236,7 @@ impl Telegram {
     /// [`TelegramError`]
     pub async fn commands(&self, commands: &[(&str, &str)]) -> Result<(), TelegramError> {
         let list: Vec<_> = commands.iter().map(|(name, what)| BotCommand::new(*name, *what)).collect();
-        self.bot.set_my_commands(list).await.map(|_| ()).map_err(|e| self.failure(&e))
+        self.call(&SetMyCommands::new(list)).await.map(|_| ())
     }
 
     /// Shows in the chat that something is coming: the cheapest call that fails where a message would.
@@ -243,8 +244,7 @@ impl Telegram {
     /// # Errors
     /// [`TelegramError`]
     pub async fn typing(&self, chat: i64) -> Result<(), TelegramError> {
-        let call = self.bot.send_chat_action(ChatId(chat), ChatAction::Typing);
-        call.await.map(|_| ()).map_err(|e| self.failure(&e))
+        self.call(&SendChatAction::new(ChatId(chat), ChatAction::Typing)).await.map(|_| ())
     }
 
     /// What has happened from the update `offset` on; waits up to `wait`, at most [`POLL_MAX`], for the first.
@@ -264,6 +264,33 @@ impl Telegram {
         }
         let updates = call.await.map_err(|e| self.failure(&e))?;
         Ok(updates.into_iter().map(update::read).collect())
+    }
+
+    /// One call and its result. The library's own way waits ten seconds after each answer of a server in
+    /// trouble, within the time that the call may take: what the server said would be lost.
+    async fn call<P: Payload + Serialize>(&self, payload: &P) -> Result<Value, TelegramError> {
+        let token = self.token.expose_secret();
+        let base = self.bot.api_url();
+        let url = format!("{}/bot{token}/{}", base.as_str().trim_end_matches('/'), P::NAME);
+        let body = serde_json::to_vec(payload).map_err(|e| TelegramError::Refused(e.to_string()))?;
+        let request = self.bot.client().post(url).header("content-type", "application/json").body(body);
+        let answered = match request.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                response.text().await.map(|text| (status, text))
+            }
+            Err(e) => Err(e),
+        };
+        let result = match answered {
+            Ok((status, text)) => failure::result(status, &text),
+            Err(e) => Err(failure::network(&Network {
+                is_connect: e.is_connect(),
+                is_timeout: e.is_timeout(),
+                is_ours: e.is_builder(),
+                cause: failure::cause(&e),
+            })),
+        };
+        result.map_err(|e| e.without(token))
     }
 
     fn failure(&self, error: &RequestError) -> TelegramError {

@@ -7,6 +7,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Notice, NoticeKind, Quiet};
 use crate::model::task::Severity;
 use dedupe::{Over, Tell};
+use outbox::Purpose;
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -108,7 +109,7 @@ async fn critical_ones_are_folded_apart_and_go_first() {
             (0..3).try_for_each(|n| desk.raise(notice(n)))?;
             let mut grave = notice(9);
             grave.severity = Severity::Critical;
-            desk.raise(grave)
+            Ok(desk.raise(grave)?)
         })
         .await
         .unwrap();

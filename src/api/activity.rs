@@ -1,4 +1,4 @@
-//! What happened: the journal as pages and live, and the daemon's own log.
+//! What happened: the journal as pages and live, and the logs of the daemon and of heartbeats.
 
 use std::str::FromStr as _;
 
@@ -16,7 +16,10 @@ use super::limits::{LOG_LINES_DEFAULT, LOG_LINES_MAX, PAGE_DEFAULT, PAGE_MAX, ST
 use super::listener::Origin;
 use super::sse::{self, Gone, Reset, Sender};
 use super::state::Api;
-use super::wire::{Activity, ActivityQuery, LogLine, LogLines, LogsQuery, SchemaVersion, StreamQuery};
+use super::wire::{Activity, ActivityQuery, LogLines, LogsQuery, SchemaVersion, StreamQuery};
+use crate::daemon::logs::{self, Wanted};
+use crate::daemon::ring::Line;
+use crate::health::files::HEARTBEAT_LOG;
 use crate::journal::{FeedError, Filter};
 use crate::model::event::{EventKind, Recorded};
 use crate::model::ids::{RunId, TaskId, TicketId};
@@ -179,7 +182,7 @@ fn id(seq: i64) -> u64 {
     u64::try_from(seq).unwrap_or(0)
 }
 
-/// The daemon's own last log lines, oldest first.
+/// Log lines, oldest first: the daemon's own, those of earlier daemons among them, or a line a heartbeat.
 #[utoipa::path(get, path = "/api/v1/logs", tag = "activity", params(LogsQuery),
     responses((status = 200, body = LogLines)))]
 pub async fn logs(
@@ -189,20 +192,49 @@ pub async fn logs(
     let tail = cursor::page_size(query.tail, LOG_LINES_DEFAULT, LOG_LINES_MAX, "tail")?;
     let level = Level::from_str(query.level.as_deref().unwrap_or("info"))
         .map_err(|_| ApiError::invalid("invalid_query", "levels are error, warn, info, debug, trace"))?;
-    let part = query.q.as_deref().unwrap_or_default();
-    let lines = api.app.log.lines(query.after.unwrap_or(0), level, part, tail as usize);
-    let line = |line: crate::daemon::ring::Line| LogLine {
-        seq: line.seq,
-        at: convert::instant(line.at_ms),
-        level: line.level.as_str().to_lowercase(),
-        target: line.target,
-        message: line.message,
-        fields: line.fields,
+    let after = query.after.unwrap_or(0);
+    let source = Source::parse(query.source.as_deref())?;
+    let look = move || -> std::io::Result<Vec<Line>> {
+        let part = query.q.as_deref().unwrap_or_default();
+        let wanted = Wanted { after, before: u64::MAX, level, part, tail: tail as usize };
+        let state_dir = &api.app.config.state_dir;
+        match source {
+            Source::Heartbeat => logs::read(&state_dir.join(HEARTBEAT_LOG), wanted),
+            Source::Daemon => {
+                let mut lines = api.app.log.lines(after, level, part, wanted.tail);
+                // What this daemon no longer has in memory, and what earlier ones have said.
+                if let Some(missing) = wanted.tail.checked_sub(lines.len()).filter(|missing| *missing > 0) {
+                    let before = lines.first().map_or(u64::MAX, |line| line.seq);
+                    let path = state_dir.join(logs::DAEMON_LOG);
+                    let older = logs::read(&path, Wanted { before, tail: missing, ..wanted })?;
+                    lines.splice(0..0, older);
+                }
+                Ok(lines)
+            }
+        }
     };
+    let lines = tokio::task::spawn_blocking(look).await.map_err(anyhow::Error::from)?;
     Ok(Answer(LogLines {
         schema_version: SchemaVersion::default(),
-        lines: lines.into_iter().map(line).collect(),
+        lines: lines.map_err(anyhow::Error::from)?.into_iter().map(convert::log_line).collect(),
     }))
+}
+
+/// Whose log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Daemon,
+    Heartbeat,
+}
+
+impl Source {
+    fn parse(text: Option<&str>) -> Result<Self, ApiError> {
+        match text {
+            None | Some("daemon") => Ok(Self::Daemon),
+            Some("heartbeat") => Ok(Self::Heartbeat),
+            Some(_) => Err(ApiError::invalid("invalid_query", "sources are daemon and heartbeat")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! `agents`, `usage`, `api-errors`, `dispatch/pass`.
 
-use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json as Answer};
 
+use super::auth::Caller;
 use super::convert::instant;
 use super::cursor;
 use super::error::ApiError;
@@ -11,9 +12,9 @@ use super::extract::{Json, Query};
 use super::limits::{PAGE_DEFAULT, PAGE_MAX};
 use super::state::Api;
 use super::wire::{
-    AgentEnabled, AgentProfile, AgentState, AgentsDocument, ApiErrorDocument, ApiErrorFilter, ApiErrorWindow,
-    ApiErrorsDocument, PassDocument, RefusedRequest, RunUsage, SchemaVersion, UsageDocument, UsageFilter,
-    WriteApiError,
+    AgentEnabled, AgentProfile, AgentState, AgentsDocument, ApiErrorDocument, ApiErrorFilter,
+    ApiErrorSummary, ApiErrorWindow, ApiErrorsDocument, PassDocument, RefusedRequest, RunUsage,
+    SchemaVersion, UsageDocument, UsageFilter, WriteApiError,
 };
 use crate::daemon::Refused;
 use crate::dispatch::ledger::{ApiError as Refusal, Usage};
@@ -23,6 +24,8 @@ use crate::dispatch::{AgentView, Shown};
 const WINDOWS: [(&str, i64); 2] = [("1h", 3_600_000), ("24h", 86_400_000)];
 /// Longest kind of a refused request, in bytes.
 const KIND_MAX_BYTES: usize = 64;
+/// Longest name of an agent or ticket that one is told of, in bytes.
+const NAME_MAX_BYTES: usize = 128;
 
 /// All agent profiles; asks each program whether it answers.
 #[utoipa::path(get, path = "/api/v1/agents", tag = "agents", responses((status = 200, body = AgentsDocument)))]
@@ -75,6 +78,24 @@ pub async fn api_errors(
     Query(filter): Query<ApiErrorFilter>,
 ) -> Result<Answer<ApiErrorsDocument>, ApiError> {
     let limit = cursor::page_size(filter.limit, PAGE_DEFAULT, PAGE_MAX, "limit")?;
+    let (windows, errors) = counted(&api, limit).await?;
+    Ok(Answer(ApiErrorsDocument {
+        schema_version: SchemaVersion::default(),
+        windows,
+        errors: errors.into_iter().map(refused).collect(),
+    }))
+}
+
+/// Only the counts, over an hour and a day.
+#[utoipa::path(get, path = "/api/v1/api-errors/summary", tag = "agents",
+    responses((status = 200, body = ApiErrorSummary)))]
+pub async fn api_error_summary(State(api): State<Api>) -> Result<Answer<ApiErrorSummary>, ApiError> {
+    let (windows, _) = counted(&api, 1).await?;
+    Ok(Answer(ApiErrorSummary { schema_version: SchemaVersion::default(), windows }))
+}
+
+/// The windows with their counts, and the newest `limit` of the longest.
+async fn counted(api: &Api, limit: u32) -> Result<(Vec<ApiErrorWindow>, Vec<Refusal>), ApiError> {
     let now_ms = api.app.clock.wall_ms();
     let since = WINDOWS.iter().map(|(_, length_ms)| now_ms - length_ms).collect();
     let (errors, counts) = api.app.api_errors(since, limit).await?;
@@ -83,11 +104,7 @@ pub async fn api_errors(
         total: by_kind.iter().map(|(_, count)| count).sum(),
         by_kind: by_kind.into_iter().collect(),
     });
-    Ok(Answer(ApiErrorsDocument {
-        schema_version: SchemaVersion::default(),
-        windows: windows.collect(),
-        errors: errors.into_iter().map(refused).collect(),
-    }))
+    Ok((windows.collect(), errors))
 }
 
 /// Records a refused request that somebody else has met.
@@ -95,17 +112,28 @@ pub async fn api_errors(
     responses((status = 201, body = ApiErrorDocument)))]
 pub async fn add_api_error(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Json(new): Json<WriteApiError>,
 ) -> Result<(StatusCode, Answer<ApiErrorDocument>), ApiError> {
     if new.kind.trim().is_empty() || new.kind.len() > KIND_MAX_BYTES {
         return Err(ApiError::invalid("kind", format!("a kind has 1 to {KIND_MAX_BYTES} bytes")));
     }
+    for (field, name) in [("agent", &new.agent), ("ticket", &new.ticket)] {
+        if name.as_ref().is_some_and(|name| name.len() > NAME_MAX_BYTES) {
+            return Err(ApiError::invalid(field, format!("a name has at most {NAME_MAX_BYTES} bytes")));
+        }
+    }
+    // Whoever shows a run's token speaks for that run and nobody else.
+    let (run, own) = match &caller {
+        Caller::Run(caller) => (Some(caller.run), caller.work.as_ref().map(|work| work.ticket.to_string())),
+        Caller::Peer(_) => (None, None),
+    };
     let error = Refusal {
         at_ms: api.app.clock.wall_ms(),
         kind: new.kind,
         agent: new.agent,
-        ticket: new.ticket,
-        run: None,
+        ticket: own.or(new.ticket),
+        run,
         status: new.status,
         message: new.message,
     };

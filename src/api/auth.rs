@@ -50,10 +50,16 @@ pub enum Right {
     WorkOnTicket,
     /// Making, moving and sending to any ticket.
     WriteTickets,
+    /// Says how the box was found.
+    ReportHealth,
+    /// Having the built-in actions carried out.
+    Upkeep,
+    /// Telling of requests that a provider refused: any run may, a worker of its own ticket.
+    TellErrors,
 }
 
 impl Right {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Alive,
         Self::Read,
         Self::RunTasks,
@@ -71,6 +77,9 @@ impl Right {
         Self::ReadTicket,
         Self::WorkOnTicket,
         Self::WriteTickets,
+        Self::ReportHealth,
+        Self::Upkeep,
+        Self::TellErrors,
     ];
 
     /// What a peer needs.
@@ -86,6 +95,9 @@ impl Right {
             | Self::WorkOnTicket
             | Self::WriteTickets
             | Self::TendAlerts
+            | Self::ReportHealth
+            | Self::Upkeep
+            | Self::TellErrors
             | Self::Dispatch => Level::Operate,
             Self::EditTasks | Self::Reload | Self::Drain | Self::Stop | Self::ReadConfig | Self::Backup => {
                 Level::Admin
@@ -97,14 +109,16 @@ impl Right {
     #[must_use]
     pub fn grant(self) -> Need {
         match self {
-            Self::Alive | Self::Read | Self::ReadTicket => Need::Nothing,
+            Self::Alive | Self::Read | Self::ReadTicket | Self::TellErrors => Need::Nothing,
             Self::WorkOnTicket | Self::WriteTickets => Need::Grant("tickets:write"),
             Self::RunTasks => Need::Grant("tasks:run"),
             Self::StopRuns => Need::Grant("runs:stop"),
             Self::PauseTasks => Need::Grant("tasks:pause"),
             Self::HealPools => Need::Grant("pools:heal"),
+            Self::ReportHealth => Need::Grant("health:report"),
             Self::Dispatch => Need::Grant("dispatch:pass"),
             Self::TendAlerts => Need::Grant("alerts:write"),
+            Self::Upkeep => Need::Grant("upkeep:run"),
             Self::EditTasks => Need::Grant("tasks:edit"),
             Self::Reload => Need::Grant("daemon:reload"),
             Self::Backup => Need::Grant("daemon:backup"),

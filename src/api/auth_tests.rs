@@ -65,6 +65,9 @@ fn rights_by_caller() {
     ReadTicket: read operate admin run run+tasks:run run+all
     WorkOnTicket: operate admin
     WriteTickets: operate admin
+    ReportHealth: operate admin
+    Upkeep: operate admin
+    TellErrors: operate admin run run+tasks:run run+all
     ");
 }
 

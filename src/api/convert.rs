@@ -1,28 +1,23 @@
 //! The daemon's values as wire documents. Pure: what it needs of the present comes in as a value.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::wire;
 use crate::daemon::TaskView;
+use crate::daemon::ring::Line;
 use crate::model::event::Recorded;
 use crate::model::run::{Run, RunState};
 use crate::model::schedule::Preview;
 use crate::model::task::{CatchUp, Command, Deliver, Kind, OnInterrupt, Overlap, RetryWhen, Task};
+use crate::model::time::millis;
 use crate::task::diagnose;
 
 /// Milliseconds since the epoch as an instant; what no calendar holds is its nearest end.
 #[must_use]
 pub fn instant(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
-}
-
-/// A duration in whole milliseconds.
-#[must_use]
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A row of the ledger; `now_ms` gives a live run its age.
@@ -64,6 +59,18 @@ pub fn run(run: &Run, now_ms: i64) -> wire::Run {
 fn late_ms(run: &Run) -> Option<i64> {
     let late = run.started_ms?.saturating_sub(run.scheduled_ms?);
     (run.attempt == 1).then_some(late.max(0))
+}
+
+#[must_use]
+pub fn log_line(line: Line) -> wire::LogLine {
+    wire::LogLine {
+        seq: line.seq,
+        at: instant(line.at_ms),
+        level: line.level.as_str().to_lowercase(),
+        target: line.target,
+        message: line.message,
+        fields: line.fields,
+    }
 }
 
 #[must_use]

@@ -64,7 +64,7 @@ async fn answer_once(keeper: &Keeper, request: Request, next: Next) -> Result<Re
     digest.update([0]);
     digest.update(&body);
     let asked: [u8; 32] = digest.finalize().into();
-    let since_ms = keeper.clock.wall_ms().saturating_sub(super::convert::millis(IDEMPOTENCY_KEPT));
+    let since_ms = keeper.clock.wall_ms().saturating_sub(crate::model::time::millis(IDEMPOTENCY_KEPT));
     let known = keeper.answers.look_up(&key, asked, since_ms).await.map_err(anyhow::Error::from)?;
     match known {
         Known::New(reservation) => {

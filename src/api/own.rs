@@ -14,7 +14,7 @@ const TICKET_ROUTE: &str = "/api/v1/tickets/{id}";
 /// 403
 pub fn may(worker: &Worker, right: Right) -> Result<(), ApiError> {
     match right {
-        Right::Alive | Right::ReadTicket | Right::WorkOnTicket => Ok(()),
+        Right::Alive | Right::ReadTicket | Right::WorkOnTicket | Right::TellErrors => Ok(()),
         Right::Read
         | Right::RunTasks
         | Right::StopRuns
@@ -28,6 +28,8 @@ pub fn may(worker: &Worker, right: Right) -> Result<(), ApiError> {
         | Right::HealPools
         | Right::Dispatch
         | Right::TendAlerts
+        | Right::ReportHealth
+        | Right::Upkeep
         | Right::WriteTickets => Err(refusal(worker)),
     }
 }

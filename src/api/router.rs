@@ -12,8 +12,8 @@ use super::idempotency::{self, Keeper};
 use super::openapi::Text;
 use super::state::Api;
 use super::{
-    activity, agents, alerts, check, error, extract, log, messages, metrics, openapi, pool, runs, status, system,
-    tasks, ticket_context, ticket_events, tickets,
+    activity, agents, alerts, check, error, extract, health, log, messages, metrics, openapi, pool, runs,
+    status, system, tasks, ticket_context, ticket_events, tickets, upkeep,
 };
 use crate::daemon::App;
 use crate::daemon::answers::Answers;
@@ -28,7 +28,8 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(status::plain_health))
         .routes(routes!(openapi::openapi))
         .routes(routes!(status::status))
-        .routes(routes!(status::health))
+        .routes(routes!(health::health, health::report))
+        .routes(routes!(health::tokens, health::report_tokens))
         .routes(routes!(status::problems))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::show, tasks::patch))
@@ -56,7 +57,11 @@ fn handlers() -> OpenApiRouter<Api> {
         .routes(routes!(agents::enable))
         .routes(routes!(agents::usage))
         .routes(routes!(agents::api_errors, agents::add_api_error))
+        .routes(routes!(agents::api_error_summary))
         .routes(routes!(agents::pass))
+        .routes(routes!(upkeep::upkeep))
+        .routes(routes!(upkeep::brief))
+        .routes(routes!(upkeep::syncs))
         .merge(of_tickets())
         .routes(routes!(activity::activity))
         .routes(routes!(activity::stream))

@@ -10,7 +10,7 @@ use super::auth::Right;
 /// Answered whatever else is going on.
 pub const HEALTHZ: &str = "/healthz";
 
-const TABLE: [(Method, &str, Right); 71] = [
+const TABLE: [(Method, &str, Right); 78] = [
     (Method::GET, HEALTHZ, Right::Alive),
     (Method::GET, "/readyz", Right::Read),
     (Method::GET, "/metrics", Right::Read),
@@ -18,6 +18,9 @@ const TABLE: [(Method, &str, Right); 71] = [
     (Method::GET, "/api/v1/openapi.json", Right::Read),
     (Method::GET, "/api/v1/status", Right::Read),
     (Method::GET, "/api/v1/health", Right::Read),
+    (Method::POST, "/api/v1/health", Right::ReportHealth),
+    (Method::GET, "/api/v1/health/tokens", Right::Read),
+    (Method::POST, "/api/v1/health/tokens", Right::ReportHealth),
     (Method::GET, "/api/v1/problems", Right::Read),
     (Method::GET, "/api/v1/tasks", Right::Read),
     (Method::GET, "/api/v1/tasks/{id}", Right::Read),
@@ -42,13 +45,17 @@ const TABLE: [(Method, &str, Right); 71] = [
     (Method::POST, "/api/v1/agents/{name}/enable", Right::Dispatch),
     (Method::GET, "/api/v1/usage", Right::Read),
     (Method::GET, "/api/v1/api-errors", Right::Read),
-    (Method::POST, "/api/v1/api-errors", Right::WriteTickets),
+    (Method::POST, "/api/v1/api-errors", Right::TellErrors),
+    (Method::GET, "/api/v1/api-errors/summary", Right::Read),
     (Method::POST, "/api/v1/dispatch/pass", Right::Dispatch),
     (Method::GET, "/api/v1/alerts", Right::Read),
     (Method::POST, "/api/v1/alerts/test", Right::TendAlerts),
     (Method::POST, "/api/v1/alerts/{id}/ack", Right::TendAlerts),
     (Method::POST, "/api/v1/alerts/{id}/mute", Right::TendAlerts),
     (Method::POST, "/api/v1/alerts/{id}/unmute", Right::TendAlerts),
+    (Method::POST, "/api/v1/upkeep/{name}", Right::Upkeep),
+    (Method::GET, "/api/v1/brief", Right::Read),
+    (Method::POST, "/api/v1/syncs", Right::Upkeep),
     (Method::GET, "/api/v1/tickets", Right::Read),
     (Method::POST, "/api/v1/tickets", Right::WriteTickets),
     (Method::GET, "/api/v1/tickets/{id}", Right::ReadTicket),

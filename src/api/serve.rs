@@ -93,7 +93,7 @@ pub async fn serve(app: App, sockets: Sockets) -> anyhow::Result<()> {
 
 async fn forget_answers(app: App, closed: CancellationToken) {
     let answers = Answers::new(app.store.clone());
-    let kept_ms = super::convert::millis(IDEMPOTENCY_KEPT);
+    let kept_ms = crate::model::time::millis(IDEMPOTENCY_KEPT);
     let mut ticks = tokio::time::interval(FORGET_ANSWERS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

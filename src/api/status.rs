@@ -1,4 +1,4 @@
-//! How the daemon is: `status`, `health`, `problems`, and the probes.
+//! How the daemon is: `status`, `problems`, and the probes.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,13 +7,13 @@ use axum::response::{IntoResponse as _, Response};
 use super::error::ApiError;
 use super::state::Api;
 use super::wire::{
-    Check, Database, Failing, Finding, Health, HealthState, OutboxSummary, PlainHealth, PoolSummary, Problems, Ready,
-    ReadyCheck, Scheduler, SchemaVersion, Status,
+    Database, Failing, Finding, OutboxSummary, PlainHealth, PoolSummary, Problems, Ready, ReadyCheck,
+    Scheduler, SchemaVersion, Status,
 };
-use super::{convert, wire};
+use super::{convert, convert_health, wire};
 use crate::alert::outbox::Waiting;
 use crate::daemon::problems::{Finding as Found, Grave};
-use crate::daemon::{StatusView, service};
+use crate::daemon::{HealthView, StatusView, service};
 use crate::pool;
 
 /// Answers as long as the process does; looks at nothing.
@@ -51,53 +51,34 @@ pub async fn readyz(State(api): State<Api>) -> Response {
 /// The old probe's question, answered in its own words.
 #[utoipa::path(get, path = "/api/health", tag = "probes", responses((status = 200, body = PlainHealth)))]
 pub async fn plain_health(State(api): State<Api>) -> Result<axum::Json<PlainHealth>, ApiError> {
-    let found = found(&api).await?;
-    Ok(axum::Json(PlainHealth { schema_version: SchemaVersion::default(), status: state_of(&found.1) }))
+    let (_, health) = found(&api).await?;
+    let status = convert_health::state(health.state);
+    Ok(axum::Json(PlainHealth { schema_version: SchemaVersion::default(), status }))
 }
 
 /// The whole on one screen.
 #[utoipa::path(get, path = "/api/v1/status", tag = "daemon", responses((status = 200, body = Status)))]
 pub async fn status(State(api): State<Api>) -> Result<axum::Json<Status>, ApiError> {
-    let (view, found) = found(&api).await?;
+    let (view, health) = found(&api).await?;
     let outbox = match api.app.config.telegram.token_file {
         Some(_) => Some(api.app.alerts.waiting().await.map_err(anyhow::Error::from)?),
         None => None,
     };
-    Ok(axum::Json(document(&api, &view, &found, outbox)))
-}
-
-/// Everything that is looked at, good or bad.
-#[utoipa::path(get, path = "/api/v1/health", tag = "daemon", responses((status = 200, body = Health)))]
-pub async fn health(State(api): State<Api>) -> Result<axum::Json<Health>, ApiError> {
-    let (_, found) = found(&api).await?;
-    let mut checks: Vec<Check> = found.iter().map(check).collect();
-    if !checks.iter().any(|check| check.id == "daemon:hung") {
-        checks.insert(
-            0,
-            Check {
-                id: "daemon:hung".to_owned(),
-                state: HealthState::Healthy,
-                value: None,
-                detail: "the scheduler ticks and the database takes writes".to_owned(),
-                hint: None,
-            },
-        );
-    }
-    Ok(axum::Json(Health { schema_version: SchemaVersion::default(), state: state_of(&found), checks }))
+    Ok(axum::Json(document(&api, &view, &health, outbox)))
 }
 
 /// Only what is wrong, the gravest first, each with the command that mends it.
 #[utoipa::path(get, path = "/api/v1/problems", tag = "daemon", responses((status = 200, body = Problems)))]
 pub async fn problems(State(api): State<Api>) -> Result<axum::Json<Problems>, ApiError> {
-    let (_, found) = found(&api).await?;
-    let problems = found.iter().map(finding).collect();
+    let (_, health) = found(&api).await?;
+    let problems = health.findings.iter().map(finding).collect();
     Ok(axum::Json(Problems { schema_version: SchemaVersion::default(), problems }))
 }
 
-async fn found(api: &Api) -> Result<(StatusView, Vec<Found>), ApiError> {
+async fn found(api: &Api) -> Result<(StatusView, HealthView), ApiError> {
     let view = api.app.status().await.map_err(anyhow::Error::from)?;
-    let found = api.app.problems(&view).await?;
-    Ok((view, found))
+    let health = api.app.health(&view).await?;
+    Ok((view, health))
 }
 
 fn pool_summary(counts: pool::Counts) -> PoolSummary {
@@ -105,7 +86,7 @@ fn pool_summary(counts: pool::Counts) -> PoolSummary {
     PoolSummary { slots, free, leased: slots - free - quarantined, quarantined }
 }
 
-fn document(api: &Api, view: &StatusView, found: &[Found], outbox: Option<Waiting>) -> Status {
+fn document(api: &Api, view: &StatusView, health: &HealthView, outbox: Option<Waiting>) -> Status {
     let now_ms = api.app.clock.wall_ms();
     let (next_at, next_task) = view.next.clone().unzip();
     Status {
@@ -116,7 +97,8 @@ fn document(api: &Api, view: &StatusView, found: &[Found], outbox: Option<Waitin
         timezone: api.app.config.zone.name().to_owned(),
         started_at: api.app.started,
         uptime_ms: api.app.uptime_ms(),
-        health: state_of(found),
+        health: convert_health::state(health.state),
+        health_since: health.since_ms.map(convert::instant),
         draining: api.app.runs.gates().draining,
         scheduler: Scheduler {
             tasks: count(view.tasks),
@@ -151,34 +133,12 @@ fn document(api: &Api, view: &StatusView, found: &[Found], outbox: Option<Waitin
                 }
             })
             .collect(),
-        problems: found.iter().map(finding).collect(),
+        problems: health.findings.iter().map(finding).collect(),
     }
 }
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-fn state_of(found: &[Found]) -> HealthState {
-    found.iter().map(|finding| health_of(finding.grave)).max().unwrap_or(HealthState::Healthy)
-}
-
-fn health_of(grave: Grave) -> HealthState {
-    match grave {
-        Grave::Critical => HealthState::Critical,
-        Grave::Warning => HealthState::Degraded,
-        Grave::Info => HealthState::Healthy,
-    }
-}
-
-fn check(found: &Found) -> Check {
-    Check {
-        id: found.id.clone(),
-        state: health_of(found.grave),
-        value: None,
-        detail: found.text.clone(),
-        hint: found.fix.clone(),
-    }
 }
 
 fn finding(found: &Found) -> Finding {

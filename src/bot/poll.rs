@@ -140,6 +140,7 @@ impl Bot {
                 | TelegramError::Unclear(_)
                 | TelegramError::Moved { .. }
                 | TelegramError::Markup(_)
+                | TelegramError::Unchanged
                 | TelegramError::Gone(_)
                 | TelegramError::Trouble(_)
                 | TelegramError::Refused(_) => (grown(AGAIN), false),

@@ -146,6 +146,7 @@ impl Bot {
             }
             TelegramError::Moved { .. }
             | TelegramError::Markup(_)
+            | TelegramError::Unchanged
             | TelegramError::Gone(_)
             | TelegramError::Shut(_)
             | TelegramError::Refused(_) => return Err(error),

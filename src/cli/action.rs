@@ -1,13 +1,17 @@
 //! `lucid action`: does what a task's `action: NAME` does. A keeper runs it like any command.
 
+use std::fmt::Write as _;
+
 use clap::builder::PossibleValuesParser;
 
 use super::config;
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
 use super::look::clean;
+use super::{heartbeat, token_health};
 use crate::api::wire;
-use crate::daemon::{actions, dispatch};
+use crate::daemon::actions::{self, Doer};
+use crate::daemon::upkeep::SyncResult;
 use crate::platform::client::Request;
 
 #[derive(Debug, clap::Args)]
@@ -19,13 +23,29 @@ pub struct Args {
 /// # Errors
 /// What kept the action from being done.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
-    if args.name == dispatch::TICKET_PICKUP {
-        return pick_up(context);
+    match actions::doer(&args.name) {
+        Doer::Pass => pick_up(context),
+        Doer::Daemon => upkeep(context, &args.name),
+        Doer::Brief(kind) => brief(context, kind.name()),
+        Doer::Heartbeat => heartbeat::run(context, heartbeat::By::Task),
+        Doer::TokenHealth => token_health::run(context),
+        Doer::Syncs(_) | Doer::Here => {
+            let config = config::load(context)?;
+            match actions::doer(&args.name) {
+                Doer::Syncs(action) => syncs(context, args, actions::syncs(action, &config)?),
+                Doer::Pass
+                | Doer::Daemon
+                | Doer::Brief(_)
+                | Doer::Heartbeat
+                | Doer::TokenHealth
+                | Doer::Here => {
+                    let said = actions::run(&args.name, &config, context.clock)?;
+                    context.print(&format!("{}\n", clean(&said)))?;
+                    Ok(Exit::Done)
+                }
+            }
+        }
     }
-    let config = config::load(context)?;
-    let said = actions::run(&args.name, &config, context.clock)?;
-    context.print(&format!("{}\n", clean(&said)))?;
-    Ok(Exit::Done)
 }
 
 /// A pass happens inside the daemon; this asks for one.
@@ -36,4 +56,62 @@ fn pick_up(context: &Context) -> Result<Exit, Failure> {
         Some(held) => format!("nothing is dispatched: {held}\n"),
         None => format!("{} placed, {} waiting\n", passed.placed, passed.waiting),
     })
+}
+
+fn upkeep(context: &Context, name: &str) -> Result<Exit, Failure> {
+    let request = Request::post(api().segment("upkeep").segment(name)).json(b"{}".to_vec());
+    let done = context.fetch::<wire::UpkeepDocument>(&request)?;
+    context.show(&done, |done, _| {
+        let mut text = format!("{}\n", clean(&done.summary));
+        for line in &done.lines {
+            // A String takes any text.
+            let _ = writeln!(text, "{}", clean(line));
+        }
+        text
+    })
+}
+
+fn brief(context: &Context, kind: &str) -> Result<Exit, Failure> {
+    let request = Request::get(api().segment("brief").query("kind", kind));
+    let brief = context.fetch::<wire::BriefDocument>(&request)?;
+    context.show(&brief, |brief, _| {
+        let lines: Vec<String> = brief.text.lines().map(|line| clean(line).into_owned()).collect();
+        format!("{}\n", lines.join("\n"))
+    })
+}
+
+/// Tells what became of each, here and to the daemon.
+fn syncs(context: &Context, args: &Args, results: Vec<SyncResult>) -> Result<Exit, Failure> {
+    if results.is_empty() {
+        context.print(&format!("no sync in the config has `action: {}`; see syncs: there\n", args.name))?;
+        return Ok(Exit::Done);
+    }
+    let syncs: Vec<wire::SyncOutcome> = results
+        .into_iter()
+        .map(|result| {
+            let (ok, detail) = match result.outcome {
+                Ok(detail) => (true, detail),
+                Err(detail) => (false, detail),
+            };
+            wire::SyncOutcome { name: result.name, ok, detail }
+        })
+        .collect();
+    let document = wire::SyncsDocument { schema_version: wire::SchemaVersion::default(), syncs };
+    if context.globals.json {
+        let raw = serde_json::to_vec(&document).map_err(anyhow::Error::from)?;
+        context.print_json(&raw)?;
+    } else {
+        for sync in &document.syncs {
+            let mark = if sync.ok { "ok" } else { "failed" };
+            context.print(&format!("{} {mark}: {}\n", clean(&sync.name), clean(&sync.detail)))?;
+        }
+    }
+    let failed = document.syncs.iter().filter(|sync| !sync.ok).count();
+    let body =
+        serde_json::to_vec(&wire::WriteSyncs { syncs: document.syncs }).map_err(anyhow::Error::from)?;
+    if let Err(unheard) = context.ask(&Request::post(api().segment("syncs")).json(body)) {
+        // The sync is what was asked for; without a daemon nobody raises or ends an alert.
+        context.note(&format!("the daemon was not told: {unheard}"));
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::No })
 }

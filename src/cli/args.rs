@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    action, agents, alert, alerts, api, api_errors, backup, completions, config, enable, kill, logs, man, message, messages,
-    next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks, telegram, ticket, tickets, usage,
-    why,
+    action, agents, alert, alerts, api, api_errors, backup, completions, config, enable, health, kill, logs,
+    man, message, messages, next, offline, pause, pool, reply, retry, run, runs, serve, stop, task, tasks,
+    telegram, ticket, tickets, usage, why,
 };
 
 const CODES: &str = "\
@@ -70,6 +70,10 @@ pub enum Command {
     Status,
     /// Only what is wrong, each with the command that mends it
     Problems,
+    /// Look at everything now: disks, agents, failed runs, logins; exits 0, 1 degraded, 2 critical
+    Health(health::Args),
+    /// One look, without needing the daemon: writes the status file, tells a person when the daemon is dead
+    Heartbeat,
     /// All tasks: how they stand, last and next run, the last 14 results
     Tasks(tasks::Args),
     /// Everything about one task
@@ -217,6 +221,13 @@ mod tests {
             "status --json",
             "--json status",
             "problems --utc",
+            "health --nagios",
+            "health --json",
+            "heartbeat",
+            "logs --daemon -f",
+            "logs --heartbeat --tail 5",
+            "action heartbeat",
+            "action token-health",
             "tasks --failing",
             "tasks --state paused --tag repo",
             "task sub/name",
@@ -309,6 +320,7 @@ mod tests {
             "alert mute 3 --for soon",
             "alerts --state gone",
             "telegram",
+            "logs --daemon --heartbeat",
             "completions tcsh2",
             "api FETCH /x",
             "api POST /x {",

@@ -243,6 +243,7 @@ pub fn detach_on_interrupt(run: i64) -> Result<(), Failure> {
 
 /// Exit code of a shell for a signal, less the signal's number.
 const SIGNAL_BASE: i32 = 128;
+const FAILED: u8 = 1;
 const TIMED_OUT: u8 = 124;
 /// It could not run, or how it ended is not known.
 const COULD_NOT_RUN: u8 = 125;
@@ -257,7 +258,9 @@ pub fn exit_of(run: &wire::Run) -> Exit {
         RunState::Ok => own.unwrap_or(0),
         RunState::Failed => {
             let failed = own.filter(|code| *code != 0);
-            failed.or_else(|| run.signal.map(by_signal)).unwrap_or(COULD_NOT_RUN)
+            // An agent that was refused and ended well all the same.
+            let said = own.map(|_| FAILED);
+            failed.or_else(|| run.signal.map(by_signal)).or(said).unwrap_or(COULD_NOT_RUN)
         }
         RunState::Timeout => TIMED_OUT,
         // One that was asked to end and then ended well has still not done what it was for.

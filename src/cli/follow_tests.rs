@@ -149,7 +149,7 @@ fn the_exit_code_is_the_childs_where_it_has_one() {
         (RunState::Ok, Some(0), None, 0),
         (RunState::Ok, Some(10), None, 10),
         (RunState::Failed, Some(3), None, 3),
-        (RunState::Failed, Some(0), None, 125),
+        (RunState::Failed, Some(0), None, 1),
         (RunState::Failed, Some(126), None, 126),
         (RunState::Failed, Some(127), None, 127),
         (RunState::Failed, None, Some(9), 137),

@@ -1,20 +1,18 @@
-//! `lucid logs`: a run's output, in a pipe byte for byte; `-f` follows it to its end.
+//! `lucid logs`: a run's output, in a pipe byte for byte; `-f` follows it to its end. The logs that are no
+//! run's are in `log_lines`.
 
 use std::io::{Read as _, Write};
 
 use super::context::{Context, accepted, api, quoted};
 use super::failure::{Exit, Failure};
 use super::follow::{Follower, Output, detach_on_interrupt};
-use super::look::{Look, Tone, clean};
-use super::screen;
+use super::{log_lines, screen};
 use crate::api::wire;
 use crate::model::ids::{RunId, TaskId};
 use crate::platform::client::{ClientError, Request};
 
 /// Most lines that the daemon looks back for.
 const TAIL_MAX: u32 = 100_000;
-/// Lines of the daemon's own log that it keeps.
-const DAEMON_LINES_MAX: u32 = 1_000;
 /// Bytes that are carried at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// The header in which the daemon says how long the whole log is.
@@ -23,7 +21,7 @@ const SIZE_HEADER: &str = "x-log-size";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A run (`8132` or `#8132`), or a task for its latest run
-    #[arg(value_name = "RUN|ID", value_parser = subject, required_unless_present = "daemon")]
+    #[arg(value_name = "RUN|ID", value_parser = subject, required_unless_present_any = ["daemon", "heartbeat"])]
     of: Option<Subject>,
     /// Follow until the run has ended; Ctrl-C ends the following, not the run
     #[arg(short, long)]
@@ -31,9 +29,12 @@ pub struct Args {
     /// Begin with the last N lines
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(TAIL_MAX)))]
     tail: Option<u32>,
-    /// The daemon's own log, not a run's
-    #[arg(long, conflicts_with_all = ["of", "follow"])]
+    /// The daemon's own log, not a run's; read from its file where the daemon is not there
+    #[arg(long, conflicts_with = "of")]
     daemon: bool,
+    /// The log of heartbeats
+    #[arg(long, conflicts_with_all = ["of", "daemon"])]
+    heartbeat: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let run = match &args.of {
         Some(Subject::Run(run)) => run.0,
         Some(Subject::Task(task)) => latest(context, task)?,
-        None => return daemons_own(context, args.tail),
+        None => return log_lines::run(context, source(args), args.tail, following(args)),
     };
     let mut out = screen::standard(context);
     if !args.follow {
@@ -119,36 +120,17 @@ fn copy(context: &Context, run: i64, tail: Option<u32>, out: &mut dyn Write) -> 
     Ok(whole.unwrap_or(copied))
 }
 
-fn daemons_own(context: &Context, tail: Option<u32>) -> Result<Exit, Failure> {
-    let mut path = api().segment("logs");
-    if let Some(lines) = tail {
-        path = path.query("tail", &lines.clamp(1, DAEMON_LINES_MAX).to_string());
-    }
-    let lines = context.fetch::<wire::LogLines>(&Request::get(path))?;
-    context.show(&lines, |lines, look| lines.lines.iter().map(|line| daemon_line(line, look)).collect())
+fn source(args: &Args) -> log_lines::Source {
+    if args.heartbeat { log_lines::Source::Heartbeat } else { log_lines::Source::Daemon }
 }
 
-fn daemon_line(line: &wire::LogLine, look: &Look) -> String {
-    let (tone, level) = match line.level.as_str() {
-        "error" => (Tone::Bad, "error"),
-        "warn" => (Tone::Warn, "warn"),
-        "info" => (Tone::Plain, "info"),
-        other => (Tone::Faint, other),
-    };
-    let mut text = clean(&line.message).into_owned();
-    for (name, value) in &line.fields {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.push_str(&format!(" {}={}", look.paint(Tone::Faint, &clean(name)), clean(&value)));
-    }
-    let at = line.at.to_zoned(look.zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-    format!("{at} {} {text}\n", look.paint(tone, &format!("{:<5}", clean(level))))
+fn following(args: &Args) -> log_lines::Following {
+    if args.follow { log_lines::Following::On } else { log_lines::Following::Off }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::args::Globals;
-    use super::super::look::Paint;
-    use super::super::look::tests::{HOSTILE, look};
     use super::super::runs::tests::run as some_run;
     use super::*;
     use crate::model::run::RunState;
@@ -169,19 +151,6 @@ mod tests {
         assert_eq!((none.exit(), none.to_string().as_str()), (Exit::NoSuchId, "`git-sync` has not run yet"));
         let unknown = latest_of(vec![page(&[]), problem(404, "no_such_task", "there is no task git-sync")]);
         assert_eq!(unknown.unwrap_err().to_string(), "there is no task git-sync");
-    }
-
-    #[test]
-    fn the_daemons_lines_cannot_move_the_cursor() {
-        let line = wire::LogLine {
-            seq: 1,
-            at: "2026-11-26T11:30:00Z".parse().unwrap(),
-            level: "warn".to_owned(),
-            target: "lucid".to_owned(),
-            message: HOSTILE.to_owned(),
-            fields: [("run".to_owned(), 7.into()), ("why".to_owned(), HOSTILE.into())].into_iter().collect(),
-        };
-        insta::assert_snapshot!(daemon_line(&line, &look(Paint::Plain)));
     }
 
     #[test]

@@ -23,8 +23,11 @@ pub mod fake_agent;
 mod files;
 mod follow;
 mod grid;
+mod health;
+mod heartbeat;
 mod instant;
 mod kill;
+mod log_lines;
 mod logs;
 mod look;
 mod man;
@@ -42,6 +45,7 @@ mod run;
 mod runs;
 mod screen;
 mod serve;
+mod setup;
 mod status;
 mod stop;
 mod task;
@@ -51,6 +55,7 @@ mod ticket;
 mod ticket_log;
 mod ticket_view;
 mod tickets;
+mod token_health;
 mod usage;
 mod why;
 
@@ -86,6 +91,8 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(context, args),
         Command::Status => status::run(context),
         Command::Problems => problems::run(context),
+        Command::Health(args) => health::run(context, args),
+        Command::Heartbeat => heartbeat::run(context, heartbeat::By::Itself),
         Command::Tasks(args) => tasks::run(context, args),
         Command::Task(args) => task::run(context, args),
         Command::Next(args) => next::run(context, args),

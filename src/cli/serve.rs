@@ -60,6 +60,7 @@ async fn serve(
     let signals = signals::catch().map_err(|e| ended(1, format!("cannot catch signals: {e}")))?;
     let daemon = daemon::boot(config, surroundings, log).await.map_err(|e| not_booted(&e))?;
     let app = daemon.app.clone();
+    keep_log(&app);
     let sockets = api::serve::open(&app.config).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
     let served = tokio::spawn(api::serve::serve(app.clone(), sockets));
     tokio::spawn(signals::obey(app.clone(), signals));
@@ -73,6 +74,15 @@ async fn serve(
         Ok(Ok(())) => Ok(Exit::Done),
         Ok(Err(e)) => Err(ended(1, format!("the sockets were not served: {e:#}"))),
         Err(e) => Err(ended(1, format!("the listeners ended badly: {e}"))),
+    }
+}
+
+/// From here on the state directory is ours, and so is the log in it.
+fn keep_log(app: &App) {
+    let path = app.config.state_dir.join(daemon::logs::DAEMON_LOG);
+    let secrets: Vec<String> = app.runs.site.secrets.values().cloned().collect();
+    if let Err(e) = app.log.keep_in(&path, app.config.log.file_max, &secrets) {
+        tracing::warn!(error = %e, path = %path.display(), "the log is kept in memory only");
     }
 }
 

@@ -43,8 +43,12 @@ fn headline(status: &wire::Status, look: &Look) -> String {
         HealthState::Degraded => ("DEGRADED", Tone::Warn),
         HealthState::Critical => ("CRITICAL", Tone::Bad),
     };
+    let since = match status.health_since.filter(|_| status.health != HealthState::Healthy) {
+        Some(at) => format!(" since {} ({})", look.instant(at), look.since(at)),
+        None => String::new(),
+    };
     let mut line = format!(
-        "{} {} on {} · up {} · {} · {}",
+        "{} {} on {} · up {} · {} · {}{since}",
         look.paint(Tone::Strong, "lucid"),
         clean(&status.version),
         clean(&status.host),
@@ -171,6 +175,7 @@ mod tests {
             started_at: "2026-11-20T07:30:00Z".parse().unwrap(),
             uptime_ms: 534_000_000,
             health: HealthState::Degraded,
+            health_since: Some("2026-11-26T11:05:00Z".parse().unwrap()),
             draining: true,
             scheduler: wire::Scheduler {
                 tasks: 20,
@@ -223,6 +228,7 @@ mod tests {
     fn a_fresh_daemon() {
         let mut status = status();
         status.health = HealthState::Healthy;
+        status.health_since = None;
         status.draining = false;
         status.scheduler = wire::Scheduler {
             tasks: 0,

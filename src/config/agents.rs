@@ -33,6 +33,8 @@ pub struct Agent {
     pub env: BTreeMap<String, String>,
     /// Names of secrets that become variables of its environment.
     pub secrets: Vec<String>,
+    /// Program and arguments that end with 0 while it is logged in; empty where nobody is to ask.
+    pub auth_check: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Dispatch {
     pub max_attempts: u32,
     /// After this long a worker is expected to have said something.
     pub check_in: Duration,
+    /// Tickets that nothing could take for this long are told of.
+    pub held_after: Duration,
 }
 
 /// Every profile, in the order of the file.
@@ -73,6 +77,7 @@ fn agent(reader: &mut Reader<'_>, name: &str) -> Agent {
         fallback: reader.list(&key("fallback"), |_| Ok(())),
         env: pairs(reader.list(&key("env"), check_pair)),
         secrets: reader.list(&key("secrets"), |_| Ok(())),
+        auth_check: reader.list(&key("auth_check"), |_| Ok(())),
         name: name.to_owned(),
     };
     if agent.command.first().is_none_or(String::is_empty) {
@@ -103,6 +108,7 @@ pub(super) fn dispatch(reader: &mut Reader<'_>, agents: &[Agent], pools: &[super
         agent: reader.optional("dispatch.agent"),
         max_attempts: reader.count("dispatch.max_attempts", 1..=1000),
         check_in: reader.duration("dispatch.check_in", MINUTE..=7 * DAY),
+        held_after: reader.duration("dispatch.held_after", SECOND..=7 * DAY),
     };
     if let Some(name) = dispatch.agent.as_ref().filter(|name| agents.iter().all(|agent| agent.name != **name))
     {

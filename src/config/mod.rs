@@ -12,12 +12,14 @@ pub mod edit;
 mod environment;
 mod family;
 mod file;
+mod health;
 mod layers;
 mod pools;
 mod problem;
 mod reader;
 mod sources;
 mod suggest;
+mod syncs;
 mod telegram;
 mod typed;
 
@@ -25,14 +27,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Dispatch};
+pub use health::{Health, TokenCheck, TokenSource};
 pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::Sources;
 pub use suggest::nearest;
+pub use syncs::{Sync, SyncAction};
 pub use telegram::{Telegram, TelegramTopics};
 pub use typed::{
-    Backup, CgroupUse, Config, Control, Defaults, Limits, Log, LogFormat, LogLevel, Messages, Retention,
-    Scheduler, Secrets, SecretsFile, Tickets,
+    Backup, CgroupUse, Config, Control, Defaults, Janitor, Limits, Log, LogFormat, LogLevel, Messages,
+    Retention, Scheduler, Secrets, SecretsFile, Tickets,
 };
 
 use file::Entry;

@@ -215,6 +215,15 @@ impl<'a> Reader<'a> {
         .unwrap_or_default()
     }
 
+    /// Several paths, each made absolute from `base` on.
+    pub fn paths(&mut self, key: &str, base: &Path) -> Vec<PathBuf> {
+        let sources = self.sources;
+        let paths = self.parsed(key, |text| {
+            items_of(text).iter().map(|item| absolute(item, base, sources)).collect::<Result<Vec<_>, _>>()
+        });
+        paths.unwrap_or_default()
+    }
+
     /// A text that `check` has nothing against.
     pub fn checked(&mut self, key: &str, check: impl Fn(&str) -> Result<(), String>) -> String {
         self.parsed(key, |text| check(text).map(|()| text.to_owned())).unwrap_or_default()

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::Setting;
 use super::agents::{self, Agent, Dispatch};
+use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
 use super::reader::Reader;
+use super::syncs::{self, Sync};
 use super::telegram::{self, Telegram};
 use crate::model::schedule::{Zone, format_duration, format_size};
 
@@ -36,11 +38,15 @@ pub struct Config {
     pub pools: Vec<Pool>,
     pub agents: Vec<Agent>,
     pub dispatch: Dispatch,
+    pub janitor: Janitor,
+    pub syncs: Vec<Sync>,
     pub tickets: Tickets,
     pub messages: Messages,
     pub telegram: Telegram,
     pub secrets: Secrets,
     pub backup: Backup,
+    pub health: Health,
+    pub token_checks: Vec<TokenCheck>,
     pub retention: Retention,
     pub limits: Limits,
     pub log: Log,
@@ -97,6 +103,14 @@ pub struct Control {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Janitor {
+    /// A worker that was not heard for this long is ended.
+    pub silent_after: Duration,
+    /// A question that nobody has answered for this long goes back in line.
+    pub unanswered_after: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tickets {
     /// What the ids of new tickets begin with.
     pub prefix: String,
@@ -140,6 +154,12 @@ pub struct Retention {
     pub outputs: Duration,
     /// Bytes over all runs.
     pub outputs_max: u64,
+    pub usage: Duration,
+    pub api_errors: Duration,
+    /// Worktrees that were set aside.
+    pub aside: Duration,
+    /// Of one pool.
+    pub aside_max: usize,
     pub every: Duration,
 }
 
@@ -163,6 +183,8 @@ pub enum CgroupUse {
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// Bytes of a log in the state directory before a new one is begun; one old one is kept.
+    pub file_max: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +221,11 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
         dispatch: agents::dispatch(reader, &agents, &pools),
         agents,
         pools,
+        janitor: Janitor {
+            silent_after: reader.duration("janitor.silent_after", SECOND..=LONGEST),
+            unanswered_after: reader.duration("janitor.unanswered_after", SECOND..=LONGEST),
+        },
+        syncs: syncs::read(reader, &root),
         tickets: Tickets { prefix: reader.ticket_prefix("tickets.prefix") },
         messages: Messages {
             expire_after: reader.duration("messages.expire_after", MINUTE..=LONGEST),
@@ -211,6 +238,8 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
             keep_daily: reader.count("backup.keep_daily", 1..=366),
             keep_weekly: reader.count("backup.keep_weekly", 0..=520),
         },
+        health: health::read(reader, &root),
+        token_checks: health::tokens(reader, &root),
         retention: retention(reader),
         limits: limits(reader),
         log: log(reader),
@@ -257,6 +286,10 @@ fn retention(reader: &mut Reader<'_>) -> Retention {
         events_max: reader.count("retention.events_max", 1..=ROWS_MAX),
         outputs: reader.duration("retention.outputs", SECOND..=LONGEST),
         outputs_max: reader.size("retention.outputs_max", sizes_from(1000)),
+        usage: reader.duration("retention.usage", DAY..=LONGEST),
+        api_errors: reader.duration("retention.api_errors", DAY..=LONGEST),
+        aside: reader.duration("retention.aside", SECOND..=LONGEST),
+        aside_max: reader.count("retention.aside_max", 0..=10_000),
         every: reader.duration("retention.every", SECOND..=DAY),
     }
 }
@@ -281,6 +314,7 @@ fn log(reader: &mut Reader<'_>) -> Log {
     Log {
         level: reader.choice("log.level", ("error", LogLevel::Error), &other_levels),
         format: reader.choice("log.format", ("text", LogFormat::Text), &[("json", LogFormat::Json)]),
+        file_max: reader.size("log.file_max", sizes_from(100_000)),
     }
 }
 

@@ -5,35 +5,106 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::Config;
+use crate::config::{Config, SecretsFile, SyncAction};
+use crate::ops::sync::{self, Secrets, Synced};
+use crate::ops::{JANITOR, PICKUP_WATCHDOG, POOL_HEALTH, QUEUE_REAPER};
 use crate::platform::clock::Clock;
-use crate::store::{self, backup};
+use crate::store::{self, backup, rehearse};
+
+use super::upkeep::SyncResult;
+
+pub const MORNING_BRIEF: &str = "morning-brief";
+pub const WEEKLY_DIGEST: &str = "weekly-digest";
+const DB_BACKUP: &str = "db-backup";
 
 /// Names that a task file may use.
-pub const ACTIONS: &[&str] = &["db-backup", super::dispatch::TICKET_PICKUP];
+pub const ACTIONS: &[&str] = &[
+    DB_BACKUP,
+    super::dispatch::TICKET_PICKUP,
+    super::health::HEARTBEAT,
+    super::health::TOKEN_HEALTH,
+    JANITOR,
+    QUEUE_REAPER,
+    PICKUP_WATCHDOG,
+    POOL_HEALTH,
+    MORNING_BRIEF,
+    WEEKLY_DIGEST,
+    "workspace-backup",
+    "git-sync",
+    "skills-sync",
+];
 
-/// Runs one built-in to its end and gives what it has to say.
+/// What an action is and who does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doer {
+    /// A dispatch pass, inside the daemon.
+    Pass,
+    /// Asked of the daemon by the action's name.
+    Daemon,
+    /// A brief of this kind, made by the daemon.
+    Brief(crate::ops::brief::Kind),
+    /// This process looks how the box is, then tells the daemon.
+    Heartbeat,
+    /// This process looks whether logins still work, then tells the daemon.
+    TokenHealth,
+    /// This process, which then tells the daemon.
+    Syncs(SyncAction),
+    /// This process.
+    Here,
+}
+
+/// Who does `action`.
+#[must_use]
+pub fn doer(action: &str) -> Doer {
+    if action == super::dispatch::TICKET_PICKUP {
+        return Doer::Pass;
+    }
+    if crate::ops::UPKEEP.contains(&action) {
+        return Doer::Daemon;
+    }
+    match action {
+        super::health::HEARTBEAT => Doer::Heartbeat,
+        super::health::TOKEN_HEALTH => Doer::TokenHealth,
+        MORNING_BRIEF => Doer::Brief(crate::ops::brief::Kind::Morning),
+        WEEKLY_DIGEST => Doer::Brief(crate::ops::brief::Kind::Weekly),
+        other => SyncAction::parse(other).map_or(Doer::Here, Doer::Syncs),
+    }
+}
+
+/// Runs one built-in of this process to its end and gives what it has to say.
 ///
 /// # Errors
 /// Says what failed; the caller exits non-zero.
 pub fn run(name: &str, config: &Config, clock: Clock) -> anyhow::Result<String> {
     match name {
-        "db-backup" => db_backup(config, clock),
+        DB_BACKUP => db_backup(config, clock),
         other => bail!("there is no action `{other}`; known: {}", ACTIONS.join(", ")),
     }
 }
 
-/// A copy taken while the daemon works, opened and checked, then the old ones thinned out.
+/// A copy taken while the daemon works, restored and checked; then the older ones are checked again, and the
+/// old ones thinned out.
 fn db_backup(config: &Config, clock: Clock) -> anyhow::Result<String> {
     let now_ms = clock.wall_ms();
     let database = config.state_dir.join(store::DATABASE_FILE);
     let dir = &config.backup.dir;
     let made = backup::backup(&database, dir, now_ms).context("backing up the database")?;
+    rehearse::rehearse(&made.path, now_ms).context("restoring the new backup to a place of its own")?;
     let daily = config.backup.keep_daily as usize;
     let weekly = config.backup.keep_weekly as usize;
+    let damaged = rehearse::set_damaged_aside(dir, now_ms).context("checking the older backups")?;
     let deleted = backup::rotate(dir, now_ms, daily, weekly).context("thinning out old backups")?;
+    if let Some((path, because)) = damaged.first() {
+        bail!(
+            "backed up to {}, but {} older {} damaged and does not count any more: {} ({because})",
+            made.path.display(),
+            damaged.len(),
+            if damaged.len() == 1 { "backup is" } else { "backups are" },
+            path.display()
+        );
+    }
     Ok(format!(
-        "backed up to {} ({} bytes), restored to a copy and checked; sha256 {}; {} old deleted",
+        "backed up to {} ({} bytes), restored to a place of its own and checked; sha256 {}; {} old deleted",
         made.path.display(),
         made.bytes,
         made.sha256,
@@ -47,4 +118,42 @@ fn db_backup(config: &Config, clock: Clock) -> anyhow::Result<String> {
 /// Says what is wrong with the copy.
 pub fn verify_backup(file: &Path, clock: Clock) -> anyhow::Result<backup::BackupInfo> {
     Ok(backup::verify(file, clock.wall_ms())?)
+}
+
+/// Every sync of the config that `action` does, one after the other: one that fails keeps no other from its
+/// turn.
+///
+/// # Errors
+/// The secrets cannot be read, so nothing could be looked through for them.
+pub fn syncs(action: SyncAction, config: &Config) -> anyhow::Result<Vec<SyncResult>> {
+    let secrets = match &config.secrets.file {
+        // They were read by the daemon once, and are nobody's to read again.
+        SecretsFile::Stdin | SecretsFile::Nowhere => Secrets::default(),
+        SecretsFile::Path(_) => Secrets::new(&super::site::read_secrets(config)?),
+    };
+    let wanted = config.syncs.iter().filter(|sync| sync.action == action);
+    let done = wanted.map(|sync| SyncResult {
+        name: sync.name.clone(),
+        outcome: sync::sync(sync, &secrets).map(|synced| told(&synced)).map_err(|e| e.to_string()),
+    });
+    Ok(done.collect())
+}
+
+/// What a sync did, in words.
+fn told(synced: &Synced) -> String {
+    let mut parts = vec![format!(
+        "{} files committed, {} commits received, {} pushed",
+        synced.committed, synced.received, synced.pushed
+    )];
+    if let Some((first, what)) = synced.left_out.first() {
+        let more = match synced.left_out.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        parts.push(format!("left out: {}{more} ({what})", first.display()));
+    }
+    if synced.nested > 0 {
+        parts.push(format!("{} repositories within passed over", synced.nested));
+    }
+    parts.join("; ")
 }

@@ -34,8 +34,6 @@ use crate::task::Severity;
 use super::App;
 use super::problems::{Finding, Grave};
 
-/// Largest token file, in bytes.
-const TOKEN_MAX_BYTES: u64 = 4096;
 /// Runs of a task that are looked at for failures in a row.
 const HISTORY: u32 = 100;
 /// Bytes of an agent's events that are read for its last word.
@@ -53,11 +51,14 @@ pub(super) fn settings(config: &Config) -> (Settings, Option<String>) {
             (None, Some(why))
         }
     };
-    let topics = &telegram.topics;
     let settings = Settings {
         bot,
         chat: telegram.chat_id,
-        topics: Topics { alerts: topics.alerts, tickets: topics.tickets, briefs: topics.briefs },
+        topics: Topics {
+            alerts: telegram.topics.alerts,
+            tickets: telegram.topics.tickets,
+            briefs: telegram.topics.briefs,
+        },
         has_users: !telegram.allowed_users.is_empty(),
         quiet: telegram.quiet_hours.map(|(from, to)| QuietHours { from, to }),
         zone: config.zone.tz().clone(),
@@ -67,20 +68,7 @@ pub(super) fn settings(config: &Config) -> (Settings, Option<String>) {
 }
 
 fn bot(telegram: &config::Telegram) -> Result<Option<Telegram>, String> {
-    let Some(path) = &telegram.token_file else { return Ok(None) };
-    let token = read_token(path).map_err(|why| format!("telegram.token_file {}: {why}", path.display()))?;
-    Telegram::new(token.into(), &telegram.api_url).map(Some).map_err(|e| e.to_string())
-}
-
-fn read_token(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    file.take(TOKEN_MAX_BYTES).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    let token = text.trim();
-    if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err("holds no token: one line is wanted, as the bot's maker gave it".to_owned());
-    }
-    Ok(token.to_owned())
+    telegram.token_file.as_ref().map(|path| Telegram::from_file(path, &telegram.api_url)).transpose()
 }
 
 /// Looks up what belongs to events of this daemon.

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::Alerts;
 use crate::config::{Config, Sources};
 use crate::dispatch::Dispatch;
+use crate::dispatch::gate::Gate;
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
+use crate::ops::Ops;
 use crate::platform::clock::Clock;
 use crate::pool::Pools;
 use crate::run::Runs;
@@ -20,7 +22,6 @@ use crate::store::{self, Store};
 use crate::task::{Registry, Snapshot};
 use crate::ticket::Tickets;
 
-use super::gate::Gate;
 use super::message::ToTick;
 use super::phone::Phone;
 use super::ring::LogRing;
@@ -50,6 +51,8 @@ pub struct Inner {
     pub phone: Phone,
     /// Asked before a ticket is done.
     pub gate: Gate,
+    /// The built-in actions that happen in here.
+    pub ops: Ops,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,
@@ -146,7 +149,7 @@ impl App {
     /// How long ago the scheduler last looked, by a clock that nobody sets.
     #[must_use]
     pub fn tick_age_ms(&self) -> i64 {
-        let now_ms = i64::try_from(self.clock.boot().as_millis()).unwrap_or(i64::MAX);
+        let now_ms = crate::model::time::millis(self.clock.boot());
         now_ms - self.ticked_ms.load(Ordering::Acquire)
     }
 

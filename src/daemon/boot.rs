@@ -7,22 +7,23 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::alert::Alerts;
-use crate::config::{CgroupUse, Config, SecretsFile, Sources};
+use crate::config::{Config, Sources};
+use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
+use crate::ops::{self, Ops};
 use crate::platform::clock::Clock;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
-use crate::platform::process::spec::Cgroups;
 use crate::pool::{PoolError, Pools};
-use crate::run::command::{INHERITED, Site, parse_env};
 use crate::run::{Inner as RunsInner, Notice, RunError, Runs, table as runs_table};
 use crate::store::{self, OpenError, Store, StoreError};
 use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
@@ -106,7 +107,7 @@ pub struct Daemon {
 /// [`BootError`], with what to do in its text.
 pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> Result<Daemon, BootError> {
     let clock = surroundings.clock;
-    let lock = take_lock(&config.state_dir)?;
+    let lock = take_lock(&config.state_dir).await?;
     let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
         BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
@@ -128,9 +129,12 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
+    let ops = ops(&config, &dispatch, &gate);
     let (to_tick, inbox) = mpsc::unbounded_channel();
-    let registry =
-        Registry::new(config.tasks_dir.clone(), self::rules(&config)).stale_max(config.scheduler.stale_for);
+    let kept = store.read(|conn| Ok::<_, RunError>(crate::task::table::kept_hashes(conn)?)).await?;
+    let registry = Registry::new(config.tasks_dir.clone(), self::rules(&config))
+        .stale_max(config.scheduler.stale_for)
+        .keeping(kept);
     let app = App::new(Inner {
         config: Arc::new(config),
         sources: surroundings.sources,
@@ -147,6 +151,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         mute,
         phone: Phone::default(),
         gate,
+        ops,
         log,
         host: surroundings.host,
         started: clock.wall(),
@@ -218,6 +223,7 @@ fn dispatch(
         pools: pools.clone(),
         agents: config.agents.clone(),
         rules: config.dispatch.clone(),
+        human: config.health.human.clone(),
         claim_waits: config.pools.iter().map(|pool| (pool.name.clone(), pool.claim_wait)).collect(),
         zone: config.zone.tz().clone(),
         kill_grace: config.defaults.kill_grace,
@@ -227,7 +233,28 @@ fn dispatch(
     })
 }
 
-fn take_lock(dir: &Path) -> Result<Lock, BootError> {
+fn ops(config: &Config, dispatch: &Dispatch, gate: &Gate) -> Ops {
+    Ops::new(ops::Inner {
+        store: dispatch.store.clone(),
+        journal: dispatch.journal.clone(),
+        clock: dispatch.clock,
+        runs: dispatch.runs.clone(),
+        tickets: dispatch.tickets.clone(),
+        pools: dispatch.pools.clone(),
+        dispatch: dispatch.clone(),
+        gate: gate.clone(),
+        rules: config.janitor.clone(),
+        held_after: config.dispatch.held_after,
+        state_dir: config.state_dir.clone(),
+        turns: ops::Turns::default(),
+    })
+}
+
+/// A child that a killed daemon had just made holds its lock until it has become a program of its own.
+const LOCK_LET_GO_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
+
+async fn take_lock(dir: &Path) -> Result<Lock, BootError> {
     let state = |doing, path: &Path| {
         let path = path.to_owned();
         move |source| BootError::StateDir { doing, path, source }
@@ -238,14 +265,25 @@ fn take_lock(dir: &Path) -> Result<Lock, BootError> {
         .create(dir)
         .map_err(state("cannot make the state directory", dir))?;
     let path = dir.join("lock");
-    let holder = format!("pid {}", std::process::id());
-    match Lock::try_take(&path, &holder).map_err(state("cannot lock", &path))? {
-        Some(lock) => Ok(lock),
-        None => {
-            let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
-            Err(BootError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() })
+    let own = format!("pid {}", std::process::id());
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(lock) = Lock::try_take(&path, &own).map_err(state("cannot lock", &path))? {
+            return Ok(lock);
         }
+        let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
+        if waited >= LOCK_LET_GO_WITHIN || may_live(&holder) {
+            return Err(BootError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() });
+        }
+        tokio::time::sleep(LOCK_LOOK).await;
+        waited += LOCK_LOOK;
     }
+}
+
+/// Whether there is such a process, as far as that can be told.
+fn may_live(holder: &str) -> bool {
+    let pid = holder.trim().strip_prefix("pid ").and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists())
 }
 
 async fn begin_epoch(
@@ -295,48 +333,15 @@ fn open_runs(
         store: store.clone(),
         journal: journal.clone(),
         nursery,
+        judge: dispatch::judge(store.clone(), dir.clone(), config.zone.tz().clone(), surroundings.clock),
         clock: surroundings.clock,
-        site: site(config, surroundings)?,
+        site: super::site::site(config, surroundings)?,
         dir,
         max_parallel_runs: u32::try_from(config.scheduler.max_parallel_runs).unwrap_or(u32::MAX),
         draining: AtomicBool::new(false),
         notices: sender,
     });
     Ok((runs, receiver))
-}
-
-fn site(config: &Config, surroundings: &Surroundings) -> Result<Site, BootError> {
-    let named = |names: &dyn Fn(&str) -> bool| {
-        surroundings.env.iter().filter(|(name, _)| names(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
-    };
-    let mut action_env: BTreeMap<String, String> = named(&|name| name.starts_with("LUCID_"));
-    if let Some(file) = &config.file {
-        action_env.insert("LUCID_CONFIG".to_owned(), file.to_string_lossy().into_owned());
-    }
-    Ok(Site {
-        root: config.root.clone(),
-        home: surroundings.home.clone(),
-        exe: surroundings.exe.clone(),
-        inherited: named(&|name| INHERITED.contains(&name)),
-        action_env,
-        secrets: read_secrets(config)?,
-        worker_socket: config.state_dir.join(super::WORKER_SOCKET),
-        default_shell: config.defaults.shell.clone(),
-        cgroups: match config.limits.cgroup {
-            CgroupUse::Auto => Cgroups::Auto,
-            CgroupUse::Off => Cgroups::Off,
-        },
-    })
-}
-
-fn read_secrets(config: &Config) -> Result<BTreeMap<String, String>, BootError> {
-    let (path, text) = match &config.secrets.file {
-        SecretsFile::Nowhere => return Ok(BTreeMap::new()),
-        SecretsFile::Stdin => (PathBuf::from("standard input"), std::io::read_to_string(std::io::stdin())),
-        SecretsFile::Path(path) => (path.clone(), std::fs::read_to_string(path)),
-    };
-    let bad = |why: String| BootError::Secrets { path: path.clone(), why };
-    parse_env(&text.map_err(|e| bad(e.to_string()))?).map_err(bad)
 }
 
 /// What task files are read by, from the settings.

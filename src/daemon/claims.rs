@@ -11,6 +11,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason, Trigger};
 use crate::model::task::{CatchUp, Task};
+use crate::model::time::millis;
 use crate::run::flight::{self, Claim, Request};
 use crate::run::{RunError, table};
 use crate::store::Tx;
@@ -113,7 +114,7 @@ fn carry_one(app: &App, tx: &Tx<'_>, due: &Due) -> Result<Carried, RunError> {
 }
 
 fn spacing_ms(app: &App) -> i64 {
-    i64::try_from(app.config.scheduler.catch_up_spacing.as_millis()).unwrap_or(i64::MAX)
+    millis(app.config.scheduler.catch_up_spacing)
 }
 
 fn request(due: &Due, trigger: Trigger, at_ms: i64, now_ms: i64) -> Request {

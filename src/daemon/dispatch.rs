@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use crate::dispatch::ledger::{self, ApiError, Usage};
-use crate::dispatch::{AgentView, DispatchError, Passed};
+use crate::dispatch::{AgentView, DispatchError, Passed, gate};
 use crate::journal::{Feed, Filter};
 use crate::model::event::EventKind;
 use crate::model::ids::{TaskId, TicketId};
@@ -14,8 +14,8 @@ use crate::model::task::Kind;
 use crate::model::ticket::{Illegal, Ticket, TicketState};
 use crate::ticket::TicketError;
 
+use super::App;
 use super::refused::{Refused, RefusedKind};
-use super::{App, gate};
 
 /// The action of the task that is the switch.
 pub const TICKET_PICKUP: &str = "ticket-pickup";
@@ -126,7 +126,7 @@ impl App {
     }
 
     /// The task that switches dispatch on; an enabled one before any other.
-    fn pickup_task(&self) -> Option<TaskId> {
+    pub(super) fn pickup_task(&self) -> Option<TaskId> {
         let snapshot = self.snapshot();
         let is_pickup = |kind: &Kind| matches!(kind, Kind::Action(name) if name == TICKET_PICKUP);
         let mut found: Vec<(bool, TaskId)> = snapshot

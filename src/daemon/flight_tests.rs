@@ -40,6 +40,7 @@ impl Ledger {
             enabled,
             hash: task.hash.to_string(),
             schedule: task.schedule.texts().collect(),
+            from_ms: None,
         };
         let now_ms = self.now_ms;
         self.write(move |tx| Ok(see(tx, &seen, now_ms)?));

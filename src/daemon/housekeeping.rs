@@ -8,10 +8,13 @@
 use std::time::Duration;
 
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::dispatch::Ages;
 use crate::journal::Keep as KeepEvents;
 use crate::model::event::{Event, EventKind};
+use crate::platform::process;
+use crate::pool::KeepAside;
 use crate::run::RunError;
 use crate::run::retention::{self, Keep, KeepOutputs};
 use crate::store::{Ballast, StoreError};
@@ -25,6 +28,8 @@ use super::message::ToTick;
 const SWEEP: &str = "* * * * * *";
 /// Small upkeep: every minute.
 const MINUTELY: &str = "13 * * * * *";
+/// Giving back memory that is held and not needed: every five minutes.
+const RESTING: &str = "29 */5 * * * *";
 /// Folding the log into the database: every hour.
 const HOURLY: &str = "41 7 * * * *";
 /// Jobs the scheduler's channel holds.
@@ -74,6 +79,13 @@ async fn cadence(app: &App) -> Result<JobScheduler, JobSchedulerError> {
             Box::pin(async move { upkeep(&app).await })
         })?)
         .await?;
+    let resting = app.clone();
+    scheduler
+        .add(Job::new_async(RESTING, move |_, _| {
+            let app = resting.clone();
+            Box::pin(async move { rest(&app).await })
+        })?)
+        .await?;
     let hourly = app.clone();
     scheduler
         .add(Job::new_async(HOURLY, move |_, _| {
@@ -96,6 +108,7 @@ async fn plain(app: &App) {
         if app.clock.wall_ms() - last_checkpoint_ms >= HOUR_MS {
             last_checkpoint_ms = app.clock.wall_ms();
             checkpoint(app).await;
+            rest(app).await;
         }
     }
 }
@@ -105,7 +118,7 @@ async fn upkeep(app: &App) {
     if let Err(e) = end_pauses(app).await {
         warn!(error = %e, "could not end pauses");
     }
-    match app.tickets.reap_messages().await {
+    match app.ops.reap().await {
         Ok(reaped) if reaped == Reaped::default() => {}
         Ok(reaped) => info!(?reaped, "messages to workers"),
         Err(e) => warn!(error = %e, "could not look after messages to workers"),
@@ -122,6 +135,19 @@ async fn upkeep(app: &App) {
         Ok(Ok(Ballast::Present | Ballast::NoRoom { .. })) => {}
         Ok(Err(e)) => warn!(error = %e, "could not lay the reserve for a full disk"),
         Err(e) => warn!(error = %e, "could not look at the reserve for a full disk"),
+    }
+}
+
+/// Gives back what caches, the heap and code that only starting ran hold.
+pub async fn rest(app: &App) {
+    if let Err(e) = app.store.rest().await {
+        warn!(error = %e, "could not empty the caches of the database");
+    }
+    match tokio::task::spawn_blocking(process::give_memory_back).await {
+        Ok(Ok(())) => {}
+        // Where /proc is hidden from us, memory is not worth a warning.
+        Ok(Err(e)) => debug!(error = %e, "could not give memory back"),
+        Err(e) => warn!(error = %e, "could not give memory back"),
     }
 }
 
@@ -206,5 +232,9 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     // What workers printed goes with the outputs of runs, once its ticket is over.
     let age_ms = i64::try_from(limits.runs.as_millis()).unwrap_or(i64::MAX);
     app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;
+    let ages = Ages { workers: limits.runs, usage: limits.usage, refused: limits.api_errors };
+    app.dispatch.trim(ages).await.map_err(|e| warn!(error = %e, "could not trim what agents have left")).ok();
+    let keep = KeepAside { age: limits.aside, count: limits.aside_max };
+    app.pools.sweep_aside(keep).await;
     Ok(swept)
 }

@@ -27,11 +27,11 @@ pub enum Grave {
 }
 
 impl App {
-    /// The gravest first.
+    /// What is wrong beside what the checks of the health say, the gravest first.
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn problems(&self, status: &StatusView) -> Result<Vec<Finding>, Refused> {
+    pub(super) async fn troubles(&self, status: &StatusView) -> Result<Vec<Finding>, Refused> {
         let mut findings = Vec::new();
         self.hung(&mut findings).await;
         self.database(&mut findings);

@@ -6,16 +6,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
+use crate::model::task::Task;
 use crate::run::RunError;
 use crate::store::Tx;
-use crate::task::due::CORRECTION_MS;
+use crate::task::due::{CORRECTION_MS, Instants};
+use crate::task::registry::Text;
 use crate::task::table::{self, Seen};
-use crate::task::{Change, Entry, Snapshot};
+use crate::task::{Change, Entry, Registry, Snapshot};
 
 use super::App;
 use super::message::answer;
@@ -37,24 +40,20 @@ impl App {
     /// When the folder cannot be read or the database does not take it; what counted before still does.
     pub async fn reload(&self, actor: &str) -> Result<Change, ReloadError> {
         let _turn = self.reloading.lock().await;
-        let (registry, now_ms) = (Arc::clone(&self.registry), self.clock.wall_ms());
-        let (change, snapshot) = tokio::task::spawn_blocking(move || {
-            let mut registry = registry.lock().unwrap_or_else(PoisonError::into_inner);
-            (registry.reload(now_ms), registry.snapshot())
-        })
-        .await
-        .map_err(|e| ReloadError::Read(e.to_string()))?;
+        let now_ms = self.clock.wall_ms();
+        let Files { change, snapshot, texts } = self.read_files(now_ms).await?;
         *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
         // A write that failed last time is made up for, whatever the files say now.
-        if change.is_empty() && self.synced.load(Ordering::Acquire) {
+        if change.is_empty() && texts.is_empty() && self.synced.load(Ordering::Acquire) {
             return Ok(change);
         }
         self.synced.store(false, Ordering::Release);
         let (journal, actor, told) = (self.journal.clone(), actor.to_owned(), change.clone());
         let (rows, anchors) = {
-            let snapshot = Arc::clone(&snapshot);
+            let (snapshot, texts) = (Arc::clone(&snapshot), texts.clone());
             self.store
                 .write(move |tx| -> Result<_, RunError> {
+                    keep_texts(tx, &snapshot, &texts)?;
                     for event in write(tx, &snapshot, now_ms)? {
                         journal.record(tx, now_ms, event.actor(&actor))?;
                     }
@@ -65,6 +64,7 @@ impl App {
                 })
                 .await?
         };
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).saved(&texts);
         let anchors: HashMap<(TaskId, String), i64> =
             anchors.into_iter().map(|(task, schedule, at)| ((task, schedule), at)).collect();
         let all = rows
@@ -85,25 +85,83 @@ impl App {
         answer(self, ToTick::Synced(all));
         self.synced.store(true, Ordering::Release);
         log(&change);
-        tokio::spawn(give_memory_back());
+        tokio::spawn(rest_later(self.clone()));
         Ok(change)
     }
+
+    /// What the files say now, and for those broken since an earlier daemon's days what they said when they were
+    /// good.
+    async fn read_files(&self, now_ms: i64) -> Result<Files, ReloadError> {
+        let (change, orphans) = self
+            .with_registry(move |registry| {
+                let change = registry.reload(now_ms);
+                let orphans = registry.orphans(&change);
+                (change, orphans)
+            })
+            .await?;
+        let kept = if orphans.is_empty() {
+            Vec::new()
+        } else {
+            self.store.read(move |conn| Ok::<_, RunError>(table::kept(conn, &orphans)?)).await?
+        };
+        self.with_registry(move |registry| {
+            if !kept.is_empty() {
+                registry.revive(kept, now_ms);
+            }
+            Files { change, snapshot: registry.snapshot(), texts: registry.unsaved() }
+        })
+        .await
+    }
+
+    /// Reads files and parses them, so it runs where waiting is allowed.
+    async fn with_registry<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Registry) -> T + Send + 'static,
+    ) -> Result<T, ReloadError> {
+        let registry = Arc::clone(&self.registry);
+        tokio::task::spawn_blocking(move || {
+            work(&mut registry.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+        .await
+        .map_err(|e| ReloadError::Read(e.to_string()))
+    }
+}
+
+/// The task files as they were just read.
+struct Files {
+    change: Change,
+    snapshot: Arc<Snapshot>,
+    /// Of good files, where the database holds another.
+    texts: Vec<Text>,
+}
+
+/// What a later daemon needs to know of files that are broken, or will be.
+fn keep_texts(tx: &Tx<'_>, snapshot: &Snapshot, texts: &[Text]) -> rusqlite::Result<()> {
+    for text in texts {
+        table::keep(tx, text)?;
+    }
+    let marks = table::broken_since(tx)?;
+    for (id, entry) in snapshot.iter() {
+        let mark = marks.get(id).copied();
+        if entry.definition.is_some() && entry.stale_since != mark {
+            table::set_broken_since(tx, id, entry.stale_since)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reading files leaves holes in the heap; the tick is done with its part by then.
-async fn give_memory_back() {
-    tokio::time::sleep(TRIM_AFTER).await;
-    if let Err(e) = tokio::task::spawn_blocking(crate::platform::process::trim_heap).await {
-        warn!(error = %e, "could not give memory back");
-    }
+async fn rest_later(app: App) {
+    tokio::time::sleep(REST_AFTER).await;
+    super::housekeeping::rest(&app).await;
 }
 
 /// From the end of a reload to the return of what it used.
-const TRIM_AFTER: Duration = Duration::from_secs(1);
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// The text whose first sighting anchors the schedule.
 #[must_use]
-pub fn anchor_text(task: &crate::model::task::Task) -> String {
+pub fn anchor_text(task: &Task) -> String {
     task.schedule.texts().collect::<Vec<_>>().join("; ")
 }
 
@@ -126,8 +184,12 @@ fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<
         if known {
             continue;
         }
-        table::see(tx, &seen, now_ms)?;
-        if let Some(row) = rows.get(id).filter(|row| row.enabled != seen.enabled) {
+        let from_ms = match &entry.definition {
+            Some(task) if task.schedule.is_one_shot() => Some(one_shot_from(tx, task, rows.get(id), now_ms)?),
+            Some(_) | None => None,
+        };
+        table::see(tx, &Seen { from_ms, ..seen }, now_ms)?;
+        if let Some(row) = rows.get(id).filter(|row| row.enabled != entry.enabled) {
             let kind = if row.enabled { EventKind::TaskDisabled } else { EventKind::TaskEnabled };
             switched.push(Event::new(kind).task(id));
         }
@@ -148,12 +210,35 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
         Some(task) => Seen {
             id: id.clone(),
             enabled: entry.enabled,
+            from_ms: None,
             hash: task.hash.to_string(),
             schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
         },
         // A file that never parsed has no instants.
-        None => {
-            Seen { id: id.clone(), enabled: false, hash: entry.hash.to_string(), schedule: String::new() }
+        None => Seen {
+            id: id.clone(),
+            enabled: false,
+            from_ms: None,
+            hash: entry.hash.to_string(),
+            schedule: String::new(),
+        },
+    }
+}
+
+/// From when the instants of a one-shot are counted: what has passed by the time its text is first seen, or while
+/// it was switched off, is a misfire with a row of its own. Other edits never arm it again.
+fn one_shot_from(
+    tx: &Tx<'_>,
+    task: &Task,
+    row: Option<&table::TaskRow>,
+    now_ms: i64,
+) -> rusqlite::Result<i64> {
+    match (table::anchor_of(tx, &task.id, &anchor_text(task))?, row) {
+        (Some(_), Some(row)) => Ok(row.covered_ms),
+        (None, _) | (Some(_), None) => {
+            let anchor = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+            let first = Instants::new(task, anchor).next(Timestamp::UNIX_EPOCH);
+            Ok(first.map_or(now_ms, |first| now_ms.min(first.as_millisecond() - 1)))
         }
     }
 }

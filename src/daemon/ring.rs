@@ -1,16 +1,21 @@
-//! The daemon's own last log lines, kept in memory for `lucid logs --daemon` and the API.
+//! The daemon's own log for `lucid logs --daemon` and the API: the last lines in memory, and a file of
+//! limited size that outlives the daemon.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::platform::clock::Clock;
+use crate::platform::process::Masker;
+use crate::platform::rolling::Rolling;
 
 /// Lines kept.
 const LINES_MAX: usize = 1000;
@@ -18,9 +23,9 @@ const LINES_MAX: usize = 1000;
 const FIELD_MAX_BYTES: usize = 2048;
 
 /// A line of the daemon's log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Counts from the start of this daemon.
+    /// Rises from line to line, over the daemon's restarts as well.
     pub seq: u64,
     pub at_ms: i64,
     pub level: Level,
@@ -40,12 +45,61 @@ pub struct LogRing {
 struct Lines {
     next: u64,
     kept: VecDeque<Line>,
+    file: Option<Kept>,
+}
+
+/// Where lines are kept beyond the life of the daemon.
+#[derive(Debug)]
+struct Kept {
+    file: Rolling,
+    masker: Masker,
+}
+
+impl Kept {
+    fn append(&mut self, line: &Line) {
+        let mut masked = Vec::new();
+        let mut write = |bytes: &[u8]| masked.extend_from_slice(bytes);
+        self.masker.feed(line.to_json().to_string().as_bytes(), &mut write);
+        self.masker.flush(&mut write);
+        // A log that cannot be written to is no reason to stop, and telling it here would come back here.
+        let _ = self.file.append(&masked);
+    }
+}
+
+impl Line {
+    /// As a line of the file.
+    fn to_json(&self) -> Value {
+        json!({
+            "seq": self.seq,
+            "at": jiff::Timestamp::from_millisecond(self.at_ms).unwrap_or_default().to_string(),
+            "level": self.level.as_str().to_lowercase(),
+            "target": self.target,
+            "message": self.message,
+            "fields": self.fields,
+        })
+    }
 }
 
 impl LogRing {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, lines: Arc::default() }
+        // Beyond whatever an earlier daemon has counted to: nobody writes a line a millisecond for long.
+        let next = u64::try_from(clock.wall_ms()).unwrap_or(0);
+        let lines = Lines { next, ..Lines::default() };
+        Self { clock, lines: Arc::new(Mutex::new(lines)) }
+    }
+
+    /// Keeps what has been said and what is to come in a file of at most `max_bytes`, with one older one
+    /// beside it, each of `secrets` masked.
+    ///
+    /// # Errors
+    /// What the file system says; the lines in memory are there all the same.
+    pub fn keep_in(&self, path: &Path, max_bytes: u64, secrets: &[String]) -> io::Result<()> {
+        let mut kept = Kept { file: Rolling::open(path, max_bytes)?, masker: Masker::new(secrets) };
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.kept.iter().for_each(|line| kept.append(line));
+        lines.file = Some(kept);
+        Ok(())
     }
 
     /// The last `tail` lines after `after` that are at least as grave as `level` and contain `part`.
@@ -84,6 +138,9 @@ impl<S: Subscriber> Layer<S> for LogRing {
         };
         if lines.kept.len() == LINES_MAX {
             lines.kept.pop_front();
+        }
+        if let Some(file) = &mut lines.file {
+            file.append(&line);
         }
         lines.kept.push_back(line);
     }

@@ -37,6 +37,7 @@ impl Started {
         record(&app).await;
         end_runs(&app).await;
         app.shutdown.closed.cancel();
+        app.alerts.settle_down().await;
         let store = app.store.clone();
         if let Err(e) = tokio::task::spawn_blocking(move || store.close()).await {
             error!(error = %e, "the database did not close well");

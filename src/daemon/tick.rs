@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
+use crate::model::time::millis;
 use crate::task::due::{self, CORRECTION_MS, Instants, Policy};
 
 use super::App;
@@ -254,8 +255,4 @@ fn plan(known: &Known, now_ms: i64, policy: Policy) -> Option<Due> {
         backlog: known.backlog,
         expired: synced.expired,
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

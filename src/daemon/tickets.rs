@@ -1,5 +1,6 @@
 //! What people ask of tickets beyond writing to them: moving them through the gate, having them worked on.
 
+use crate::dispatch::gate::GateQuestion;
 use crate::model::ids::TicketId;
 use crate::model::message;
 use crate::model::message::MessageId;
@@ -8,7 +9,7 @@ use crate::ticket::board::Edit;
 use crate::ticket::{Author, TicketError};
 
 use super::App;
-use super::gate::GateQuestion;
+
 use super::refused::{Refused, RefusedKind};
 
 /// Where a person may put a ticket; the other states are a worker's to reach.

@@ -2,8 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::config::SyncAction;
 use crate::model::ids::{RunId, TaskId};
 use crate::model::task::{Kind, Task};
+use crate::ops;
 use crate::run::table;
 use crate::store::StoreError;
 use crate::ticket::Worker;
@@ -49,10 +51,20 @@ impl App {
     }
 }
 
+fn is_sync(action: &str) -> bool {
+    SyncAction::parse(action).is_some()
+}
+
 /// A built-in gets what it is built to do, whatever its file says.
 fn grants(task: &Task) -> Vec<String> {
     match &task.kind {
         Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec!["dispatch:pass".to_owned()],
+        Kind::Action(name) if name == super::health::HEARTBEAT || name == super::health::TOKEN_HEALTH => {
+            vec!["health:report".to_owned()]
+        }
+        Kind::Action(name) if ops::UPKEEP.contains(&name.as_str()) || is_sync(name) => {
+            vec!["upkeep:run".to_owned()]
+        }
         Kind::Action(_) => Vec::new(),
         Kind::Command(_) | Kind::Agent(_) => task.grants.clone(),
     }

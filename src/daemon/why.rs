@@ -145,7 +145,7 @@ pub fn sentence(run: &Run) -> String {
                 count => (format!("{count} instants"), "them"),
             };
             format!(
-                "missed: nothing ran for {instants}, because the daemon or the machine was down and catch_up did not take {them} up"
+                "missed: nothing ran for {instants}: the daemon or the machine was down, or the task was not there or switched off, and catch_up did not take {them} up"
             )
         }
         RunState::KillFailed => format!("{id} outlives SIGKILL; its key stays held until it is gone"),
@@ -173,6 +173,11 @@ fn skipped(reason: &str) -> &str {
 }
 
 fn ending(run: &Run) -> String {
+    // What an agent said of its own end says more than how its process went.
+    let said = run.reason.as_deref().filter(|reason| !matches!(*reason, "exit" | "signal" | "spawn"));
+    if let (Some(reason), Some(code)) = (said, run.exit_code) {
+        return format!("{reason} (exit {code})");
+    }
     match (run.exit_code, run.signal) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

@@ -336,7 +336,7 @@ fn told(heard: &Heard, otherwise: &str) -> String {
 }
 
 fn after(now_ms: i64, wait: Duration) -> i64 {
-    now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+    now_ms.saturating_add(crate::model::time::millis(wait))
 }
 
 #[cfg(test)]

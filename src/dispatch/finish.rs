@@ -12,7 +12,7 @@ use super::table::{self, Worker};
 use super::{Dispatch, DispatchError, lock};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TicketId;
-use crate::model::run::{Run, RunState, StopReason};
+use crate::model::run::{Outcome, Run, RunState, StopReason};
 use crate::model::ticket::{Step, Ticket, TicketState};
 use crate::model::worker::Verdict;
 use crate::store::Tx;
@@ -68,6 +68,7 @@ impl Dispatch {
             commit: self.recorded(worker, ticket.as_ref()).await,
             worker: worker.clone(),
             ended,
+            stop: run.as_ref().and_then(|run| run.stop_reason),
             reason: run.and_then(|run| run.reason),
             chance: chance(),
             now_ms: self.clock.wall_ms(),
@@ -111,9 +112,7 @@ impl Dispatch {
         let (next, effect) =
             classify::decide(&verdict, &worker.heard, tries, backoff, end.chance, end.now_ms);
         let not_before = match &next {
-            Next::Again { after, .. } => {
-                Some(end.now_ms.saturating_add(super::launch::millis(*after).cast_signed()))
-            }
+            Next::Again { after, .. } => Some(end.now_ms.saturating_add(crate::model::time::millis(*after))),
             Next::Review | Next::Asked | Next::GiveUp { .. } => None,
         };
         let tokens = table::counted(tx, worker.run)?;
@@ -194,6 +193,9 @@ impl Dispatch {
         let worker = &end.worker;
         let what = match verdict {
             Verdict::Ok | Verdict::NeedsInput => return None,
+            Verdict::Timeout if end.stop == Some(StopReason::Idle) => {
+                "was ended because nothing was heard of it any more".to_owned()
+            }
             Verdict::Timeout => {
                 let minutes =
                     self.profile(&worker.agent).map_or(0, |profile| profile.max_runtime.as_secs() / 60);
@@ -250,31 +252,43 @@ struct End {
     ended: Ended,
     /// Of the run.
     reason: Option<String>,
+    stop: Option<StopReason>,
     commit: Option<String>,
     chance: u64,
     now_ms: i64,
 }
 
 fn how(run: &Run) -> Ended {
-    match run.state() {
-        RunState::Ok => match run.stop_reason {
+    let outcome = Outcome {
+        state: run.state(),
+        reason: run.reason.clone(),
+        exit_code: run.exit_code,
+        signal: run.signal,
+    };
+    ended(&outcome, run.stop_reason)
+}
+
+/// How a process ended that came to `outcome` and was asked to end for `stop`, if it was.
+pub(super) fn ended(outcome: &Outcome, stop: Option<StopReason>) -> Ended {
+    match outcome.state {
+        RunState::Ok => match stop {
             Some(StopReason::TurnOver) => Ended::Daemon,
-            Some(_) | None => Ended::Code(run.exit_code.unwrap_or(0)),
+            Some(_) | None => Ended::Code(outcome.exit_code.unwrap_or(0)),
         },
-        RunState::Failed => match (run.reason.as_deref(), run.exit_code) {
+        RunState::Failed => match (outcome.reason.as_deref(), outcome.exit_code) {
             (Some(reason), _) if reason.starts_with("spawn") => Ended::Unstartable,
             (_, Some(code)) => Ended::Code(code),
             (_, None) => Ended::Signal,
         },
         RunState::Timeout => Ended::Timeout,
-        RunState::Killed => match run.stop_reason {
+        RunState::Killed => match stop {
             Some(StopReason::Shutdown | StopReason::TurnOver) => Ended::Daemon,
             Some(StopReason::Timeout | StopReason::Idle) => Ended::Timeout,
             Some(StopReason::Cancelled | StopReason::Replaced) | None => Ended::Stopped,
         },
         // The profile is not to blame for its slot.
         RunState::Blocked
-            if run.reason.as_deref().is_some_and(|why| why.starts_with(super::SLOT_TROUBLE)) =>
+            if outcome.reason.as_deref().is_some_and(|why| why.starts_with(super::SLOT_TROUBLE)) =>
         {
             Ended::Lost
         }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use super::table::Worker;
 use super::{Dispatch, dialect};
 use crate::config;
 use crate::model::run::Run;
+use crate::model::time::millis_unsigned;
 use crate::model::worker::Dialect;
 use crate::platform::process::spec::{Spec, Stdin, Stdout};
 use crate::run::command::{self, Blocked, COOKIE};
@@ -53,8 +53,8 @@ impl Dispatch {
             preflight: None,
             env: self.environment(run, worker, profile).into_iter().collect(),
             cwd: path.to_owned(),
-            timeout_ms: millis(profile.max_runtime),
-            kill_grace_ms: millis(self.kill_grace),
+            timeout_ms: millis_unsigned(profile.max_runtime),
+            kill_grace_ms: millis_unsigned(self.kill_grace),
             idle_timeout_ms: None,
             log_max: self.log_max,
             stdin,
@@ -67,7 +67,11 @@ impl Dispatch {
 
     /// The profile's command with the dialect's flags; `lucid` is this program, wherever it lies.
     pub(super) fn argv(&self, profile: &config::Agent, wishes: &dialect::Wishes) -> Vec<String> {
-        let mut argv = dialect::argv(profile.dialect, &profile.command, wishes);
+        self.ours(dialect::argv(profile.dialect, &profile.command, wishes))
+    }
+
+    /// `lucid` as a program is this one.
+    pub(super) fn ours(&self, mut argv: Vec<String>) -> Vec<String> {
         if let Some(first) = argv.first_mut().filter(|first| *first == OURSELVES) {
             *first = self.runs.site.exe.to_string_lossy().into_owned();
         }
@@ -97,8 +101,4 @@ impl Dispatch {
         }
         env
     }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

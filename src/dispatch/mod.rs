@@ -9,6 +9,8 @@ mod attend;
 pub mod classify;
 pub mod dialect;
 mod finish;
+mod judge;
+pub mod gate;
 mod launch;
 pub mod ledger;
 mod messages;
@@ -31,13 +33,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::journal::Journal;
+use crate::model::event::{Event, EventKind};
 use crate::model::ids::{RunId, TicketId};
+use crate::model::worker::Standing;
 use crate::platform::clock::Clock;
 use crate::pool::{LeaseId, PoolError, Pools};
 use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
 use crate::ticket::{TicketError, Tickets};
 
+pub use judge::judge;
+pub use ledger::Ages;
 pub use pass::Passed;
 pub use probe::{AgentView, Shown};
 
@@ -69,6 +75,8 @@ pub struct Inner {
     pub pools: Pools,
     pub agents: Vec<config::Agent>,
     pub rules: config::Dispatch,
+    /// Who does what is assigned to them without an agent.
+    pub human: String,
     /// Of each pool.
     pub claim_waits: BTreeMap<String, Duration>,
     /// In which providers' clock times are read that name none.
@@ -190,6 +198,53 @@ impl Dispatch {
         Ok(woken)
     }
 
+    /// Gives a profile no work until its login works again or a person says so. False when it already had none.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn disable(&self, agent: &str, reason: &str) -> Result<bool, DispatchError> {
+        let (agent, reason) = (agent.to_owned(), reason.to_owned());
+        let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
+        let disabled = move |tx: &crate::store::Tx<'_>| {
+            let resting = table::resting(tx, now_ms)?;
+            let is_off = matches!(resting.get(&agent), Some(Standing::Disabled { .. }));
+            table::rest(tx, &agent, None, &reason, now_ms)?;
+            if !is_off {
+                let data = serde_json::json!({"agent": agent, "reason": reason, "until_ms": null});
+                let event = Event::new(EventKind::AgentDisabled).actor("dispatch").data(data);
+                journal.record(tx, now_ms, event)?;
+            }
+            Ok::<_, DispatchError>(!is_off)
+        };
+        self.store.write(disabled).await
+    }
+
+    /// Forgets rests that are over; whose they were.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn end_rests(&self) -> Result<Vec<String>, DispatchError> {
+        let now_ms = self.clock.wall_ms();
+        self.store.write(move |tx| Ok::<_, DispatchError>(table::end_rests(tx, now_ms)?)).await
+    }
+
+    /// Has somebody write the end of a worker whose run is over. False when there is no such worker.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn take_up(&self, run: RunId) -> Result<bool, DispatchError> {
+        if lock(&self.state.attended).contains_key(&run) {
+            self.run_over(run);
+            return Ok(true);
+        }
+        let open = self.store.read(|conn| Ok::<_, DispatchError>(table::unfinished(conn)?)).await?;
+        let Some(worker) = open.into_iter().find(|worker| worker.run == run) else { return Ok(false) };
+        let attendance = self.attendance(&worker);
+        attendance.over.cancel();
+        self.attend(worker, Vec::new(), attendance);
+        Ok(true)
+    }
+
     fn attendance(&self, worker: &table::Worker) -> Arc<Attendance> {
         let attendance = Arc::new(Attendance { ticket: worker.ticket.clone(), ..Attendance::default() });
         lock(&self.state.attended).insert(worker.run, Arc::clone(&attendance));
@@ -197,7 +252,7 @@ impl Dispatch {
     }
 
     fn stumble(&self, stone: Stone, wait: Duration, why: &str) {
-        let until = self.clock.wall_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        let until = self.clock.wall_ms().saturating_add(crate::model::time::millis(wait));
         lock(&self.state.stumbled).insert(stone, (until, why.to_owned()));
     }
 

@@ -100,6 +100,7 @@ impl Dispatch {
                     ticket: ticket.id.clone(),
                     agent: ticket.agent.clone(),
                     pool: ticket.pool.clone(),
+                    person: ticket.assignee.clone().filter(|assignee| *assignee == self.human),
                     not_before: stumbled.or(rest),
                 }
             })

@@ -13,6 +13,8 @@ pub struct Candidate {
     pub ticket: TicketId,
     pub agent: Option<String>,
     pub pool: Option<String>,
+    /// Whom it is assigned to, where that is a person who is to do it.
+    pub person: Option<String>,
     /// It was tried and is to rest until then, with what its last end was called.
     pub not_before: Option<(i64, String)>,
 }
@@ -99,6 +101,9 @@ fn place(
     usual: &Usual,
     now_ms: i64,
 ) -> Result<Assignment, Why> {
+    if let Some(person) = &candidate.person {
+        return Err(why("assigned", &format!("it is for {person} to do, a person")));
+    }
     if let Some((until_ms, verdict)) = &candidate.not_before
         && *until_ms > now_ms
     {
@@ -173,7 +178,8 @@ mod tests {
     use super::*;
 
     fn ticket(n: i64) -> Candidate {
-        Candidate { ticket: TicketId::new("MC", n).unwrap(), agent: None, pool: None, not_before: None }
+        let ticket = TicketId::new("MC", n).unwrap();
+        Candidate { ticket, agent: None, pool: None, person: None, not_before: None }
     }
 
     fn profile(standing: Standing, busy: u32, fallback: &[&str]) -> Profile {
@@ -223,6 +229,15 @@ mod tests {
         assert_eq!(alone.next_ms(), Some(5_000));
         let missing = Standing::Missing { reason: "not found".into() };
         assert_eq!(told(&run(&[ticket(1)], &[("a", profile(missing, 0, &[]))], 1)), "MC-1 agent_missing");
+    }
+
+    #[test]
+    fn what_a_person_is_to_do_goes_to_no_agent() {
+        let mut mine = ticket(1);
+        mine.person = Some("owner".into());
+        let picked = run(&[mine, ticket(2)], &[("a", profile(Standing::Ready, 0, &[]))], 1);
+        assert_eq!(told(&picked), "MC-2 a@main, MC-1 assigned");
+        assert_eq!(picked.next_ms(), None);
     }
 
     #[test]

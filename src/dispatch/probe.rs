@@ -1,16 +1,23 @@
 //! Whether the program of each profile is there and answers, and how all profiles stand.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::pick::Profile;
 use super::{Dispatch, DispatchError, lock};
+use crate::model::text::clean;
 use crate::model::worker::{Dialect, Standing};
-use crate::platform::process::bounded::{self, Errand};
+use crate::platform::process::bounded::{self, Done, Errand};
 
 /// How long a program may take to tell its version.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long an answer counts, in milliseconds.
 const FRESH_MS: i64 = 10 * 60_000;
+/// How long a program may take to tell whether it is logged in.
+const LOGIN_MAX: Duration = Duration::from_secs(60);
+/// Longest complaint of it that is kept, in characters.
+const SAID_MAX_CHARS: usize = 200;
 /// Longest version text that is kept, in characters.
 const VERSION_MAX_CHARS: usize = 80;
 
@@ -90,17 +97,63 @@ impl Dispatch {
         }
     }
 
+    /// Whether each profile that declares how to find out is logged in, and what says that it is not.
+    pub async fn ask_logins(&self) -> Vec<(String, Result<(), String>)> {
+        let mut answers = Vec::new();
+        for agent in self.agents.iter().filter(|agent| !agent.auth_check.is_empty()) {
+            let (argv, root) = (self.ours(agent.auth_check.clone()), self.runs.site.root.clone());
+            let secrets = agent
+                .secrets
+                .iter()
+                .filter_map(|name| Some((name.clone(), self.runs.site.secrets.get(name)?.clone())));
+            let secrets: BTreeMap<String, String> = secrets.collect();
+            let env = agent.env.clone();
+            let asked = tokio::task::spawn_blocking(move || login(&argv, &root, &env, &secrets)).await;
+            answers.push((agent.name.clone(), asked.unwrap_or_else(|e| Err(e.to_string()))));
+        }
+        answers
+    }
+
+    /// Has every program asked again when somebody next looks.
+    pub fn forget_probes(&self) {
+        lock(&self.state.probes).clear();
+    }
+
     fn argv_alone(&self, agent: &crate::config::Agent) -> Vec<String> {
         let plain = crate::config::Agent { dialect: Dialect::Plain, ..agent.clone() };
         self.argv(&plain, &super::dialect::Wishes::default())
     }
 }
 
-fn ask(
+fn ask(argv: &[String], dir: &Path, env: &BTreeMap<String, String>) -> Result<String, String> {
+    // Whatever it says, it is there and it answers: not every program knows `--version`.
+    let done = run(argv, dir, env, ANSWER_MAX)?;
+    Ok(first_line(&done.stdout, VERSION_MAX_CHARS))
+}
+
+/// Asks a program whether it is logged in; what it says of itself, without the secrets it was given.
+fn login(
     argv: &[String],
-    dir: &std::path::Path,
-    env: &std::collections::BTreeMap<String, String>,
-) -> Result<String, String> {
+    dir: &Path,
+    env: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let all: BTreeMap<String, String> = env.clone().into_iter().chain(secrets.clone()).collect();
+    let done = run(argv, dir, &all, LOGIN_MAX)?;
+    if done.code == Some(0) {
+        return Ok(());
+    }
+    let how = done.code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit {code}"));
+    let said = if done.stderr.trim_ascii().is_empty() { &done.stdout } else { &done.stderr };
+    let mut said = first_line(said, SAID_MAX_CHARS * 4);
+    for value in secrets.values().filter(|value| !value.is_empty()) {
+        said = said.replace(value.as_str(), "***");
+    }
+    let said: String = said.chars().take(SAID_MAX_CHARS).collect();
+    Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+}
+
+fn run(argv: &[String], dir: &Path, env: &BTreeMap<String, String>, limit: Duration) -> Result<Done, String> {
     let (program, args) = argv.split_first().ok_or("it has no command")?;
     let errand = Errand {
         program: program.into(),
@@ -109,10 +162,13 @@ fn ask(
         dir: dir.to_owned(),
         stdin: Vec::new(),
     };
-    // Whatever it says, it is there and it answers: not every program knows `--version`.
-    let done = bounded::run(&errand, ANSWER_MAX).map_err(|e| format!("{program}: {e}"))?;
-    let text = String::from_utf8_lossy(&done.stdout).lines().next().unwrap_or_default().trim().to_owned();
-    Ok(text.chars().take(VERSION_MAX_CHARS).collect())
+    bounded::run(&errand, limit).map_err(|e| format!("{program}: {e}"))
+}
+
+fn first_line(bytes: &[u8], max_chars: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    clean(&line.chars().take(max_chars).collect::<String>()).into_owned()
 }
 
 fn shown(profile: &Profile) -> (Shown, Option<i64>, Option<String>) {

@@ -71,6 +71,15 @@ pub fn unfinished(conn: &Connection) -> rusqlite::Result<Vec<Worker>> {
     .collect()
 }
 
+/// The worker of a task's run, whether its end has been written or not.
+pub fn of_run(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Worker>> {
+    conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM workers w JOIN runs r ON r.id = w.run WHERE w.run = ?1 AND w.ticket IS NULL"
+    ))?
+    .query_row([run.0], read)
+    .optional()
+}
+
 /// Whether the ticket or run has a worker whose end has not been written yet.
 pub fn is_open(conn: &Connection, ticket: Option<&str>, run: Option<RunId>) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM workers WHERE ended_ms IS NULL AND (ticket = ?1 OR run = ?2)")?
@@ -227,6 +236,23 @@ pub fn rest(
 /// Ends a profile's rest. False when it did not rest.
 pub fn wake(conn: &Connection, agent: &str) -> rusqlite::Result<bool> {
     Ok(conn.prepare_cached("DELETE FROM profiles WHERE agent = ?1")?.execute([agent])? == 1)
+}
+
+/// Deletes rests that are over; whose they were.
+pub fn end_rests(conn: &Connection, now_ms: i64) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached("DELETE FROM profiles WHERE until_ms <= ?1 RETURNING agent")?
+        .query_map([now_ms], |row| row.get(0))?
+        .collect()
+}
+
+/// Deletes at most `limit` workers that ended before `before_ms` and whose ticket, if any, is over; how many.
+pub fn trim(conn: &Connection, before_ms: i64, limit: u32) -> rusqlite::Result<usize> {
+    const OLD: &str = "SELECT w.run FROM workers w WHERE w.ended_ms < ?1 AND NOT EXISTS (SELECT 1 FROM tickets t \
+         WHERE t.prefix || '-' || t.id = w.ticket AND t.state NOT IN ('done', 'closed')) ORDER BY w.run LIMIT ?2";
+    conn.prepare_cached(&format!("DELETE FROM worker_messages WHERE run IN ({OLD})"))?
+        .execute(params![before_ms, limit])?;
+    conn.prepare_cached(&format!("DELETE FROM workers WHERE run IN ({OLD})"))?
+        .execute(params![before_ms, limit])
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Worker> {

@@ -4,6 +4,7 @@
 
 mod feed;
 mod retention;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;

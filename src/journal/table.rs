@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::Value;
 
 use super::Filter;
+use crate::model::condition::Condition;
 use crate::model::event::{Event, EventKind, Recorded};
 use crate::model::ids::{RunId, TaskId};
 
@@ -205,4 +206,30 @@ pub(super) fn delete_before(conn: &Connection, before: i64, limit: usize) -> rus
              ORDER BY seq LIMIT ?2)",
     )?
     .execute(params![before, i64::try_from(limit).unwrap_or(i64::MAX)])
+}
+
+/// What the keys of conditions that stand begin with in `meta`.
+const CONDITION: &str = "condition:";
+
+pub(super) fn stand(conn: &Connection, condition: &Condition) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(condition)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    conn.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![format!("{CONDITION}{}", condition.key), text])
+    .map(drop)
+}
+
+pub(super) fn fall(conn: &Connection, key: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([format!("{CONDITION}{key}")]).map(drop)
+}
+
+/// Those whose key begins with `prefix`; what a newer version has written and this one cannot read is none.
+pub(super) fn standing(conn: &Connection, prefix: &str) -> rusqlite::Result<Vec<Condition>> {
+    let texts = conn
+        .prepare_cached("SELECT value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?
+        .query_map([format!("{CONDITION}{prefix}")], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
 }

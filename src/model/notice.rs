@@ -84,6 +84,32 @@ impl NoticeKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether many of them that come at once may be told in one message. A question needs an answer of its
+    /// own, and what is wrong with the box itself is never one of many.
+    #[must_use]
+    pub fn folds(self) -> bool {
+        match self {
+            Self::TaskFailed
+            | Self::TaskTimedOut
+            | Self::TaskMissed
+            | Self::KillFailed
+            | Self::FileBroken
+            | Self::SlotQuarantined
+            | Self::WorkerKilled
+            | Self::MessageExpired
+            | Self::MessageDead
+            | Self::AgentCooled
+            | Self::AgentDisabled => true,
+            Self::DatabaseRestored
+            | Self::DiskFull
+            | Self::TicketAsks
+            | Self::TicketStuck
+            | Self::DaemonCrashed
+            | Self::Condition
+            | Self::Storm => false,
+        }
+    }
+
     /// Of a task's runs: what a sick box explains.
     #[must_use]
     pub fn is_of_task(self) -> bool {
@@ -146,7 +172,10 @@ pub struct Button {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Press {
-    /// Comes back to us as it is; at most 64 bytes.
+    /// Comes back to us as it is; at most 64 bytes. Of alerts: `a:ack:ID`, `a:mute:ID:1h`, `a:unmute:ID`; of
+    /// runs `r:retry:RUN`, `r:log:RUN`; of tasks `r:run:TASK`, `p:1h:TASK` (pause); of tickets
+    /// `t:option:MC-1:N` (the N-th answer, from 0), `t:snooze:MC-1:3h`, `t:todo:MC-1`, `t:close:MC-1`; of
+    /// messages `m:retry:ID`, `m:comment:ID`, `m:drop:ID`; `s:status`.
     Data(String),
     Link(String),
 }

@@ -5,3 +5,5 @@ pub mod clock;
 pub mod files;
 pub mod git;
 pub mod process;
+pub mod rolling;
+pub mod webhook;

@@ -254,13 +254,13 @@ impl Pools {
     }
 
     fn site(&self, ground: &Ground, slot: &Slot) -> Site {
-        let stamp = self.0.clock.wall().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let stamp = self.0.clock.wall().strftime(super::aside::STAMP).to_string();
         // What lies in a slot that is handed over is not the work of whoever gets it.
         let owner = slot.former.as_deref().map_or_else(|| "none".to_owned(), in_a_ref);
         Site {
             repo: ground.repo.clone(),
             path: ground.dir.join(&slot.id),
-            aside: ground.dir.join(".aside").join(format!("{}-{stamp}", slot.id)),
+            aside: ground.dir.join(super::aside::FOLDER).join(format!("{}-{stamp}", slot.id)),
             keep: ground.keep.clone(),
             base: ground.base.clone(),
             rescue: format!("refs/lucid/rescue/{}/{owner}/{stamp}", slot.id),

@@ -3,9 +3,11 @@
 //! Git is the truth; the database holds the lease and the intent. Whoever holds a lease names it by id.
 //! Nothing here runs git under a transaction or a lock that another slot could want.
 
+mod aside;
 mod base;
 mod claim;
 mod heal;
+mod locks;
 mod recipe;
 mod recover;
 mod release;
@@ -35,7 +37,9 @@ use base::Origin;
 use recipe::Report;
 
 pub use crate::model::slot::{Holder, LeaseId};
+pub use aside::KeepAside;
 pub use heal::Healed;
+pub use recover::Tended;
 pub use view::{PoolView, SlotView};
 
 /// A slot that is the holder's until the lease is released.

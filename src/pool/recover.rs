@@ -9,11 +9,20 @@ use crate::model::slot::{Slot, SlotState, Step};
 use crate::platform::git::{Budget, Found, Head, Tree};
 
 use super::base::{Ground, blocking};
-use super::heal::UPKEEP_MAX;
+use super::heal::{Healed, UPKEEP_MAX};
 use super::{PoolError, Pools, table};
 
 /// How often slots are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(600);
+
+/// What a round came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// Slots that were worked on, well afterwards or not.
+    pub healed: Vec<Healed>,
+    /// Pools that could not be looked at, and why.
+    pub trouble: Vec<(String, String)>,
+}
 
 impl Pools {
     /// Marks what an earlier daemon had begun, so that nobody takes it for going on. Touches no repository;
@@ -43,28 +52,35 @@ impl Pools {
     }
 
     /// One round over all slots, one after the other: upkeep takes no more than one core.
-    pub async fn tend_once(&self) {
+    pub async fn tend_once(&self) -> Tended {
+        let mut tended = Tended::default();
         for pool in &self.0.pools {
             let name = &pool.config.name;
             let rows = match self.slots(name).await {
                 Ok(rows) => rows,
-                Err(e) => return warn!(error = %e, "cannot look after the slots"),
+                Err(e) => {
+                    warn!(error = %e, "cannot look after the slots");
+                    tended.trouble.push((name.clone(), e.to_string()));
+                    continue;
+                }
             };
             let budget = Budget::new(UPKEEP_MAX);
             let ground = match self.ground(pool, budget).await {
                 Ok(ground) => ground,
                 Err(e) => {
                     warn!(pool = name, error = %e, "cannot look after the pool");
+                    tended.trouble.push((name.clone(), e.to_string()));
                     continue;
                 }
             };
             for row in rows {
-                self.tend_slot(&ground, &row).await;
+                tended.healed.extend(self.tend_slot(&ground, &row).await);
             }
         }
+        tended
     }
 
-    async fn tend_slot(&self, ground: &Ground, row: &Slot) {
+    async fn tend_slot(&self, ground: &Ground, row: &Slot) -> Option<Healed> {
         let needs = match row.state() {
             SlotState::Leased => false,
             SlotState::Free => drifts(ground, row).await,
@@ -73,12 +89,16 @@ impl Pools {
             }
         };
         if !needs {
-            return;
+            return None;
         }
         match self.mend(ground, row, Budget::new(UPKEEP_MAX)).await {
-            Ok(Some(healed)) => info!(slot = healed.slot, state = healed.state.name(), "looked after a slot"),
-            Ok(None) => {}
-            Err(e) => warn!(slot = row.id, error = %e, "could not look after a slot"),
+            Ok(healed) => healed.inspect(|healed| {
+                info!(slot = healed.slot, state = healed.state.name(), "looked after a slot");
+            }),
+            Err(e) => {
+                warn!(slot = row.id, error = %e, "could not look after a slot");
+                None
+            }
         }
     }
 
@@ -91,7 +111,7 @@ impl Pools {
             let Ok(Some(row)) = row else { return };
             let Ok(pool) = pools.pool(&row.pool) else { return };
             match pools.ground(pool, Budget::new(UPKEEP_MAX)).await {
-                Ok(ground) => pools.tend_slot(&ground, &row).await,
+                Ok(ground) => drop(pools.tend_slot(&ground, &row).await),
                 Err(e) => warn!(slot = id, error = %e, "a slot waits for its next round"),
             }
         });

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::run::Run;
 use crate::model::task::{Command, Kind, Task};
 use crate::model::text::hex;
+use crate::model::time::millis_unsigned;
 use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
 
 /// Variables of the daemon's own environment that a run may see.
@@ -117,9 +118,9 @@ pub fn assemble(
         preflight: task.preflight.as_ref().map(|command| self::argv(command, &shell)),
         env: environment(site, task, run)?.into_iter().collect(),
         cwd: working_dir(site, task),
-        timeout_ms: millis(task.timeout),
-        kill_grace_ms: millis(task.kill_grace),
-        idle_timeout_ms: task.idle_timeout.map(millis),
+        timeout_ms: millis_unsigned(task.timeout),
+        kill_grace_ms: millis_unsigned(task.kill_grace),
+        idle_timeout_ms: task.idle_timeout.map(millis_unsigned),
         log_max: task.log_max,
         stdin: program.stdin,
         stdout: program.stdout,
@@ -236,10 +237,6 @@ fn unquote(value: &str) -> &str {
         }
     }
     value
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use tracing::info;
 
 use crate::model::event::{Event, EventKind};
 use crate::model::run::{Outcome, Run, RunState, Step};
-use crate::model::task::{OnInterrupt, Task};
+use crate::model::task::{Kind, OnInterrupt, Task};
+use crate::model::time::millis;
 use crate::platform::process::spec::Exit;
 use crate::run::outcome;
 use crate::run::{Notice, RunError, Runs, flight, table};
@@ -22,7 +23,15 @@ impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
         let codes = task.map_or(&[0][..], |task| &task.success_codes);
         let outcome = outcome::decide(exit, codes);
-        self.finish(run, task, outcome, Some(exit)).await;
+        let mut end = End::new(self, run, task, outcome, Some(exit));
+        if end.may_say_more(task) {
+            let ask = || (self.judge)(end.run.clone(), end.outcome.clone());
+            if let Some(judged) = self.insist(end.run.id, ask).await.flatten() {
+                end = End::new(self, end.run, task, judged.outcome, Some(exit));
+                end.not_before_ms = judged.not_before_ms;
+            }
+        }
+        self.record_end(end).await;
     }
 
     /// Writes the end of a run, plans its retry, and lets go whoever waited for it.
@@ -33,7 +42,10 @@ impl Runs {
         outcome: Outcome,
         exit: Option<&Exit>,
     ) {
-        let end = End::new(self, run, task, outcome, exit);
+        self.record_end(End::new(self, run, task, outcome, exit)).await;
+    }
+
+    async fn record_end(&self, end: End) {
         let Some(written) = self.insist(end.run.id, || self.write_end(end.clone())).await else { return };
         let Written { run, promoted } = written;
         if let Some(run) = run {
@@ -107,6 +119,8 @@ struct End {
     log_bytes: Option<i64>,
     /// By the task's `retries`.
     retry_after: Option<Duration>,
+    /// No retry before then.
+    not_before_ms: Option<i64>,
     reruns: bool,
 }
 
@@ -125,14 +139,22 @@ impl End {
             run,
             outcome,
             retry_after,
+            not_before_ms: None,
             reruns,
         }
+    }
+
+    /// Agents of tasks say themselves what became of their work; so may those whose task is gone by now. What
+    /// becomes of a ticket is decided elsewhere.
+    fn may_say_more(&self, task: Option<&Arc<Task>>) -> bool {
+        self.run.ticket.is_none() && task.is_none_or(|task| matches!(task.kind, Kind::Agent(_)))
     }
 
     /// When to try again. An interrupted attempt counts like any other, so this comes to an end.
     fn retry_ms(&self) -> Option<i64> {
         let rerun = (self.reruns && self.run.attempt <= RERUN_MAX).then_some(RERUN_DELAY);
         let wait = self.retry_after.or(rerun)?;
-        Some(self.now_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
+        let at_ms = self.now_ms.saturating_add(millis(wait));
+        Some(self.not_before_ms.map_or(at_ms, |not_before| not_before.max(at_ms)))
     }
 }

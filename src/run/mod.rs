@@ -67,6 +67,8 @@ pub struct Inner {
     /// `runs/` in the state directory.
     pub dir: PathBuf,
     pub max_parallel_runs: u32,
+    /// Whoever understands what agents say.
+    pub judge: outcome::Judge,
     pub draining: AtomicBool,
     pub notices: mpsc::UnboundedSender<Notice>,
 }

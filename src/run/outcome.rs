@@ -1,10 +1,32 @@
 //! From what the keeper saw to what the ledger says, and whether to try again. Pure.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::run::{Outcome, RunState, StopReason};
+use crate::model::run::{Outcome, Run, RunState, StopReason};
 use crate::model::task::{Retries, RetryWhen};
 use crate::platform::process::spec::{Cause, End, Exit};
+use crate::run::RunError;
+
+/// Reasons of runs whose provider has turned them away, for now.
+pub const TURNED_AWAY: [&str; 2] = ["rate_limited", "overloaded"];
+
+/// What a run came to for somebody who understands what it printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    pub outcome: Outcome,
+    /// Another try before then, milliseconds since the epoch, would end the same way.
+    pub not_before_ms: Option<i64>,
+}
+
+/// Asked at the end of a run whose exit alone does not say what it came to; `None`: this one's does.
+pub type Judge = Arc<
+    dyn Fn(Run, Outcome) -> Pin<Box<dyn Future<Output = Result<Option<Judged>, RunError>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// Reads a keeper's result.
 #[must_use]
@@ -53,6 +75,7 @@ pub fn retry_after(outcome: &Outcome, retries: &Retries, attempt: u32) -> Option
         RunState::Failed => match outcome.reason.as_deref() {
             // With a colon and a text when there was not even a keeper to start it.
             Some(reason) if reason.starts_with("spawn") => RetryWhen::Spawn,
+            Some(reason) if TURNED_AWAY.contains(&reason) => RetryWhen::RateLimit,
             Some(_) | None => RetryWhen::Exit,
         },
         RunState::Ok
@@ -154,6 +177,12 @@ mod tests {
         assert_eq!(retry_after(&failed, &retries, 2), None, "the attempts are used up");
         let late = decide(&exit(End::Code(1), Cause::Timeout), &[0]);
         assert_eq!(retry_after(&late, &retries, 1), None);
+        let mut limited = failed.clone();
+        limited.reason = Some("rate_limited".to_owned());
+        assert_eq!(retry_after(&limited, &retries, 1), None, "its exit is not what it failed of");
+        let patient = Retries { when: vec![RetryWhen::RateLimit], ..retries.clone() };
+        assert_eq!(retry_after(&limited, &patient, 1), Some(Duration::from_secs(1)));
+        assert_eq!(retry_after(&failed, &patient, 1), None);
         let blocked = decide(&exit(End::Preflight { code: 1 }, Cause::Itself), &[0]);
         assert_eq!(retry_after(&blocked, &retries, 1), None, "preflight is never retried");
     }

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::ballast::{self, Ballast};
 use super::connection::{self, Role, beside};
+use super::reader;
 use super::{Store, StoreError, Tx};
 
 /// Pages that one call of [`Store::incremental_vacuum`] gives back at most.
@@ -72,6 +73,15 @@ impl Store {
     /// When the writer is gone or SQLite fails.
     pub async fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
         self.inner.writer.errand(|conn| Ok(checkpoint(conn)?)).await
+    }
+
+    /// Lets caches and spare connections go, so that a database at rest takes little memory. Waits for the disk.
+    ///
+    /// # Errors
+    /// When the writer is gone or SQLite fails.
+    pub async fn rest(&self) -> Result<(), StoreError> {
+        self.inner.readers.rest()?;
+        self.inner.writer.errand(|conn| Ok(conn.execute_batch(reader::SHRINK)?)).await
     }
 
     /// Gives up to 200 free pages back to the file system.

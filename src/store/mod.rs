@@ -16,6 +16,7 @@ mod maintain;
 mod migrate;
 mod open;
 mod reader;
+pub mod rehearse;
 mod restore;
 pub mod rotate;
 mod writer;

@@ -1,7 +1,7 @@
 //! The read connections: few, read-only, each read in one snapshot and under a deadline, so that no
 //! reader can pin the log for long.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,14 +16,24 @@ use super::connection::{self, Role};
 pub(super) const READERS: usize = 4;
 /// The longest one read may take, and the longest one may wait for a connection, in milliseconds.
 pub(super) const READ_MAX_MS: u64 = 2_000;
+/// Lets go every page of the cache that no statement holds.
+pub(super) const SHRINK: &str = "PRAGMA shrink_memory";
 /// Virtual machine steps between two looks at the deadline.
 const STEPS_A_LOOK: i32 = 1_000;
 
 pub(super) struct Readers {
-    idle: Mutex<Vec<Connection>>,
+    path: PathBuf,
+    hall: Mutex<Hall>,
     returned: Condvar,
     /// Keeps async readers from filling the runtime's blocking threads while all connections are out.
     permits: Semaphore,
+}
+
+/// The connections there are. Each keeps its own copy of the schema, so one is opened when it is first missed.
+struct Hall {
+    idle: Vec<Connection>,
+    /// Idle, lent or being opened.
+    open: usize,
 }
 
 /// A connection that goes back to the pool however the read ends.
@@ -34,19 +44,40 @@ struct Lent<'p> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if let Some(conn) = self.conn.take() {
-            self.pool.idle().push(conn);
-            self.pool.returned.notify_one();
+        let mut hall = self.pool.hall();
+        match self.conn.take() {
+            Some(conn) => hall.idle.push(conn),
+            None => hall.open -= 1,
         }
+        self.pool.returned.notify_one();
     }
 }
 
 impl Readers {
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        let idle = (0..READERS)
-            .map(|_| connection::open(path, Role::Reader))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        Ok(Self { idle: Mutex::new(idle), returned: Condvar::new(), permits: Semaphore::new(READERS) })
+        let first = connection::open(path, Role::Reader)?;
+        Ok(Self {
+            path: path.to_owned(),
+            hall: Mutex::new(Hall { idle: vec![first], open: 1 }),
+            returned: Condvar::new(),
+            permits: Semaphore::new(READERS),
+        })
+    }
+
+    /// Closes the connections that nobody needs now, but one, and empties its cache.
+    pub(super) fn rest(&self) -> rusqlite::Result<()> {
+        let closing = {
+            let mut hall = self.hall();
+            let kept = hall.idle.len().min(1);
+            let spare = hall.idle.split_off(kept);
+            hall.open -= spare.len();
+            spare
+        };
+        drop(closing);
+        match self.hall().idle.first() {
+            Some(conn) => conn.execute_batch(SHRINK),
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn read<T, E, F>(pool: &Arc<Self>, work: F) -> Result<T, E>
@@ -93,21 +124,29 @@ impl Readers {
 
     fn lend(&self) -> Result<Lent<'_>, StoreError> {
         let until = Instant::now() + Duration::from_millis(READ_MAX_MS);
-        let mut idle = self.idle();
+        let mut hall = self.hall();
         loop {
-            if let Some(conn) = idle.pop() {
+            if let Some(conn) = hall.idle.pop() {
                 return Ok(Lent { conn: Some(conn), pool: self });
+            }
+            if hall.open < READERS {
+                hall.open += 1;
+                drop(hall);
+                // Counted as open by now: should it fail, dropping it takes it off again.
+                let mut lent = Lent { conn: None, pool: self };
+                lent.conn = Some(connection::open(&self.path, Role::Reader)?);
+                return Ok(lent);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(StoreError::ReadersBusy { connections: READERS, waited_ms: READ_MAX_MS });
             }
-            idle = self.returned.wait_timeout(idle, left).unwrap_or_else(PoisonError::into_inner).0;
+            hall = self.returned.wait_timeout(hall, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hall(&self) -> std::sync::MutexGuard<'_, Hall> {
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,6 +12,8 @@ const STAMP: &str = "%Y%m%dT%H%M%SZ";
 /// A backup made before a migration is the way back to the older program; it stays this long, in days.
 const BEFORE_MIGRATION_DAYS: i64 = 28;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Backups of the last 24 hours that stay beside the newest of their day: somebody made them on purpose.
+const YOUNG_MAX: usize = 10;
 
 /// What a backup's name says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +54,8 @@ pub(super) fn stamp(at_ms: i64) -> String {
 
 /// Which of `file_names` to delete so that the newest of each of the last `daily` days and of each of
 /// the last `weekly` ISO weeks stay. Only days and weeks that have a backup count, so nothing is lost
-/// because backups stopped. Kept as well: names that are no backup's, those dated after `now_ms` (their
-/// day comes), and for 28 days those made before a migration.
+/// because backups stopped. Kept as well: the newest ten of the last 24 hours, names that are no backup's,
+/// those dated after `now_ms` (their day comes), and for 28 days those made before a migration.
 #[must_use]
 pub fn to_delete(file_names: &[String], now_ms: i64, daily: usize, weekly: usize) -> Vec<String> {
     let mut dated: Vec<(BackupName, &String)> =
@@ -62,16 +64,19 @@ pub fn to_delete(file_names: &[String], now_ms: i64, daily: usize, weekly: usize
     let mut days = BTreeSet::new();
     let mut weeks = BTreeSet::new();
     let mut doomed = Vec::new();
+    let mut young = 0;
     for (name, file_name) in dated {
-        let young = now_ms.saturating_sub(name.at_ms) < BEFORE_MIGRATION_DAYS * DAY_MS;
-        if name.at_ms > now_ms || (name.before_version.is_some() && young) {
+        let age_ms = now_ms.saturating_sub(name.at_ms);
+        if age_ms < 0 || (name.before_version.is_some() && age_ms < BEFORE_MIGRATION_DAYS * DAY_MS) {
             continue;
         }
         let date = Timestamp::from_millisecond(name.at_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
         let week = date.iso_week_date();
         let first_of_day = days.len() < daily && days.insert(date);
         let first_of_week = weeks.len() < weekly && weeks.insert((week.year(), week.week()));
-        if !first_of_day && !first_of_week {
+        let is_young = age_ms < DAY_MS && young < YOUNG_MAX;
+        young += usize::from(is_young);
+        if !first_of_day && !first_of_week && !is_young {
             doomed.push(file_name.clone());
         }
     }
@@ -119,10 +124,11 @@ mod tests {
         let now = at("2026-07-31T12:00:00Z");
         /// Name, backups, days and weeks to keep, backups to delete.
         type Case = (&'static str, &'static [&'static str], usize, usize, &'static [&'static str]);
-        let table: [Case; 8] = [
+        let table: [Case; 9] = [
             ("nothing", &[], 7, 4, &[]),
             ("one stays", &["20260731T030000Z"], 7, 4, &[]),
-            ("newest of a day", &["20260731T030000Z", "20260731T040000Z"], 7, 4, &["20260731T030000Z"]),
+            ("newest of a day", &["20260730T030000Z", "20260730T040000Z"], 7, 4, &["20260730T030000Z"]),
+            ("both of the last 24 hours", &["20260731T030000Z", "20260731T040000Z"], 7, 4, &[]),
             ("old ones stay while there are no newer", &["20250101T030000Z"], 7, 4, &[]),
             ("the future is left alone", &["20270101T030000Z", "20260731T030000Z"], 1, 1, &[]),
             (

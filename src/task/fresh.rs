@@ -20,6 +20,8 @@ pub struct Fresh {
     /// `None` when there is no text to judge; `loose` says why.
     pub parsed: Option<Parsed>,
     pub loose: Vec<Diagnostic>,
+    /// What was read, of a good task.
+    pub text: Option<Arc<[u8]>>,
     is_empty: bool,
 }
 
@@ -34,6 +36,7 @@ impl Fresh {
             file,
             parsed: None,
             loose: Vec::new(),
+            text: None,
             is_empty: false,
         };
         let content = match &found.what {
@@ -56,7 +59,13 @@ impl Fresh {
                             || parse::not_read(&fresh.file, "the name ends in `.MD`", "name it `.md`");
                         Parsed::NotATask(has_fence.then(warning))
                     }
-                    Ok(id) => parse::parse(id, &fresh.file, &bytes, rules),
+                    Ok(id) => {
+                        let parsed = parse::parse(id, &fresh.file, &bytes, rules);
+                        if matches!(parsed, Parsed::Task { task: Some(_), .. }) {
+                            fresh.text = Some(Arc::from(bytes));
+                        }
+                        parsed
+                    }
                     Err(why) if bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes).starts_with(b"---") => {
                         fresh.loose = vec![bad_name(&fresh.file, why)];
                         return fresh;

@@ -195,7 +195,12 @@ pub const RETRIES: &[Key] = &[
     key("delay", Shape::Duration, "10s", "Wait before the first retry."),
     key("backoff", Shape::Factor, "2", "Each further wait is so many times the one before."),
     key("max_delay", Shape::Duration, "10m", "No wait is longer."),
-    key("when", Shape::Choices(RETRY_WHEN), "exit, spawn", "What is retried."),
+    key(
+        "when",
+        Shape::Choices(RETRY_WHEN),
+        "exit, spawn",
+        "What is retried: `exit` (a failing exit or signal), `spawn` (it could not be started), `timeout` (its limit), `rate_limit` (an agent turned away by its provider, for a limit or overload: again once that is over, never before `delay`; `exit` does not cover it).",
+    ),
 ];
 
 pub const WORKTREE: &[Key] = &[

@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod last_good;
+
+pub use last_good::{Kept, Text};
+
+use self::last_good::Texts;
 use super::diagnose::{Diagnostic, Severity};
 use super::fresh::{Fresh, id_of, merge, note, remove};
 use super::parse::{Parsed, Rules};
@@ -18,6 +23,7 @@ use super::scan::{self, Candidate, Stamp, What};
 use super::share::Shared;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
+use crate::model::time::millis;
 
 /// How long the last good version of a broken file goes on, unless the config says otherwise.
 pub const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -164,6 +170,7 @@ pub struct Registry {
     stale_max: Duration,
     seen: HashMap<PathBuf, Seen>,
     shared: Shared,
+    texts: Texts,
     snapshot: Arc<Snapshot>,
 }
 
@@ -179,6 +186,7 @@ impl Registry {
             stale_max: STALE_MAX,
             seen: HashMap::new(),
             shared: Shared::default(),
+            texts: Texts::default(),
             snapshot: Arc::default(),
         }
     }
@@ -258,6 +266,7 @@ impl Registry {
             .with_help("create it, or correct `tasks_dir` in the config");
         let entries = if gone {
             self.seen.clear();
+            self.texts = Texts::default();
             change.removed = self.snapshot.entries.keys().cloned().collect();
             BTreeMap::new()
         } else {
@@ -313,10 +322,16 @@ impl Registry {
             change.unsettled = true;
             return;
         }
+        let mut stamp = fresh.stamp;
         let loose = match (fresh.id, fresh.parsed) {
             (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
                 if let Some(task) = &mut task {
                     self.shared.take(task);
+                    if !self.texts.take(&id, &task.hash, fresh.text) {
+                        // Read once more when there is room for it.
+                        stamp = None;
+                        change.unsettled = true;
+                    }
                 }
                 let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
                 let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
@@ -326,16 +341,18 @@ impl Registry {
                 Vec::new()
             }
             (id, Some(Parsed::NotATask(warning))) => {
+                self.texts.forget(id.as_ref());
                 remove(entries, id, change);
                 warning.into_iter().collect()
             }
             (id, None) => {
+                self.texts.forget(id.as_ref());
                 remove(entries, id, change);
                 fresh.loose
             }
             (None, Some(Parsed::Task { diagnostics, .. })) => diagnostics,
         };
-        self.seen.insert(path.to_owned(), Seen { stamp: fresh.stamp, racy, loose: loose.into() });
+        self.seen.insert(path.to_owned(), Seen { stamp, racy, loose: loose.into() });
     }
 
     /// Drops what is no longer in the folder.
@@ -348,10 +365,13 @@ impl Registry {
         if listed.len() == self.seen.len() {
             return;
         }
+        let texts = &mut self.texts;
         self.seen.retain(|path, _| {
             let there = listed.binary_search_by(|found| found.path.as_path().cmp(path)).is_ok();
             if !there {
-                remove(entries, id_of(path).ok(), change);
+                let id = id_of(path).ok();
+                texts.forget(id.as_ref());
+                remove(entries, id, change);
             }
             there
         });
@@ -372,6 +392,6 @@ impl Registry {
     }
 
     fn stale_max_ms(&self) -> i64 {
-        i64::try_from(self.stale_max.as_millis()).unwrap_or(i64::MAX)
+        millis(self.stale_max)
     }
 }

@@ -3,8 +3,12 @@
 
 #![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::registry::{Kept, Text};
 use crate::model::ids::TaskId;
 
 /// A task's row.
@@ -45,6 +49,8 @@ pub struct Seen {
     pub enabled: bool,
     pub hash: String,
     pub schedule: String,
+    /// From when due instants are counted, whatever was before; `None`: by the rule of [`see`].
+    pub from_ms: Option<i64>,
 }
 
 const COLUMNS: &str = "id, enabled, present, hash, schedule, covered_ms, paused_at_ms, paused_until_ms, \
@@ -64,20 +70,66 @@ pub fn all(conn: &Connection) -> rusqlite::Result<Vec<TaskRow>> {
 /// new, switched on, back again, or has another schedule: before that it had none.
 pub fn see(conn: &Connection, seen: &Seen, now_ms: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO tasks (id, enabled, present, hash, schedule, covered_ms) VALUES (?1, ?2, 1, ?3, ?4, ?5) \
+        "INSERT INTO tasks (id, enabled, present, hash, schedule, covered_ms) \
+         VALUES (?1, ?2, 1, ?3, ?4, coalesce(?6, ?5)) \
          ON CONFLICT (id) DO UPDATE SET \
-           covered_ms = CASE WHEN excluded.enabled > tasks.enabled OR tasks.present = 0 \
+           covered_ms = CASE WHEN ?6 IS NOT NULL OR excluded.enabled > tasks.enabled OR tasks.present = 0 \
                                OR tasks.schedule <> excluded.schedule \
                              THEN excluded.covered_ms ELSE tasks.covered_ms END, \
            enabled = excluded.enabled, present = 1, hash = excluded.hash, schedule = excluded.schedule",
     )?
-    .execute(params![seen.id.as_str(), seen.enabled, seen.hash, seen.schedule, now_ms])?;
+    .execute(params![seen.id.as_str(), seen.enabled, seen.hash, seen.schedule, now_ms, seen.from_ms])?;
     Ok(())
 }
 
-/// The file is gone.
+/// The file is gone, and nothing stands in for it.
 pub fn forget(conn: &Connection, id: &TaskId) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM last_good WHERE task = ?1")?.execute([id.as_str()])?;
     conn.prepare_cached("UPDATE tasks SET present = 0 WHERE id = ?1")?.execute([id.as_str()])?;
+    Ok(())
+}
+
+/// Keeps the text of a good file in place of the one before it.
+pub fn keep(conn: &Connection, text: &Text) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO last_good (task, hash, text) VALUES (?1, ?2, ?3) ON CONFLICT (task) DO UPDATE SET \
+         hash = excluded.hash, text = excluded.text, broken_since_ms = NULL",
+    )?
+    .execute(params![text.id.as_str(), &*text.hash, &*text.bytes])?;
+    Ok(())
+}
+
+/// The hash of each text that is kept.
+pub fn kept_hashes(conn: &Connection) -> rusqlite::Result<HashMap<TaskId, Arc<str>>> {
+    conn.prepare_cached("SELECT task, hash FROM last_good")?
+        .query_map([], |row| Ok((id_of(&row.get::<_, String>(0)?)?, Arc::from(row.get::<_, String>(1)?))))?
+        .collect()
+}
+
+/// The texts that are kept of `ids`.
+pub fn kept(conn: &Connection, ids: &[TaskId]) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement = conn.prepare_cached("SELECT text, broken_since_ms FROM last_good WHERE task = ?1")?;
+    let mut found = Vec::new();
+    for id in ids {
+        let row = statement.query_row([id.as_str()], |row| {
+            Ok(Kept { id: id.clone(), bytes: row.get(0)?, broken_since_ms: row.get(1)? })
+        });
+        found.extend(row.optional()?);
+    }
+    Ok(found)
+}
+
+/// Since when files are worse than the texts that are kept of them.
+pub fn broken_since(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskId, i64>> {
+    conn.prepare_cached("SELECT task, broken_since_ms FROM last_good WHERE broken_since_ms IS NOT NULL")?
+        .query_map([], |row| Ok((id_of(&row.get::<_, String>(0)?)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Says since when the file is worse than the text that is kept of it, or that it is not.
+pub fn set_broken_since(conn: &Connection, id: &TaskId, since_ms: Option<i64>) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE last_good SET broken_since_ms = ?2 WHERE task = ?1")?
+        .execute(params![id.as_str(), since_ms])?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Everything that changes a ticket's state goes through [`Tickets::step_in`], with the event in the same
 //! transaction. Functions that take a transaction are for whoever has more to put into it.
 
+mod create;
 pub(super) mod table;
 #[cfg(test)]
 mod tests;
@@ -77,34 +78,6 @@ pub struct Ending {
 }
 
 impl Tickets {
-    /// # Errors
-    /// [`TicketError::Invalid`], or what the database says.
-    pub async fn create(&self, new: NewTicket, author: &Author) -> Result<Ticket, TicketError> {
-        let (this, author, now_ms) = (self.clone(), author.clone(), self.clock.wall_ms());
-        self.store.write(move |tx| this.create_in(tx, &new, &author, now_ms)).await
-    }
-
-    /// As [`Tickets::create`], in the transaction of whatever asked for it.
-    ///
-    /// # Errors
-    /// As [`Tickets::create`].
-    pub fn create_in(
-        &self,
-        tx: &Tx<'_>,
-        new: &NewTicket,
-        author: &Author,
-        now_ms: i64,
-    ) -> Result<Ticket, TicketError> {
-        bounded("title", &new.title, TITLE_MAX_BYTES)?;
-        at_most("body", &new.body, BODY_MAX_BYTES)?;
-        names([("assignee", &new.assignee), ("agent", &new.agent), ("pool", &new.pool)])?;
-        let id = table::insert(tx, &self.prefix, new, now_ms)?;
-        let ticket = find(tx, &id)?;
-        let data = json!({"title": ticket.title, "priority": ticket.priority.name()});
-        self.tell(tx, &id, EventKind::TicketCreated, author, data, now_ms)?;
-        Ok(ticket)
-    }
-
     /// # Errors
     /// What the database says.
     pub async fn get(&self, id: &TicketId) -> Result<Option<Ticket>, TicketError> {

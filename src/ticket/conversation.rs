@@ -89,12 +89,27 @@ impl Tickets {
         self.store
             .write(move |tx| {
                 this.admit(tx, &id, &author, now_ms)?;
-                let ticket = this.step_in(tx, &id, Step::Ask(ask.clone()), &author, now_ms)?;
-                table::insert(tx, &id, CommentKind::Ask, &told(&ask), &author, now_ms)?;
-                this.tell(tx, &id, EventKind::TicketAsked, &author, json!(ask), now_ms)?;
-                Ok(ticket)
+                this.ask_in(tx, &id, &ask, &author, now_ms)
             })
             .await
+    }
+
+    /// Asks a person in the caller's transaction; the question's texts are within their limits.
+    ///
+    /// # Errors
+    /// [`TicketError::Illegal`] on a ticket that is over, or what the database says.
+    pub fn ask_in(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        ask: &Ask,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Ticket, TicketError> {
+        let ticket = self.step_in(tx, id, Step::Ask(ask.clone()), author, now_ms)?;
+        table::insert(tx, id, CommentKind::Ask, &told(ask), author, now_ms)?;
+        self.tell(tx, id, EventKind::TicketAsked, author, json!(ask), now_ms)?;
+        Ok(ticket)
     }
 
     /// Keeps what a worker says about how it ended. It moves nothing: the end of the run does.

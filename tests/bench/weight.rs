@@ -1,7 +1,8 @@
 //! What lucid weighs and how quick it is: the real binary, each figure beside a floor or a peer of the same run.
 //!
 //! `cargo bench --bench weight` runs everything (about eight minutes); `-- burst calls` only these stories:
-//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits` `alerts`. `-- quick` shortens what waits.
+//! `load` `memory` `idle` `calls` `status` `lateness` `burst` `commits` `events`
+//! `readers` `alerts`. `-- quick` shortens what waits.
 //! `BENCH_LUCID=…` weighs a binary that is there already. Worlds lie in `TMPDIR`: `TMPDIR=/dev/shm` shows what is lucid's own part and what is the disk's.
 //!
 //! Figures are for people. Nothing here fails but a daemon that does not do its work.
@@ -21,15 +22,17 @@ mod calls;
 #[allow(dead_code, reason = "the stories of the tests need more of it")]
 #[path = "../it/fake_telegram/mod.rs"]
 mod fake_telegram;
+mod events;
 mod figures;
 mod load;
+mod readers;
 mod rest;
 mod time;
 mod world;
 
 type Story = (&'static str, fn(figures::Pace));
 
-const STORIES: [Story; 9] = [
+const STORIES: [Story; 11] = [
     ("load", load::load),
     ("memory", rest::memory),
     ("idle", rest::idle),
@@ -39,6 +42,8 @@ const STORIES: [Story; 9] = [
     ("burst", burst::burst),
     ("commits", time::commits),
     ("alerts", alerts::alerts),
+    ("events", events::events),
+    ("readers", readers::readers),
 ];
 
 fn main() {

@@ -158,7 +158,20 @@ impl Line {
 
     /// The body of the answer.
     pub fn get(&mut self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.ask(path, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200)
+    }
+
+    /// The body of the answer, 201, to a POST of JSON.
+    pub fn post(&mut self, path: &str, body: &str) -> String {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        self.ask(path, &(head + body), 201)
+    }
+
+    fn ask(&mut self, path: &str, request: &str, wanted: u16) -> String {
         self.0.get_mut().write_all(request.as_bytes()).expect("asked");
         let (mut first, mut length) = (String::new(), 0);
         loop {
@@ -177,7 +190,7 @@ impl Line {
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).expect("a body");
         let body = String::from_utf8_lossy(&body).into_owned();
-        assert!(first.contains(" 200 "), "{path}: {first}{body}");
+        assert!(first.contains(&format!(" {wanted} ")), "{path}: {first}{body}");
         body
     }
 }

@@ -198,3 +198,22 @@ fn kill_keeper_of(world: &World, run: i64) {
     world.until("a command", || world.of_run(run).pop());
     assert!(signal(world.row(run).unwrap().keeper_pid.unwrap(), Signal::KILL));
 }
+
+#[test]
+fn a_lock_that_a_dead_daemons_child_still_holds_is_waited_for() {
+    let mut world = World::new();
+    world.serve();
+    let daemon = world.daemon_pid();
+    world.kill_daemon();
+    // As a child does between its fork and its exec: the lock is held, the daemon that took it is gone.
+    let path = world.state("lock");
+    let held = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap().trim(), format!("pid {daemon}"));
+    let child = world.serve_command().spawn().unwrap();
+    world.adopt(child);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(world.daemon_ended().is_none(), "{}", world.log_tail());
+    drop(held);
+    world.until_served();
+}

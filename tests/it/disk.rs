@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::workers::git;
 use crate::world::{LUCID, World, code_of};
 
 /// A daemon in a user and mount namespace of its own, where `mount` may prepare its state directory.
@@ -178,4 +179,67 @@ fn a_foreign_or_newer_database_is_refused_and_left_as_it_is() {
         assert!(said.contains(word), "{said}");
         assert_eq!(fs::read(world.state("lucid.db")).unwrap(), before);
     }
+}
+
+/// A repository with an origin: `count` files of `bytes` each, and a task that looks at its slot.
+fn repository(world: &World, count: u32, bytes: usize) {
+    git(world.root(), &["init", "-q", "--bare", "origin.git"]);
+    git(world.root(), &["clone", "-q", "origin.git", "repo"]);
+    contents(world, count, bytes, "first");
+}
+
+fn contents(world: &World, count: u32, bytes: usize, word: &str) {
+    let repo = world.path("repo");
+    for n in 0..count {
+        fs::write(repo.join(format!("f{n}")), format!("{word} {n}\n").repeat(bytes / 10)).unwrap();
+    }
+    git(&repo, &["add", "-A"]);
+    git(&repo, &["commit", "-q", "-m", word]);
+    git(&repo, &["push", "-q", "origin", "HEAD:main"]);
+    git(&repo, &["fetch", "-q"]);
+}
+
+#[test]
+fn a_disk_that_fills_in_the_middle_of_a_reset_costs_the_slot_a_wait_and_nothing_else() {
+    const FILES: u32 = 100;
+    let mut world = World::new();
+    let slots = world.path("slots");
+    world.configure(&format!(
+        "pools: {{main: {{repo: repo, dir: '{}', slots: 1, claim_wait: 15s}}}}",
+        slots.display()
+    ));
+    fs::create_dir(&slots).unwrap();
+    repository(&world, FILES, 10_000);
+    // Says what its files hold, each kind once.
+    world.task("look", "pool: main\ntimeout: 2m\ncommand: cat f* | cut -d ' ' -f 1 | sort -u; ls | wc -l");
+    let child = serve_behind(&world, "mount -t tmpfs -o size=12m,mode=0700 lucid-it slots").spawn();
+    world.adopt(child.expect("unshare (util-linux) is there"));
+    world.until_served();
+    let first = world.run("look");
+    assert_eq!((first.state.as_str(), world.log_of(first.id).as_str()), ("ok", "first\n100\n"), "{first:?}");
+    // The next base is five times as large, and there is room for a part of it.
+    contents(&world, FILES, 50_000, "second");
+    let below = slots.strip_prefix("/").unwrap();
+    let filler = PathBuf::from(format!("/proc/{}/root", world.daemon_pid())).join(below).join("fill");
+    fs::write(&filler, vec![b'x'; 9_000_000]).expect("room for it");
+    let full = world.run("look");
+    assert!(["blocked", "skipped"].contains(&full.state.as_str()), "{full:?}\n{}", world.log_tail());
+    assert!(full.started_ms.is_none(), "it ran in half a worktree: {full:?}");
+    println!("on a full disk: {} {:?}", full.state, full.reason);
+    world.until("the reason is told", || {
+        if world.read("daemon.log").contains("No space left on device") {
+            return Some(());
+        }
+        // A machine that is busy may not get so far within one claim.
+        world.run("look");
+        None
+    });
+    assert_eq!(world.lucid(["api", "GET", "/healthz"]).code, 0);
+    let repo = world.path("repo");
+    assert_eq!(git(&repo, &["status", "--porcelain"]), "", "the repository itself is as it was");
+    fs::remove_file(&filler).unwrap();
+    world.lucid(["pool", "heal"]);
+    let healed =
+        world.until("a run in a whole slot", || Some(world.run("look")).filter(|row| row.state == "ok"));
+    assert_eq!(world.log_of(healed.id), "second\n100\n");
 }

@@ -241,3 +241,88 @@ fn a_command_that_cannot_start_says_so() {
     }
     assert!(std::path::Path::new(LUCID).exists());
 }
+
+/// A cgroup of its own with room for this many processes; gone with its value.
+struct Pids(std::path::PathBuf);
+
+const PIDS_MAX: u32 = 64;
+
+impl Pids {
+    /// # Errors
+    /// Why there can be none here.
+    fn new() -> Result<Self, String> {
+        let name = format!("lucid-it-{}", std::process::id());
+        let mut why = String::new();
+        for tree in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+            let path = std::path::Path::new(tree).join(&name);
+            let limited = std::fs::create_dir(&path)
+                .and_then(|()| std::fs::write(path.join("pids.max"), PIDS_MAX.to_string()));
+            match limited {
+                Ok(()) => return Ok(Self(path)),
+                Err(e) => why.push_str(&format!("{}: {e}; ", path.display())),
+            }
+            let _ = std::fs::remove_dir(&path);
+        }
+        Err(why)
+    }
+
+    /// How often the limit has refused a process.
+    fn refusals(&self) -> u32 {
+        let text = std::fs::read_to_string(self.0.join("pids.events")).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok()).unwrap_or(0)
+    }
+
+    fn count(&self) -> u32 {
+        let text = std::fs::read_to_string(self.0.join("pids.current")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+}
+
+impl Drop for Pids {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_fork_bomb_at_its_limit_is_dead_in_time_and_the_daemon_answers_meanwhile() {
+    let pids = match Pids::new() {
+        Ok(pids) => pids,
+        Err(why) => {
+            println!("skipped: no cgroup with a limit of processes can be made here: {why}");
+            return;
+        }
+    };
+    let mut world = World::new();
+    world.write("bomb.sh", "trap '' TERM\nsh bomb.sh & sh bomb.sh &\nsleep 600\n");
+    let group = pids.0.join("cgroup.procs");
+    world.task(
+        "bomb",
+        &format!(
+            "timeout: 3s\nkill_grace: 1s\ncommand: |\n  echo $$ > {}\n  sh bomb.sh\n  sleep 600",
+            group.display()
+        ),
+    );
+    world.serve();
+    let run = world.start("bomb");
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let (mut most, mut refused) = (0, 0);
+    while !world.row(run).is_some_and(|row| !row.is_live()) {
+        let asked = Instant::now();
+        assert_eq!(world.lucid(["api", "GET", "/healthz"]).code, 0, "{}", world.log_tail());
+        slowest = slowest.max(asked.elapsed());
+        most = most.max(pids.count());
+        refused = refused.max(pids.refusals());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", world.picture());
+    }
+    println!(
+        "{most} processes at once, {refused} refused, `lucid api GET /healthz` took at most {slowest:?}"
+    );
+    assert!(refused > 0, "the bomb never met its limit: {most} of {PIDS_MAX}");
+    let row = world.ended(run);
+    assert_eq!(row.state, "timeout", "{row:?}");
+    let limit = Duration::from_secs(3) + GRACE + KILL_SLACK;
+    assert!(row.duration_ms.unwrap() <= i64::try_from(limit.as_millis()).unwrap(), "{row:?}");
+    assert_eq!(pids.count(), 0, "something is left: {:?}", world.of_runs());
+}

@@ -8,15 +8,19 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod board;
+mod broken;
 mod cli;
 mod crash;
 mod disk;
 mod fake_telegram;
 mod files;
 mod flight;
+mod health;
 mod invariants;
 mod ledger;
 mod limits;
+mod ops;
 mod processes;
 mod secrets;
 mod signals;
@@ -24,6 +28,9 @@ mod socket;
 mod storm;
 mod telegram;
 mod telegram_calls;
+mod streams;
+mod syncs;
 mod time;
+mod verdicts;
 mod workers;
 mod world;

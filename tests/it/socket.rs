@@ -23,7 +23,7 @@ impl Answer {
     }
 }
 
-fn connect(socket: &Path) -> UnixStream {
+pub fn connect(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();

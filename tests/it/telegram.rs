@@ -112,7 +112,7 @@ fn what_comes_at_once_is_folded_and_a_person_can_have_peace() {
     until_seen(&world, &fake, "Acknowledged by ");
     world.lucid(["alert", "mute", &id, "--for", "2h"]).expect(0);
     let muted = until_seen(&world, &fake, "Muted until ");
-    assert_eq!(muted.buttons, [("Unmute".to_owned(), format!("a:unmute:{id}"))]);
+    assert_eq!(muted.buttons.last(), Some(&("Unmute".to_owned(), format!("a:unmute:{id}"))));
     world.restart();
     let page = world.lucid(["alerts", "--state", "muted", "--json"]).expect(0).json();
     assert_eq!(page["alerts"][0]["id"].to_string(), id, "a mute outlives the daemon: {page}");

@@ -55,6 +55,8 @@ async fn each_call_does_what_it_says() {
     assert_eq!((chat[1].reply_to, chat[1].thread), (Some(i64::from(first)), Some(9)));
     assert_eq!((chat[1].reaction.as_deref(), chat[1].silent), (Some("👀"), true));
     assert!(chat[2].text.contains("run.log") && chat[2].text.contains("all of it"));
+    let sent = fake.calls_of("sendDocument");
+    assert!(sent[0].raw.windows(9).any(|bytes| bytes == b"all of it"));
     fake.writes(7, CHAT, "hello", Some(i64::from(first)));
     let query = fake.presses(7, CHAT, i64::from(first), "a:ack:1");
     let updates = bot.updates(None, Duration::ZERO).await.expect("updates");
@@ -69,7 +71,9 @@ async fn each_call_does_what_it_says() {
 async fn each_bad_day_has_its_name() {
     let fake = FakeTelegram::start();
     let bot = bot(&fake);
-    let days: [(Mode, fn(&TelegramError) -> bool); 7] = [
+    let days: [(Mode, fn(&TelegramError) -> bool); 9] = [
+        (Mode::Trouble, |e| matches!(e, TelegramError::Trouble(_))),
+        (Mode::Gateway, |e| matches!(e, TelegramError::Unclear(why) if why.contains("502"))),
         (Mode::Busy(30), |e| *e == TelegramError::Busy { after: Duration::from_secs(30) }),
         (Mode::Blocked, |e| matches!(e, TelegramError::Shut(_))),
         (Mode::NoChat, |e| matches!(e, TelegramError::Shut(_))),
@@ -96,16 +100,4 @@ async fn each_bad_day_has_its_name() {
     assert!(!error.to_string().contains(TOKEN), "{error}");
     fake.come_up();
     bot.send(&message("back")).await.expect("up again");
-}
-
-/// The library waits ten seconds after each of these by itself.
-#[tokio::test]
-async fn a_server_in_trouble_is_told_from_one_that_is_in_between() {
-    let fake = FakeTelegram::start();
-    let bot = bot(&fake);
-    for (mode, wanted) in [(Mode::Trouble, "trouble"), (Mode::Gateway, "did not come through")] {
-        fake.set(mode);
-        let error = bot.send(&message("x")).await.expect_err("a bad day").to_string();
-        assert!(error.contains(wanted) && !error.contains(TOKEN), "{error}");
-    }
 }

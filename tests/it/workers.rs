@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// Retries, graces and a machine that is busy.
-const LONG: Duration = Duration::from_secs(90);
+pub const LONG: Duration = Duration::from_secs(90);
 
 const PICKUP: &str = "action: ticket-pickup\nschedule: every 2m";
 
@@ -53,7 +53,7 @@ defaults:
   kill_grace: 1s
 ";
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub fn git(dir: &Path, args: &[&str]) -> String {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"];
     let done = Command::new("git").current_dir(dir).args(identity).args(args).output().expect("git");
     assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -61,7 +61,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 /// A world with a repository, its origin and a pool on it, whose dispatch is switched on.
-fn world(more: &str) -> World {
+pub fn world(more: &str) -> World {
     let mut world = World::with(&format!("{SETTINGS}{more}"));
     git(world.root(), &["init", "-q", "--bare", "origin.git"]);
     git(world.root(), &["clone", "-q", "origin.git", "repo"]);
@@ -76,7 +76,7 @@ fn world(more: &str) -> World {
     world
 }
 
-fn new(world: &World, title: &str, body: &str, agent: &str) -> String {
+pub fn new(world: &World, title: &str, body: &str, agent: &str) -> String {
     // An argument would be too small for some of the bodies.
     world.write("body.txt", body);
     let made = world.lucid([
@@ -93,23 +93,23 @@ fn new(world: &World, title: &str, body: &str, agent: &str) -> String {
     made.expect(0).json()["ticket"]["id"].as_str().expect("an id").to_owned()
 }
 
-fn mode(world: &World, mode: &str) -> String {
+pub fn mode(world: &World, mode: &str) -> String {
     new(world, mode, &format!("FAKE_MODE={mode}"), "fake")
 }
 
-fn ticket(world: &World, id: &str) -> Value {
+pub fn ticket(world: &World, id: &str) -> Value {
     world.lucid(["ticket", "show", id, "--json"]).expect(0).json()["ticket"].clone()
 }
 
 #[track_caller]
-fn until(world: &World, id: &str, state: &str) -> Value {
+pub fn until(world: &World, id: &str, state: &str) -> Value {
     world.until_within(LONG, &format!("{id} is {state}"), || {
         let ticket = ticket(world, id);
         (ticket["state"] == state).then_some(ticket)
     })
 }
 
-fn outcomes(world: &World, id: &str) -> Vec<String> {
+pub fn outcomes(world: &World, id: &str) -> Vec<String> {
     let connection = world.database();
     let mut statement = connection
         .prepare("SELECT agent || ' ' || verdict FROM workers WHERE ticket = ?1 AND verdict IS NOT NULL ORDER BY run")
@@ -120,7 +120,7 @@ fn outcomes(world: &World, id: &str) -> Vec<String> {
 
 /// Every slot is free, clean, detached at the base, and free of drift.
 #[track_caller]
-fn slots_are_whole(world: &World) {
+pub fn slots_are_whole(world: &World) {
     world.until_within(LONG, "every slot is whole", || {
         let pool = world.lucid(["pool", "--json"]).expect(0).json();
         let slots = pool["pools"][0]["slots"].as_array().expect("slots").clone();
@@ -352,7 +352,7 @@ fn a_message_reaches_a_worker_at_work_and_stale_writes_change_nothing() {
     assert_eq!(count("written by hand"), 1, "a stale write changes nothing");
 }
 
-fn token_of(world: &World) -> Option<String> {
+pub fn token_of(world: &World) -> Option<String> {
     let agent = world.of_runs().into_iter().find(|process| process.command.contains("fake-agent"))?;
     let environment = fs::read(format!("/proc/{}/environ", agent.pid)).ok()?;
     let environment = String::from_utf8_lossy(&environment).into_owned();

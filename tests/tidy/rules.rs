@@ -47,9 +47,9 @@ const EFFECTS: [Effect; 8] = [
     Effect { name: "code is unsafe", words: &["unsafe"], homes: &["platform/process/"] },
     Effect { name: "SQLite is opened", words: &["Connection::open"], homes: &["store/"] },
     Effect {
-        name: "git is known",
-        words: &["git2", "bounded::run"],
-        homes: &["platform/git/", "dispatch/probe.rs"],
+        name: "git is known and helper programs are asked",
+        words: &["git2", "bounded::run", "bounded::run_capped"],
+        homes: &["platform/git/", "dispatch/probe.rs", "health/look.rs"],
     },
     Effect { name: "YAML is known", words: &["serde_yaml"], homes: &["config/", "task/"] },
     Effect {

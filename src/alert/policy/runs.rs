@@ -263,7 +263,7 @@ pub(super) fn missed(event: &Event, facts: &Facts) -> Vec<Verdict> {
     }
     notice.body.push(plain("; the daemon or the machine was not up, and it is not made up for."));
     notice.body.extend(next(run, task));
-    notice.buttons = vec![Button::data("Run now", format!("t:run:{}", run.task))];
+    notice.buttons = vec![Button::data("Run now", format!("r:run:{}", run.task))];
     notice.cause = Some("missed while the daemon or the machine was down".to_owned());
     notice.fades_ms = Some(DAY_MS);
     vec![Verdict::raise(notice)]

@@ -28,6 +28,9 @@ pub enum TelegramError {
     /// The text's markup is not understood.
     #[error("Telegram does not read the markup: {0}")]
     Markup(String),
+    /// An edit that changes nothing.
+    #[error("nothing is different")]
+    Unchanged,
     /// The message or topic that was named is not there any more.
     #[error("it is gone: {0}")]
     Gone(String),
@@ -54,38 +57,83 @@ impl TelegramError {
             Self::Shut(text) => Self::Shut(mask(text)),
             Self::Trouble(text) => Self::Trouble(mask(text)),
             Self::Refused(text) => Self::Refused(mask(text)),
-            Self::Busy { .. } | Self::Moved { .. } => self,
+            Self::Busy { .. } | Self::Moved { .. } | Self::Unchanged => self,
         }
+    }
+}
+
+/// What the HTTP library says of a call that got no answer.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub is_connect: bool,
+    pub is_timeout: bool,
+    /// It was never tried.
+    pub is_ours: bool,
+    pub cause: String,
+}
+
+pub(super) fn network(network: &Network) -> TelegramError {
+    let why = network.cause.clone();
+    if network.is_connect {
+        TelegramError::Unreachable(why)
+    } else if network.is_timeout {
+        TelegramError::Unclear("no answer in time".to_owned())
+    } else if network.is_ours {
+        TelegramError::Refused(why)
+    } else {
+        TelegramError::Unclear(why)
     }
 }
 
 /// Reads what the library says.
 pub(super) fn read(error: &RequestError) -> TelegramError {
     match error {
-        RequestError::RetryAfter(seconds) => {
-            TelegramError::Busy { after: seconds.duration().min(PAUSE_MAX).max(Duration::from_secs(1)) }
-        }
+        RequestError::RetryAfter(seconds) => busy(seconds.duration()),
         RequestError::MigrateToChatId(chat) => TelegramError::Moved { to: chat.0 },
-        RequestError::Network(network) => {
-            // Its own text has the address; what is below it has not.
-            let why = cause(network.as_ref());
-            if network.is_connect() {
-                TelegramError::Unreachable(why)
-            } else if network.is_timeout() {
-                TelegramError::Unclear("no answer in time".to_owned())
-            } else if network.is_builder() {
-                TelegramError::Refused(why)
-            } else {
-                TelegramError::Unclear(why)
-            }
-        }
-        RequestError::InvalidJson { raw, .. } => {
-            // From something in between: nobody knows how far the request had come.
-            TelegramError::Unclear(format!("an answer that is not Telegram's: {}", said(raw)))
-        }
+        RequestError::Network(error) => network(&Network {
+            is_connect: error.is_connect(),
+            is_timeout: error.is_timeout(),
+            is_ours: error.is_builder(),
+            cause: cause(error.as_ref()),
+        }),
+        RequestError::InvalidJson { raw, .. } => foreign(raw),
         RequestError::Io(io) => TelegramError::Refused(io.to_string()),
         RequestError::Api(api) => refusal(api),
     }
+}
+
+/// The result in an answer, or what it says instead.
+pub(super) fn result(status: u16, text: &str) -> Result<Value, TelegramError> {
+    let Ok(mut answer) = serde_json::from_str::<Value>(text) else { return Err(foreign(text)) };
+    match answer.get("ok").and_then(Value::as_bool) {
+        Some(true) => return Ok(answer.get_mut("result").map(Value::take).unwrap_or_default()),
+        Some(false) => {}
+        None => return Err(foreign(text)),
+    }
+    if let Some(to) = answer.pointer("/parameters/migrate_to_chat_id").and_then(Value::as_i64) {
+        return Err(TelegramError::Moved { to });
+    }
+    if let Some(seconds) = answer.pointer("/parameters/retry_after").and_then(Value::as_u64) {
+        return Err(busy(Duration::from_secs(seconds)));
+    }
+    let told = answer.get("description").and_then(Value::as_str).unwrap_or_default();
+    if status >= 500 {
+        return Err(TelegramError::Trouble(said(told)));
+    }
+    // The library knows the texts.
+    Err(match serde_json::from_value::<ApiError>(Value::from(told)) {
+        Ok(error) => refusal(&error),
+        Err(_) => TelegramError::Refused(said(told)),
+    })
+}
+
+fn busy(pause: Duration) -> TelegramError {
+    TelegramError::Busy { after: pause.clamp(Duration::from_secs(1), PAUSE_MAX) }
+}
+
+/// From something in between: nobody knows how far the request had come.
+fn foreign(text: &str) -> TelegramError {
+    TelegramError::Unclear(format!("an answer that is not Telegram's: {}", said(text)))
 }
 
 fn refusal(error: &ApiError) -> TelegramError {
@@ -107,6 +155,7 @@ fn refusal(error: &ApiError) -> TelegramError {
         | ApiError::CantTalkWithBots
         | ApiError::NotEnoughRightsToPostMessages => TelegramError::Shut(text),
         ApiError::CantParseEntities(_) => TelegramError::Markup(text),
+        ApiError::MessageNotModified => TelegramError::Unchanged,
         ApiError::MessageIdInvalid
         | ApiError::MessageCantBeEdited
         | ApiError::MessageToEditNotFound
@@ -120,6 +169,8 @@ fn refusal(error: &ApiError) -> TelegramError {
                 TelegramError::Shut(text)
             } else if is(&["too many requests"]) {
                 TelegramError::Busy { after: Duration::from_secs(5) }
+            } else if is(&["message is not modified"]) {
+                TelegramError::Unchanged
             } else if is(&["can't parse", "unsupported start tag", "entity"]) {
                 TelegramError::Markup(text)
             } else if is(&["message thread not found", "topic_closed", "topic_deleted"]) {
@@ -134,31 +185,8 @@ fn refusal(error: &ApiError) -> TelegramError {
     }
 }
 
-/// An edit that changes nothing.
-pub(super) fn unchanged(error: &RequestError) -> bool {
-    match error {
-        RequestError::Api(ApiError::MessageNotModified) => true,
-        RequestError::Api(ApiError::Unknown(text)) => text.contains("message is not modified"),
-        RequestError::Api(_)
-        | RequestError::MigrateToChatId(_)
-        | RequestError::RetryAfter(_)
-        | RequestError::Network(_)
-        | RequestError::InvalidJson { .. }
-        | RequestError::Io(_) => false,
-    }
-}
-
-/// The number of a message that was sent although the library could not read the answer.
-pub(super) fn sent_after_all(error: &RequestError) -> Option<i32> {
-    let RequestError::InvalidJson { raw, .. } = error else { return None };
-    let answer: Value = serde_json::from_str(raw).ok()?;
-    let is_ok = answer.get("ok").and_then(Value::as_bool) == Some(true);
-    let id = answer.pointer("/result/message_id").and_then(Value::as_i64).filter(|_| is_ok)?;
-    i32::try_from(id).ok()
-}
-
 /// What lies below an error of the HTTP library, the deepest last.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut told: Vec<String> = Vec::new();
     let mut below = error.source();
     while let Some(error) = below {
@@ -179,11 +207,9 @@ fn said(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn answer(text: &str) -> TelegramError {
-        match serde_json::from_value::<ApiError>(Value::from(text)) {
-            Ok(error) => read(&RequestError::Api(error)),
-            Err(error) => panic!("{error}"),
-        }
+    fn answer(status: u16, text: &str) -> TelegramError {
+        let body = serde_json::json!({"ok": false, "error_code": status, "description": text});
+        result(status, &body.to_string()).unwrap_err()
     }
 
     #[test]
@@ -199,10 +225,12 @@ mod tests {
             ("Bad Request: message is too long", "refused"),
             ("Internal Server Error", "trouble"),
             ("Bad Gateway", "trouble"),
+            ("Bad Request: message is not modified", "unchanged"),
+            ("Too Many Requests: later", "busy"),
             ("something new", "refused"),
         ];
         for (text, wanted) in table {
-            let kind = match answer(text) {
+            let kind = match answer(400, text) {
                 TelegramError::Shut(_) => "shut",
                 TelegramError::Markup(_) => "markup",
                 TelegramError::Gone(_) => "gone",
@@ -212,29 +240,36 @@ mod tests {
                 TelegramError::Unclear(_) => "unclear",
                 TelegramError::Busy { .. } => "busy",
                 TelegramError::Moved { .. } => "moved",
+                TelegramError::Unchanged => "unchanged",
             };
             assert_eq!(kind, wanted, "{text}");
         }
     }
 
-    fn unread(raw: &str) -> RequestError {
-        let source = serde_json::from_str::<Value>("{").unwrap_err();
-        RequestError::InvalidJson { source: source.into(), raw: raw.into() }
+    #[test]
+    fn what_an_answer_holds() {
+        let sent = result(200, r#"{"ok":true,"result":{"message_id":77,"new":{}}}"#);
+        assert_eq!(sent.unwrap()["message_id"], 77, "what is new in it does no harm");
+        assert!(matches!(answer(502, "anything"), TelegramError::Trouble(_)));
+        let moved = r#"{"ok":false,"description":"x","parameters":{"migrate_to_chat_id":-7}}"#;
+        assert_eq!(result(400, moved), Err(TelegramError::Moved { to: -7 }));
+        for (seconds, after) in [(0, 1), (30, 30), (99_999, 3600)] {
+            let busy = format!(r#"{{"ok":false,"description":"x","parameters":{{"retry_after":{seconds}}}}}"#);
+            assert_eq!(result(429, &busy), Err(TelegramError::Busy { after: Duration::from_secs(after) }));
+        }
     }
 
     #[test]
     fn a_foreign_answer_is_unclear_and_one_line() {
-        let error = read(&unread("<html>\n<h1>502 Bad Gateway</h1>\u{1b}[31m /bot12:secret/sendMessage"));
-        let TelegramError::Unclear(text) = error.without("12:secret") else { panic!("unclear") };
+        let html = "<html>\n<h1>502 Bad Gateway</h1>\u{1b}[31m /bot12:secret/sendMessage";
+        for text in [html, "", "{}", "[1]", "{\"ok\":1}"] {
+            assert!(matches!(result(502, text), Err(TelegramError::Unclear(_))), "{text}");
+        }
+        let TelegramError::Unclear(text) = result(502, html).unwrap_err().without("12:secret") else {
+            panic!("unclear")
+        };
         assert!(text.contains("502 Bad Gateway") && text.contains("/bot[token]/"), "{text}");
         assert!(!text.contains('\n') && !text.contains('\u{1b}'), "{text}");
         assert!(said(&"x".repeat(100_000)).len() <= SAID_MAX_CHARS);
-    }
-
-    #[test]
-    fn a_message_with_unknown_parts_was_sent() {
-        assert_eq!(sent_after_all(&unread(r#"{"ok":true,"result":{"message_id":77,"new":{}}}"#)), Some(77));
-        assert_eq!(sent_after_all(&unread(r#"{"ok":false,"result":{"message_id":77}}"#)), None);
-        assert_eq!(sent_after_all(&unread("<html>")), None);
     }
 }

@@ -123,6 +123,14 @@ pub struct ApiErrorsDocument {
     pub errors: Vec<RefusedRequest>,
 }
 
+/// `GET api-errors/summary`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApiErrorSummary {
+    #[serde(default)]
+    pub schema_version: SchemaVersion,
+    pub windows: Vec<ApiErrorWindow>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ApiErrorWindow {
     /// `1h` or `24h`

@@ -74,7 +74,7 @@ pub struct StreamQuery {
 /// A line of the daemon's own log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
-    /// Counts from the start of this daemon.
+    /// Rises from line to line, over restarts of the daemon as well.
     pub seq: u64,
     pub at: Timestamp,
     /// `error`, `warn`, `info`, `debug` or `trace`
@@ -99,6 +99,9 @@ pub struct LogLines {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LogsQuery {
+    /// `daemon` or `heartbeat`; `daemon` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// This level and graver ones; `info` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::SchemaVersion;
 
@@ -17,21 +17,103 @@ pub enum HealthState {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
+    /// Stays the same for the same thing.
     pub id: String,
     pub state: HealthState,
+    /// What was measured, with its unit.
+    #[serde(default)]
     pub value: Option<String>,
+    /// From where on it is degraded, and critical.
+    #[serde(default)]
+    pub warn_at: Option<String>,
+    #[serde(default)]
+    pub critical_at: Option<String>,
     pub detail: String,
     /// The command that mends it, or where to look.
+    #[serde(default)]
     pub hint: Option<String>,
 }
 
-/// `GET health`.
+/// What `GET health` is asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HealthQuery {
+    /// 1 looks at disks and agents now; else they are as the last heartbeat saw them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u8>,
+}
+
+/// `POST health`: what a heartbeat has seen from outside the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportHealth {
+    pub checks: Vec<Check>,
+}
+
+/// `POST health/tokens`: what was found of logins that only a person can renew.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportTokens {
+    pub tokens: Vec<TokenFound>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFound {
+    pub name: String,
+    pub state: TokenState,
+    #[serde(default)]
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenState {
+    Well,
+    Expiring,
+    NeedsReauth,
+    /// The check itself could not tell.
+    Unknown,
+}
+
+/// `GET health/tokens`, `POST health/tokens`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Tokens {
+    #[serde(default)]
+    pub schema_version: SchemaVersion,
+    pub tokens: Vec<Token>,
+}
+
+/// A login as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    pub name: String,
+    pub state: TokenState,
+    pub detail: String,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Where a person renews it.
+    pub portal: Option<String>,
+    /// The ticket that asks for it.
+    pub ticket: Option<String>,
+}
+
+/// `GET health`; a heartbeat's file is this with its instant, version and pid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     #[serde(default)]
     pub schema_version: SchemaVersion,
     /// The worst of the checks.
     pub state: HealthState,
+    /// Since when, as far as a heartbeat has seen it.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// The last heartbeat.
+    #[serde(default)]
+    pub beat_at: Option<Timestamp>,
     pub checks: Vec<Check>,
 }
 

@@ -18,6 +18,7 @@ mod status;
 mod system;
 mod task;
 mod ticket;
+mod upkeep;
 
 pub use agent::*;
 pub use alert::*;
@@ -32,6 +33,7 @@ pub use status::*;
 pub use system::*;
 pub use task::*;
 pub use ticket::*;
+pub use upkeep::*;
 
 use std::borrow::Cow;
 

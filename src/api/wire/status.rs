@@ -19,6 +19,9 @@ pub struct Status {
     pub started_at: Timestamp,
     pub uptime_ms: i64,
     pub health: HealthState,
+    /// Since when, as far as a heartbeat has seen it.
+    #[serde(default)]
+    pub health_since: Option<Timestamp>,
     /// Starts nothing new.
     pub draining: bool,
     pub scheduler: Scheduler,

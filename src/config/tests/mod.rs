@@ -81,7 +81,8 @@ fn the_embedded_file_is_the_schema() {
 fn every_key_is_read_and_every_read_key_exists() {
     // Keys of a profile are put together from its name.
     let (_, dispatch) = include_str!("../agents.rs").split_once("fn dispatch(").unwrap();
-    let typed = [include_str!("../typed.rs"), include_str!("../telegram.rs"), dispatch].concat();
+    let (health, _) = include_str!("../health.rs").split_once("fn tokens(").unwrap();
+    let typed = [include_str!("../typed.rs"), include_str!("../telegram.rs"), dispatch, health].concat();
     let world = World::new();
     let config = without_file(&world.sources(&[])).unwrap();
     let mut read: BTreeSet<&str> = BTreeSet::new();
@@ -130,8 +131,10 @@ fn defaults_are_what_the_file_says() {
     assert_eq!(config.control.mode, 0o660);
     assert_eq!(config.control.group, None);
     assert_eq!(config.secrets.file, SecretsFile::Nowhere);
+    assert_eq!((config.health.disk_degraded_pct, config.health.disk_critical_pct), (20, 10));
+    assert!(config.health.disks.is_empty() && config.health.ping_url.is_none());
     assert_eq!(config.limits.cgroup, CgroupUse::Auto);
-    assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
+    assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text, file_max: 10_000_000 });
     // The same values as without any of it being written down.
     world.write("here/config/lucid.yaml", "root: ..\n");
     let bare = world.load(&[]).unwrap();
@@ -337,4 +340,26 @@ fn pools_are_named_by_the_user_and_each_has_all_keys() {
     assert_eq!(source_of(&config, "pools.main.claim_wait"), "env LUCID_POOLS__MAIN__CLAIM_WAIT");
     assert_eq!(source_of(&config, "pools.main.slots"), "default");
     assert_eq!(value_of(&config, "pools.main.keep"), "target,web/node_modules");
+}
+
+#[test]
+fn logins_are_declared_by_a_command_or_by_a_file() {
+    let world = World::new();
+    world.write(
+        "here/lucid.yaml",
+        "token_checks:\n  mail:\n    command: [gws, about]\n    needs_reauth_codes: [3, 4]\n    portal: https://portal.example/\n  \
+         graph:\n    file: ~/.graph.json\n    expiry: /expires_at\n    expiring_before: 2d\nhealth: {disks: [/, data]}\n",
+    );
+    let config = world.load(&[("LUCID_TOKEN_CHECKS__GRAPH__STATUS", "/status")]).unwrap();
+    assert_eq!(config.health.disks, [PathBuf::from("/"), world.path("here/data")]);
+    let [mail, graph] = &config.token_checks[..] else { panic!("{:?}", config.token_checks) };
+    assert_eq!(mail.source, TokenSource::Command(["gws", "about"].map(str::to_owned).into()));
+    assert_eq!(
+        (&mail.needs_reauth_codes[..], mail.portal.as_deref()),
+        (&[3, 4][..], Some("https://portal.example/"))
+    );
+    assert_eq!(mail.needs_reauth_on, ["invalid_grant", "invalid_client"]);
+    assert_eq!(graph.source, TokenSource::File(world.path("home/.graph.json")));
+    assert_eq!((graph.expiry.as_deref(), graph.status.as_deref()), (Some("/expires_at"), Some("/status")));
+    assert_eq!(graph.expiring_before, Duration::from_secs(2 * 86_400));
 }

@@ -2,6 +2,10 @@
 
 pub(crate) mod table;
 
+use std::time::Duration;
+
+use super::{Dispatch, DispatchError, table as workers};
+
 use crate::model::ids::RunId;
 use crate::model::worker::Tokens;
 
@@ -34,3 +38,46 @@ pub struct ApiError {
 
 /// Longest message of a refused request that is kept, in bytes.
 pub const MESSAGE_MAX_BYTES: usize = 2048;
+
+/// The most refused requests that are kept, whatever their age: scripts may tell of them too.
+const REFUSED_MAX: u32 = 100_000;
+/// Rows deleted in one transaction.
+const CHUNK_ROWS: u32 = 500;
+
+/// How long what agents leave behind is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    pub workers: Duration,
+    pub usage: Duration,
+    pub refused: Duration,
+}
+
+impl Dispatch {
+    /// Deletes what is too old; how many rows.
+    ///
+    /// # Errors
+    /// Only what the database says; what went before stays gone.
+    pub async fn trim(&self, ages: Ages) -> Result<usize, DispatchError> {
+        let now_ms = self.clock.wall_ms();
+        let before =
+            |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let (workers, usage, refused) = (before(ages.workers), before(ages.usage), before(ages.refused));
+        let mut gone = 0;
+        loop {
+            let chunk = self
+                .store
+                .write(move |tx| {
+                    Ok::<_, DispatchError>([
+                        workers::trim(tx, workers, CHUNK_ROWS)?,
+                        table::trim_usage(tx, usage, CHUNK_ROWS)?,
+                        table::trim_refused(tx, refused, REFUSED_MAX, CHUNK_ROWS)?,
+                    ])
+                })
+                .await?;
+            gone += chunk.iter().sum::<usize>();
+            if chunk.iter().all(|rows| *rows < CHUNK_ROWS as usize) {
+                return Ok(gone);
+            }
+        }
+    }
+}

@@ -108,3 +108,20 @@ pub fn refused_by_kind(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec
     .query_map([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()
 }
+
+/// Deletes at most `limit` rows of usage from before `before_ms`; how many.
+pub fn trim_usage(conn: &Connection, before_ms: i64, limit: u32) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM usage WHERE run IN (SELECT run FROM usage WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)",
+    )?
+    .execute(params![before_ms, limit])
+}
+
+/// Deletes at most `limit` refused requests from before `before_ms` or beyond the newest `rows`; how many.
+pub fn trim_refused(conn: &Connection, before_ms: i64, rows: u32, limit: u32) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM api_errors WHERE id IN (SELECT id FROM api_errors WHERE at_ms < ?1 \
+         OR id <= (SELECT max(id) FROM api_errors) - ?2 ORDER BY id LIMIT ?3)",
+    )?
+    .execute(params![before_ms, rows, limit])
+}

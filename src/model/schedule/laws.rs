@@ -324,7 +324,8 @@ fn one_shots_are_spent_when_nothing_is_left() {
     let fires = schedule.fires_between(ctx.anchor, Timestamp::MAX, &ctx, 9);
     assert_eq!(
         fires.iter().map(|fire| fire.at).collect::<Vec<_>>(),
-        [at("2027-01-01T12:30Z"), at("2027-01-02T09:00Z")]
+        [at("2027-01-01T12:30:01Z"), at("2027-01-02T09:00Z")],
+        "half an hour is over, not nearly over"
     );
     assert!(!schedule.spent(&ctx, at("2027-01-02T08:59:59Z")));
     assert!(schedule.spent(&ctx, at("2027-01-02T09:00Z")));

@@ -52,15 +52,17 @@ pub(super) fn plan<'a>(rule: &'a Rule, ctx: &Context) -> Plan<'a> {
             Plan::Fixed(Readings::Days { first, days: *days, time: *time })
         }
         Rule::Elapsed { secs } => Plan::Elapsed { anchor: anchor.as_second(), secs: *secs },
-        Rule::AtInstant(at) => Plan::Once(Fire { at: floor_second(*at), note: None }),
+        Rule::AtInstant(at) => not_before(Some(*at)),
         Rule::AtReading(reading) => place(ctx.zone.tz(), *reading)
             .map_or(Plan::Never, |place| Plan::Once(fixed_fire(place, *reading))),
-        Rule::In { secs } => match anchor.checked_add(SignedDuration::from_secs(*secs)) {
-            Ok(at) => Plan::Once(Fire { at, note: None }),
-            Err(_) => Plan::Never,
-        },
+        Rule::In { secs } => not_before(ctx.anchor.checked_add(SignedDuration::from_secs(*secs)).ok()),
         Rule::Startup => Plan::Never,
     }
+}
+
+/// Once, and never too early: at the next whole second.
+fn not_before<'a>(at: Option<Timestamp>) -> Plan<'a> {
+    at.and_then(ceil_second).map_or(Plan::Never, |at| Plan::Once(Fire { at, note: None }))
 }
 
 /// The first fire strictly after `after`.

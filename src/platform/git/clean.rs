@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::state::{BISECT_REST, LOCKS, OPERATIONS};
 use super::{Budget, COOKIE, GitError, Head, Tree};
@@ -88,6 +88,24 @@ impl Tree {
             return Err(GitError::Locked { lock: first.clone(), pids });
         }
         locks.iter().try_for_each(|lock| remove(lock))
+    }
+
+    /// Removes those of the worktree's own locks that were last touched before `before`, where no living
+    /// process is in it; gives what it removed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_old_locks(&self, before: SystemTime) -> Result<Vec<PathBuf>, GitError> {
+        let is_old = |lock: &PathBuf| {
+            let touched = fs::symlink_metadata(lock).and_then(|metadata| metadata.modified());
+            touched.is_ok_and(|touched| touched < before)
+        };
+        let old: Vec<PathBuf> = LOCKS.iter().map(|name| self.admin.join(name)).filter(is_old).collect();
+        if old.is_empty() || !process::processes_inside(&[&self.path, &self.admin]).is_empty() {
+            return Ok(Vec::new());
+        }
+        old.iter().try_for_each(|lock| remove(lock))?;
+        Ok(old)
     }
 
     /// Gives a HEAD that points nowhere a place to point to; git would not take this for a worktree without.

@@ -5,6 +5,7 @@
 //! A call that may destroy something names the git directory and the worktree outright, so that git can
 //! never go looking for another repository.
 
+mod checkout;
 mod clean;
 mod remote;
 mod rescue;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::platform::process::bounded::{self, Done, Errand, ErrandError};
 
+pub use checkout::{Change, Checkout, Merged, Names};
 pub use clean::Keep;
 pub use rescue::Rescue;
 pub use state::{Head, State};
@@ -190,19 +192,31 @@ impl<'a> Call<'a> {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let errand = self.errand(args, stdin, locks);
-        let command = command_of(&errand);
+        self.ended(&self.errand(args, stdin, locks), 0, budget)
+    }
+
+    /// As [`Call::write`] where git also answers by ending with `other`.
+    fn answer<I>(&self, args: I, other: i32, budget: Budget) -> Result<Done, GitError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        self.ended(&self.errand(args, &[], Locks::Taken), other, budget)
+    }
+
+    fn ended(&self, errand: &Errand, other: i32, budget: Budget) -> Result<Done, GitError> {
+        let command = command_of(errand);
         let mut pause = LOCK_PAUSE;
         loop {
             if budget.is_spent() {
                 return Err(GitError::TimedOut { command });
             }
-            let done = match bounded::run(&errand, budget.left().min(CALL_MAX)) {
+            let done = match bounded::run(errand, budget.left().min(CALL_MAX)) {
                 Ok(done) => done,
                 Err(ErrandError::TimedOut { .. }) => return Err(GitError::TimedOut { command }),
                 Err(source) => return Err(GitError::Errand { command, source }),
             };
-            if done.code == Some(0) {
+            if done.code == Some(0) || done.code == Some(other) {
                 return Ok(done);
             }
             if !self.is_shared_lock(&done.stderr) || budget.left() < pause {
@@ -264,10 +278,15 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The subcommand, for people.
+/// The subcommand, for people; settings before it are nobody's business.
 fn command_of(errand: &Errand) -> String {
-    let words = errand.args.iter().skip(SETTINGS.len() * 2).map(|arg| arg.to_string_lossy());
-    words.take(2).collect::<Vec<_>>().join(" ")
+    let mut args = &errand.args[..];
+    while let [flag, _, rest @ ..] = args
+        && flag == "-c"
+    {
+        args = rest;
+    }
+    args.iter().take(2).map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn complaint(stderr: &[u8]) -> String {

@@ -284,7 +284,7 @@ impl Saver<'_> {
 
 /// With its time: by that git knows which files may have changed in the very moment they were listed in, and
 /// looks into them. A copy that seems younger would pass such a change over.
-fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
     let modified = fs::metadata(from)?.modified()?;
     fs::copy(from, to)?;
     fs::File::options().write(true).open(to)?.set_modified(modified)

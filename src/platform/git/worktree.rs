@@ -193,6 +193,25 @@ impl Repo {
     }
 }
 
+impl Repo {
+    /// Takes a worktree away with everything in it: whoever calls this has rescued what there is.
+    ///
+    /// # Errors
+    /// What git or the file system says; what is left of it is found by the next look.
+    pub fn remove(&self, tree: &Tree, budget: Budget) -> Result<(), GitError> {
+        // Twice forced: it is locked. One with submodules git does not take away at all.
+        let args = ["worktree", "remove", "--force", "--force"].map(OsStr::new);
+        let removed = self.call().write(args.into_iter().chain([tree.path.as_os_str()]), budget);
+        match removed {
+            Err(GitError::Failed { .. }) => {}
+            other => return other.map(drop),
+        }
+        let doing = || format!("deleting {}", tree.path.display());
+        fs::remove_dir_all(&tree.path).map_err(GitError::io(doing()))?;
+        fs::remove_dir_all(&tree.admin).map_err(GitError::io(doing()))
+    }
+}
+
 /// Whether `admin`, a directory below `worktrees/`, is that of the worktree at `path`.
 fn claims(admin: &Path, path: &Path) -> bool {
     fs::read(admin.join("gitdir")).is_ok_and(|bytes| admin.join(line_path(&bytes)) == path.join(".git"))

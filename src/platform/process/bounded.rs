@@ -17,6 +17,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// The most that a command may say on one of its outputs, in bytes.
 const OUTPUT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Longest time between two looks at how much a child has said.
+const SIZE_LOOK: Duration = Duration::from_millis(50);
 /// Pause between two looks at a child that cannot be watched by a descriptor.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 /// What a tool may need to know of its surroundings; everything else is left out.
@@ -68,8 +70,8 @@ pub enum ErrandError {
     Spawn(io::Error),
     #[error("was killed after {} ms", after.as_millis())]
     TimedOut { after: Duration },
-    #[error("said more than {OUTPUT_MAX_BYTES} bytes")]
-    TooMuch,
+    #[error("said more than {max} bytes")]
+    TooMuch { max: u64 },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -79,21 +81,29 @@ pub enum ErrandError {
 /// # Errors
 /// [`ErrandError`]; no process of the group is left in either case but what moved to a group of its own.
 pub fn run(errand: &Errand, limit: Duration) -> Result<Done, ErrandError> {
+    run_capped(errand, limit, OUTPUT_MAX_BYTES)
+}
+
+/// As [`run`]; one that says more than `max` bytes on an output is ended like one that takes too long.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_capped(errand: &Errand, limit: Duration, max: u64) -> Result<Done, ErrandError> {
     let (mut stdout, mut stderr) = (memory_file()?, memory_file()?);
     let mut child = start(errand, &stdout, &stderr)?;
-    let ended = wait(&mut child, limit)?;
-    if !ended {
+    let why = wait(&mut child, limit, max, [&stdout, &stderr])?;
+    if why.is_some() {
         kill_group(&child);
     }
     let status = child.wait()?;
-    if !ended {
-        return Err(ErrandError::TimedOut { after: limit });
+    if let Some(why) = why {
+        return Err(why);
     }
     Ok(Done {
         code: status.code(),
         signal: status.signal(),
-        stdout: contents(&mut stdout)?,
-        stderr: contents(&mut stderr)?,
+        stdout: contents(&mut stdout, max)?,
+        stderr: contents(&mut stderr, max)?,
     })
 }
 
@@ -121,18 +131,29 @@ fn start(errand: &Errand, stdout: &File, stderr: &File) -> Result<Child, ErrandE
         .map_err(ErrandError::Spawn)
 }
 
-/// Whether it ended within `limit`.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<bool> {
+/// Why it has to be ended; none once it has ended by itself.
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    max: u64,
+    outputs: [&File; 2],
+) -> io::Result<Option<ErrandError>> {
     let deadline = Instant::now() + limit;
     let pidfd = pid_of(child).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     loop {
         if child.try_wait()?.is_some() {
-            return Ok(true);
+            return Ok(None);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(false);
+            return Ok(Some(ErrandError::TimedOut { after: limit }));
         }
+        for output in outputs {
+            if output.metadata()?.len() > max {
+                return Ok(Some(ErrandError::TooMuch { max }));
+            }
+        }
+        let left = left.min(SIZE_LOOK);
         let Some(pidfd) = &pidfd else {
             std::thread::sleep(LOOK_PAUSE.min(left));
             continue;
@@ -161,9 +182,9 @@ fn memory_file() -> io::Result<File> {
     Ok(File::from(memfd_create("lucid-errand", MemfdFlags::CLOEXEC)?))
 }
 
-fn contents(file: &mut File) -> Result<Vec<u8>, ErrandError> {
-    if file.metadata()?.len() > OUTPUT_MAX_BYTES {
-        return Err(ErrandError::TooMuch);
+fn contents(file: &mut File, max: u64) -> Result<Vec<u8>, ErrandError> {
+    if file.metadata()?.len() > max {
+        return Err(ErrandError::TooMuch { max });
     }
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
@@ -218,6 +239,16 @@ mod tests {
         let done = run(&shell("setsid sleep 3 & echo done"), Duration::from_secs(10)).unwrap();
         assert_eq!(done.stdout, b"done\n");
         assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn one_that_never_stops_talking_is_ended_before_its_time() {
+        let begun = Instant::now();
+        let result = run_capped(&shell("yes"), Duration::from_secs(30), 1_000_000);
+        assert!(matches!(result, Err(ErrandError::TooMuch { max: 1_000_000 })));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let result = run_capped(&shell("echo 1234567890"), Duration::from_secs(30), 5);
+        assert!(matches!(result, Err(ErrandError::TooMuch { max: 5 })));
     }
 
     #[test]

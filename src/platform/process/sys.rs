@@ -174,6 +174,14 @@ pub fn trim_heap() {
 #[cfg(not(target_env = "gnu"))]
 pub fn trim_heap() {}
 
+/// Drops a mapped stretch of the process from its resident memory, to come back from its file when it is used.
+pub fn unmap_until_used(range: std::ops::Range<usize>) {
+    let start = std::ptr::with_exposed_provenance_mut::<libc::c_void>(range.start);
+    // SAFETY: the caller names pages that are a file's, unwritable and unchanged, so the kernel shows the same bytes
+    // again at the next touch. A stretch that is gone by now only returns an error.
+    unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) };
+}
+
 /// Two arenas instead of eight for each processor, and every large block on its own, so that it goes back when it
 /// is freed. To be called before there are threads.
 #[cfg(target_env = "gnu")]

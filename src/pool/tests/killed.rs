@@ -40,7 +40,7 @@ async fn git_killed_at_any_moment_of_a_claim_and_a_release_loses_nothing() {
                 world.assert_clean(&leased.path);
                 world.pools.release(leased.lease).await.unwrap();
             }
-            Err(_) => world.pools.tend_once().await,
+            Err(_) => drop(world.pools.tend_once().await),
         }
         assert_eq!(world.row(0).await.state(), SlotState::Free, "round {round}");
         world.assert_clean(&slot);

@@ -11,6 +11,7 @@ use super::*;
 use crate::journal::Filter;
 use crate::model::event::Recorded;
 
+mod aside;
 mod contention;
 mod desync;
 mod killed;

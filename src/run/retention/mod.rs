@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::model::ids::{RunId, TaskId};
+use crate::model::time::millis;
 use crate::run::{RunError, Runs};
 
 /// Rows deleted in one transaction.
@@ -142,10 +143,6 @@ fn list(dir: &Path) -> io::Result<Vec<Folder>> {
 
 fn remove(dir: &Path) -> bool {
     fs::remove_dir_all(dir).is_ok()
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct GateQuestion {
 pub type Gate = Arc<dyn Fn(GateQuestion) -> Pin<Box<dyn Future<Output = GateAnswer> + Send>> + Send + Sync>;
 
 /// Asks the pool's remote; a question that names no pool is for `usual`.
-pub(super) async fn ask(pools: &Pools, question: GateQuestion, usual: Option<String>) -> GateAnswer {
+pub(crate) async fn ask(pools: &Pools, question: GateQuestion, usual: Option<String>) -> GateAnswer {
     let Some(pool) = question.pool.or(usual).or_else(|| pools.names().next().map(str::to_owned)) else {
         return GateAnswer::Unreadable("no pool is set up that has a base branch".into());
     };

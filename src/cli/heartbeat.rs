@@ -1,0 +1,228 @@
+//! `lucid heartbeat`: one look at everything, without depending on the daemon; also what the task `heartbeat`
+//! does. It writes the status file and the log; the daemon, where it answers, tells who is to be told.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::context::{Context, Document, accepted, api};
+use super::failure::{Exit, Failure};
+use super::look::{Look, clean};
+use super::{config, health};
+use crate::api::wire;
+use crate::config::Config;
+use crate::health::direct::{self, Found, Trouble};
+use crate::health::{files, verdict};
+use crate::model::health::Check;
+use crate::platform::client::{Client, ClientError, Request};
+use crate::platform::webhook;
+
+/// A daemon that restarts is asked again this often, with this pause.
+const TRIES: u32 = 3;
+const TRY_PAUSE: Duration = Duration::from_secs(2);
+/// How long the daemon may take to say that it is ready.
+const READY_MAX: Duration = Duration::from_secs(10);
+/// And to take a report.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// How long the outgoing ping may take.
+const PING_MAX: Duration = Duration::from_secs(10);
+
+/// On whose behalf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A run of the daemon's own: it cannot tell that the daemon is dead, and does not fail for what it finds.
+    Task,
+    /// Somebody outside: a timer, a person.
+    Itself,
+}
+
+/// Why the daemon is not heard.
+struct Silence {
+    trouble: Trouble,
+    why: String,
+}
+
+/// # Errors
+/// A configuration that is refused; a daemon that this user may not ask; a file that cannot be written.
+pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
+    let config = config::load(context).map_err(|refused| critical(by, refused))?;
+    let mut checks = health::outside(context, &config)?;
+    let client = context.client()?;
+    let ready = ready(context, &client)?;
+    checks.insert(0, verdict::api(ready.as_ref().map(|took| *took).map_err(|silence| silence.why.clone())));
+    let taken = match &ready {
+        Ok(_) => report(&client, &checks),
+        Err(silence) => {
+            Err(Failure::Ended { exit: Exit::NoDaemon, message: silence.why.clone(), help: None })
+        }
+    };
+    if let Err(refused) = &taken
+        && refused.exit() == Exit::NotPermitted
+    {
+        return taken.map(|_| Exit::Done);
+    }
+    let (status, health) = status(context, &client, &checks, taken.as_ref().ok())?;
+    let written = write(context, &config, &status, &health);
+    ping(context, &config);
+    if by == By::Itself {
+        // One that answers and does not take the report tells nobody of it either.
+        let untold = taken.as_ref().err().map(|refused| Silence {
+            trouble: Trouble::Hung,
+            why: format!("it does not take the heartbeat: {refused}"),
+        });
+        tell(context, &config, ready.as_ref().err().or(untold.as_ref()));
+    }
+    written?;
+    let document = Document { raw: status.to_string().into_bytes(), value: health };
+    context.show(&document, |health, look| said(health, &config, look))?;
+    match by {
+        By::Itself => Ok(health::exit(document.value.state)),
+        // What it found is told; a run that fails for it would be one failure more to tell.
+        By::Task => taken.map(|_| Exit::Done),
+    }
+}
+
+/// Nobody can be told what is not known: that is as grave as what it may hide.
+fn critical(by: By, refused: Failure) -> Failure {
+    match by {
+        By::Task => refused,
+        By::Itself => {
+            Failure::Ended { exit: Exit::Code(2), message: refused.to_string(), help: refused.help() }
+        }
+    }
+}
+
+/// Asks whether the daemon does its work; gives how long the answer took.
+fn ready(context: &Context, client: &Client) -> Result<Result<Duration, Silence>, Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let begun = context.clock.boot();
+        let silence = match client.send_within(&Request::get("/readyz"), READY_MAX) {
+            Ok(answer) if answer.status() < 400 => return Ok(Ok(context.clock.boot().saturating_sub(begun))),
+            Ok(answer) if answer.status() == 503 => hung(&answer.bytes().unwrap_or_default()),
+            Ok(answer) => return Err(accepted(answer).map_or_else(|refused| refused, |_| unexpected())),
+            Err(error @ (ClientError::Denied { .. } | ClientError::Unsendable(_))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                // It has had its time; one that is about to start would refuse, not hang.
+                if matches!(error, ClientError::TimedOut { .. }) {
+                    tries = TRIES;
+                }
+                Silence { trouble: Trouble::Dead, why: clean(&error.to_string()).into_owned() }
+            }
+        };
+        if tries >= TRIES {
+            return Ok(Err(silence));
+        }
+        std::thread::sleep(TRY_PAUSE);
+    }
+}
+
+fn unexpected() -> Failure {
+    anyhow::anyhow!("the daemon's answer is no answer to this").into()
+}
+
+/// What it says of itself where it is not ready.
+fn hung(body: &[u8]) -> Silence {
+    let ready: Option<wire::Ready> = serde_json::from_slice(body).ok();
+    let bad = ready.iter().flat_map(|ready| &ready.checks).filter(|check| !check.ok);
+    let why: Vec<&str> = bad.map(|check| check.detail.as_str()).collect();
+    let why = if why.is_empty() { "it is not ready".to_owned() } else { clean(&why.join("; ")).into_owned() };
+    Silence { trouble: Trouble::Hung, why }
+}
+
+fn report(client: &Client, checks: &[Check]) -> Result<wire::Health, Failure> {
+    let body = json!({"checks": checks}).to_string().into_bytes();
+    let request = Request::post(api().segment("health")).json(body);
+    let raw = accepted(client.send_within(&request, ANSWER_MAX)?)?.bytes()?;
+    let read = serde_json::from_slice(&raw);
+    read.map_err(|error| anyhow::anyhow!("the daemon's answer does not read as expected: {error}").into())
+}
+
+/// The document of the file: the health, when and by whom. Where the daemon does not take the report it is what
+/// was seen without it.
+fn status(
+    context: &Context,
+    client: &Client,
+    checks: &[Check],
+    taken: Option<&wire::Health>,
+) -> Result<(Value, wire::Health), Failure> {
+    let health = match taken {
+        Some(health) => health.clone(),
+        None => health::document(checks)?.value,
+    };
+    let mut status = serde_json::to_value(&health).map_err(anyhow::Error::from)?;
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("at".to_owned(), context.clock.wall().to_string().into());
+        fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        fields.insert("pid".to_owned(), taken.and_then(|_| pid(client)).into());
+    }
+    Ok((status, health))
+}
+
+/// The daemon's.
+fn pid(client: &Client) -> Option<u32> {
+    let answer = client.send_within(&Request::get(api().segment("status")), ANSWER_MAX).ok()?;
+    let status: wire::Status = serde_json::from_slice(&accepted(answer).ok()?.bytes().ok()?).ok()?;
+    Some(status.pid)
+}
+
+fn write(context: &Context, config: &Config, status: &Value, health: &wire::Health) -> Result<(), Failure> {
+    let dir = &config.state_dir;
+    let failed =
+        |what: &str, e: std::io::Error| anyhow::anyhow!("cannot write {}: {e}", dir.join(what).display());
+    let kept: Vec<Check> =
+        serde_json::to_value(&health.checks).and_then(serde_json::from_value).map_err(anyhow::Error::from)?;
+    let state = crate::model::health::worst(&kept);
+    files::write_status(dir, status).map_err(|e| failed(files::STATUS_FILE, e))?;
+    files::log(dir, config.log.file_max, context.clock.wall(), state, &kept)
+        .map_err(|e| failed(files::HEARTBEAT_LOG, e))?;
+    Ok(())
+}
+
+/// Somebody else notices when this stops.
+fn ping(context: &Context, config: &Config) {
+    let Some(url) = &config.health.ping_url else { return };
+    match webhook::get(url, PING_MAX) {
+        Ok(answer) if answer.status < 400 => {}
+        Ok(answer) => context.note(&format!("lucid: the ping was answered with {}", answer.status)),
+        Err(e) => context.note(&format!("lucid: the ping was not taken: {e}")),
+    }
+}
+
+/// Without the daemon, who else would.
+fn tell(context: &Context, config: &Config, silence: Option<&Silence>) {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let found = Found {
+        trouble: silence.map(|silence| (silence.trouble, silence.why.as_str())),
+        host: &host,
+        now_ms: context.clock.wall_ms(),
+    };
+    if let Err(why) = direct::tell(&config.state_dir, found, |text| direct::send(config, text)) {
+        context.note(&format!("lucid: nobody could be told: {}", clean(&why)));
+    }
+}
+
+fn said(health: &wire::Health, config: &Config, look: &Look) -> String {
+    let file = config.state_dir.join(files::STATUS_FILE);
+    format!("{}\nwritten to {}\n", health::render(health, look), clean(&file.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_not_ready_says_why() {
+        let body = json!({"ready": false, "checks": [
+            {"name": "daemon", "ok": true, "detail": "up"},
+            {"name": "x", "ok": false, "detail": "the scheduler's last tick was 20000 ms ago\u{1b}[2J"},
+        ]});
+        let silence = hung(body.to_string().as_bytes());
+        assert_eq!(silence.why, "the scheduler's last tick was 20000 ms ago\\x1b[2J");
+        assert_eq!(silence.trouble, Trouble::Hung);
+        assert_eq!(hung(b"<html>").why, "it is not ready");
+    }
+}
