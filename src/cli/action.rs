@@ -1,6 +1,7 @@
 //! `lucid action`: does what a task's `action: NAME` does. A keeper runs it like any command.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
@@ -13,6 +14,9 @@ use crate::api::wire;
 use crate::daemon::actions::{self, Doer};
 use crate::daemon::upkeep::SyncResult;
 use crate::platform::client::Request;
+
+/// The longest that the daemon may take for an action.
+const UPKEEP_MAX: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -60,7 +64,8 @@ fn pick_up(context: &Context) -> Result<Exit, Failure> {
 
 fn upkeep(context: &Context, name: &str) -> Result<Exit, Failure> {
     let request = Request::post(api().segment("upkeep").segment(name)).json(b"{}".to_vec());
-    let done = context.fetch::<wire::UpkeepDocument>(&request)?;
+    // The run's own timeout is the one that counts.
+    let done = context.fetch_within::<wire::UpkeepDocument>(&request, UPKEEP_MAX)?;
     context.show(&done, |done, _| {
         let mut text = format!("{}\n", clean(&done.summary));
         for line in &done.lines {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -124,10 +125,19 @@ impl Context {
     /// # Errors
     /// As [`Context::ask`], and when the answer is another document than was expected.
     pub fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<Document<T>, Failure> {
-        let raw = self.ask(request)?.bytes()?;
-        let value = serde_json::from_slice(&raw)
-            .map_err(|error| anyhow::anyhow!("the daemon's answer does not read as expected: {error}"))?;
-        Ok(Document { raw, value })
+        read(self.ask(request)?)
+    }
+
+    /// As [`Context::fetch`] for what may take the daemon up to `limit`.
+    ///
+    /// # Errors
+    /// As [`Context::fetch`].
+    pub fn fetch_within<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<Document<T>, Failure> {
+        read(accepted(self.client()?.send_within(request, limit)?)?)
     }
 
     /// Prints the document as it came for `--json`, else as `render` draws it.
@@ -176,6 +186,13 @@ impl Context {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
     }
+}
+
+fn read<T: DeserializeOwned>(answer: Answer) -> Result<Document<T>, Failure> {
+    let raw = answer.bytes()?;
+    let value = serde_json::from_slice(&raw)
+        .map_err(|error| anyhow::anyhow!("the daemon's answer does not read as expected: {error}"))?;
+    Ok(Document { raw, value })
 }
 
 /// Turns an answer of 400 and above into a failure.

@@ -4,13 +4,15 @@
 use super::config;
 use super::context::{Context, Document, api};
 use super::failure::{Exit, Failure};
-use super::grid::{Cell, Grid};
 use super::look::{Look, Tone, clean, count};
 use crate::api::wire::{self, HealthState};
 use crate::config::Config;
 use crate::health::{look, verdict};
 use crate::model::health::Check;
 use crate::platform::client::{ClientError, Request};
+
+/// Columns for a check's name, at most.
+const ID_MAX: usize = 24;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -100,20 +102,24 @@ pub fn render(health: &wire::Health, look: &Look) -> String {
         Some(at) => format!(" since {} ({})", look.instant(at), look.since(at)),
         None => String::new(),
     };
-    let mut grid = Grid::new(&["", "", "", ""], &[2, 3]);
     let mut checks: Vec<&wire::Check> = health.checks.iter().collect();
     checks.sort_by_key(|check| std::cmp::Reverse(check.state));
+    let widest = checks.iter().map(|check| clean(&check.id).chars().count()).max().unwrap_or(0).min(ID_MAX);
+    let all = count(health.checks.len(), "check");
+    let mut out = format!("{}{since} · {all}\n\n", look.paint(tone, word));
     for check in checks {
         let (tone, mark) = mark(check.state);
-        grid.row(vec![
-            Cell::new(tone, mark),
-            Cell::plain(&check.id),
-            Cell::plain(&check.detail),
-            Cell::new(Tone::Live, check.hint.as_deref().unwrap_or_default()),
-        ]);
+        out.push_str(&format!(
+            "  {}  {:<widest$}  {}\n",
+            look.paint(tone, &format!("{mark:<4}")),
+            clean(&check.id),
+            clean(&check.detail),
+        ));
+        if let Some(hint) = &check.hint {
+            out.push_str(&format!("        {}\n", look.paint(Tone::Live, &clean(hint))));
+        }
     }
-    let all = count(health.checks.len(), "check");
-    format!("{}{since} · {all}\n\n{}", look.paint(tone, word), grid.render_indented(look))
+    out
 }
 
 /// One line: the state, what is wrong, and after `|` how much was looked at.

@@ -58,18 +58,25 @@ pub fn run(
     following: Following,
 ) -> Result<Exit, Failure> {
     let tail = tail.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
-    let mut lines = read(context, source, 0, tail)?;
+    let lines = read(context, source, 0, tail)?;
     context.show(&lines, render)?;
-    let mut after = 0;
-    while following == Following::On {
-        after = lines.value.lines.last().map_or(after, |line| line.seq);
+    if following == Following::On {
+        follow(context, source, &lines.value)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Until it is interrupted, or its reader goes.
+fn follow(context: &Context, source: Source, shown: &wire::LogLines) -> Result<(), Failure> {
+    let mut after = shown.lines.last().map_or(0, |line| line.seq);
+    loop {
         std::thread::sleep(LOOK_EVERY);
-        lines = read(context, source, after, LINES_MAX)?;
-        if !lines.value.lines.is_empty() {
+        let lines = read(context, source, after, LINES_MAX)?;
+        if let Some(last) = lines.value.lines.last() {
+            after = last.seq;
             context.show(&lines, render)?;
         }
     }
-    Ok(Exit::Done)
 }
 
 fn read(

@@ -111,10 +111,7 @@ pub(super) fn tokens(reader: &mut Reader<'_>, root: &Path) -> Vec<TokenCheck> {
 fn token(reader: &mut Reader<'_>, name: &str, root: &Path) -> TokenCheck {
     let key = |field: &str| format!("{TOKENS}.{name}.{field}");
     let command = reader.list(&key("command"), |_| Ok(()));
-    let file = match reader.optional(&key("file")) {
-        Some(_) => Some(reader.path(&key("file"), root)),
-        None => None,
-    };
+    let file = reader.optional(&key("file")).map(|_| reader.path(&key("file"), root));
     let has_program = command.first().is_some_and(|program| !program.is_empty());
     let (status, expiry) = (pointer(reader, &key("status")), pointer(reader, &key("expiry")));
     if has_program == file.is_some() {

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
@@ -30,6 +29,7 @@ use crate::task::{Defaults, Known, Registry, Rules, Snapshot};
 use crate::ticket::{MessageRules, Tickets};
 
 use super::app::{Inner, Shutdown};
+use super::lock;
 use super::message::ToTick;
 use super::phone::Phone;
 use super::ring::LogRing;
@@ -107,7 +107,7 @@ pub struct Daemon {
 /// [`BootError`], with what to do in its text.
 pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> Result<Daemon, BootError> {
     let clock = surroundings.clock;
-    let lock = take_lock(&config.state_dir).await?;
+    let lock = lock::take(&config.state_dir).await?;
     let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
         BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
@@ -248,42 +248,6 @@ fn ops(config: &Config, dispatch: &Dispatch, gate: &Gate) -> Ops {
         state_dir: config.state_dir.clone(),
         turns: ops::Turns::default(),
     })
-}
-
-/// A child that a killed daemon had just made holds its lock until it has become a program of its own.
-const LOCK_LET_GO_WITHIN: Duration = Duration::from_secs(5);
-const LOCK_LOOK: Duration = Duration::from_millis(20);
-
-async fn take_lock(dir: &Path) -> Result<Lock, BootError> {
-    let state = |doing, path: &Path| {
-        let path = path.to_owned();
-        move |source| BootError::StateDir { doing, path, source }
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(state("cannot make the state directory", dir))?;
-    let path = dir.join("lock");
-    let own = format!("pid {}", std::process::id());
-    let mut waited = Duration::ZERO;
-    loop {
-        if let Some(lock) = Lock::try_take(&path, &own).map_err(state("cannot lock", &path))? {
-            return Ok(lock);
-        }
-        let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
-        if waited >= LOCK_LET_GO_WITHIN || may_live(&holder) {
-            return Err(BootError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() });
-        }
-        tokio::time::sleep(LOCK_LOOK).await;
-        waited += LOCK_LOOK;
-    }
-}
-
-/// Whether there is such a process, as far as that can be told.
-fn may_live(holder: &str) -> bool {
-    let pid = holder.trim().strip_prefix("pid ").and_then(|pid| pid.parse::<u32>().ok());
-    pid.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists())
 }
 
 async fn begin_epoch(

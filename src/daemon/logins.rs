@@ -124,7 +124,7 @@ impl Desk {
         };
         match report.state {
             TokenState::NeedsReauth => {
-                row.ticket = Some(self.demand(tx, check, report, row.ticket)?.to_string())
+                row.ticket = Some(self.demand(tx, check, report, row.ticket.as_deref())?.to_string());
             }
             TokenState::Well | TokenState::Expiring => {
                 row.ticket = self.dismiss(tx, row.ticket, "The login works again.")?;
@@ -171,9 +171,9 @@ impl Desk {
         tx: &Tx<'_>,
         check: &TokenCheck,
         report: &TokenReport,
-        ticket: Option<String>,
+        ticket: Option<&str>,
     ) -> Result<TicketId, TicketError> {
-        if let Some(ticket) = self.find(tx, ticket.as_deref())? {
+        if let Some(ticket) = self.find(tx, ticket)? {
             if ticket.state() == TicketState::Todo && !ticket.live {
                 self.tickets.ask_in(tx, &ticket.id, &ask(check, report), &AUTHOR, self.now_ms)?;
             }

@@ -14,6 +14,7 @@ mod flight_tests;
 mod follow;
 pub mod health;
 mod housekeeping;
+mod lock;
 pub mod logins;
 pub mod logs;
 mod message;

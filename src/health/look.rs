@@ -58,19 +58,23 @@ fn disks(config: &Config) -> Vec<PathBuf> {
     if !config.health.disks.is_empty() {
         return config.health.disks.clone();
     }
-    let mut paths: Vec<PathBuf> = Vec::new();
-    let mut seen = Vec::new();
-    for path in [&config.state_dir, &config.root] {
-        match fs::metadata(path).map(|metadata| metadata.dev()) {
-            Ok(device) if seen.contains(&device) => {}
-            Ok(device) => {
-                seen.push(device);
-                paths.push(path.clone());
-            }
-            Err(_) => paths.push(path.clone()),
-        }
-    }
+    let mut paths: Vec<PathBuf> = [&config.state_dir, &config.root]
+        .map(|path| mount_point(path).unwrap_or_else(|| path.clone()))
+        .into();
+    paths.dedup();
     paths
+}
+
+/// The top of the file system that `path` is on, by which people know it.
+fn mount_point(path: &Path) -> Option<PathBuf> {
+    let mut top = path.canonicalize().ok()?;
+    let device = fs::metadata(&top).ok()?.dev();
+    while let Some(above) = top.parent()
+        && fs::metadata(above).is_ok_and(|metadata| metadata.dev() == device)
+    {
+        top = above.to_owned();
+    }
+    Some(top)
 }
 
 fn space(path: &Path) -> Result<Space, String> {
@@ -172,6 +176,11 @@ mod tests {
         let space = space(Path::new("/")).unwrap();
         assert!(space.used > 0 && space.free_pct() <= 100);
         assert!(super::space(Path::new("/nowhere/at/all")).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let top = mount_point(dir.path()).unwrap();
+        assert!(dir.path().canonicalize().unwrap().starts_with(&top) && top.is_absolute());
+        assert_eq!(mount_point(Path::new("/proc/self")).unwrap(), Path::new("/proc"));
+        assert_eq!(mount_point(Path::new("/nowhere/at/all")), None);
     }
 
     #[test]

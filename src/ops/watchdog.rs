@@ -61,10 +61,20 @@ impl Switch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub switch: Switch,
-    /// Profiles that are not logged in, and what says so.
-    pub logged_out: Vec<(String, String)>,
+    /// Profiles that are not logged in.
+    pub logged_out: Vec<LoggedOut>,
     /// Tickets that nothing could take for long enough.
     pub held: Vec<Held>,
+}
+
+/// A profile whose login was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedOut {
+    pub agent: String,
+    /// What says so.
+    pub why: String,
+    /// It declares how to find out that it is logged in again.
+    pub is_asked: bool,
 }
 
 /// A ticket that waits.
@@ -87,15 +97,19 @@ pub fn judge(seen: &Seen, now_ms: i64) -> Option<Condition> {
         1 => "1 ticket waits".to_owned(),
         count => format!("{count} tickets wait"),
     };
-    let names: Vec<&str> = seen.logged_out.iter().map(|(agent, _)| agent.as_str()).collect();
+    let names: Vec<&str> = seen.logged_out.iter().map(|out| out.agent.as_str()).collect();
     let title = match (names.is_empty(), waiting.is_empty()) {
         (false, true) => format!("not logged in: {}", names.join(", ")),
         (false, false) => format!("not logged in: {}; {waiting}", names.join(", ")),
         (true, _) => format!("dispatch is held up: {waiting}"),
     };
     let mut condition = Condition::new(CONDITION, severity(seen), title);
-    for (agent, why) in &seen.logged_out {
-        condition = condition.line(Mark::Bad, format!("{agent}: {why}"));
+    for LoggedOut { agent, why, is_asked } in &seen.logged_out {
+        let then = match is_asked {
+            true => "it gets work again once it is logged in".to_owned(),
+            false => format!("log it in, then: lucid agents enable {agent}"),
+        };
+        condition = condition.line(Mark::Bad, format!("{agent}: {why}")).line(Mark::Plain, then);
     }
     if let Some(line) = off(&seen.switch).filter(|_| !seen.held.is_empty()) {
         condition = condition.line(Mark::Bad, line);
@@ -156,7 +170,7 @@ impl Ops {
         let agents = self.dispatch.agents().await?;
         report.count("profiles", agents.len());
         self.dispatch.pass(switch.task().cloned()).await?;
-        let seen = Seen { switch, logged_out: logged_out(&agents), held: self.held().await? };
+        let seen = Seen { switch, logged_out: self.logged_out(&agents), held: self.held().await? };
         report.count("logged out", seen.logged_out.len());
         report.count("tickets held up", seen.held.len());
         match judge(&seen, self.clock.wall_ms()) {
@@ -197,6 +211,17 @@ impl Ops {
         Ok(())
     }
 
+    /// A profile is disabled only because its login was refused.
+    fn logged_out(&self, agents: &[AgentView]) -> Vec<LoggedOut> {
+        let off = agents.iter().filter(|agent| agent.shown == Shown::Disabled);
+        let out = off.map(|agent| LoggedOut {
+            agent: agent.name.clone(),
+            why: agent.reason.clone().unwrap_or_default(),
+            is_asked: self.dispatch.profile(&agent.name).is_some_and(|own| !own.auth_check.is_empty()),
+        });
+        out.collect()
+    }
+
     async fn held(&self) -> Result<Vec<Held>, OpsError> {
         let limit = i64::try_from(self.held_after.as_millis()).unwrap_or(i64::MAX);
         let now_ms = self.clock.wall_ms();
@@ -214,12 +239,6 @@ impl Ops {
     }
 }
 
-/// A profile is disabled only because its login was refused.
-fn logged_out(agents: &[AgentView]) -> Vec<(String, String)> {
-    let off = agents.iter().filter(|agent| agent.shown == Shown::Disabled);
-    off.map(|agent| (agent.name.clone(), agent.reason.clone().unwrap_or_default())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +252,9 @@ mod tests {
     #[test]
     fn what_is_said_of_what_is_seen() {
         let task = || TaskId::parse("ticket-pickup").unwrap();
-        let out = || vec![("claude".to_owned(), "auth: exit 1: Not logged in <b>".to_owned())];
+        let why = "auth: exit 1: Not logged in <b>".to_owned();
+        let of = |is_asked| LoggedOut { agent: "claude".to_owned(), why: why.clone(), is_asked };
+        let out = || vec![of(true)];
         let off =
             || vec![held("MC-1", "dispatch_off", "dispatch is off"), held("MC-2", "dispatch_off", "off")];
         let rests = || vec![held("MC-3", "agent_cooled", "claude rests: limit")];
@@ -243,6 +264,7 @@ mod tests {
             ("all is well", Switch::On(task()), vec![], vec![]),
             ("off, nobody waits", Switch::Disabled(task()), vec![], vec![]),
             ("logged out, nobody waits", Switch::On(task()), out(), vec![]),
+            ("logged out, never asked", Switch::On(task()), vec![of(false)], vec![]),
             ("logged out, one waits", Switch::On(task()), out(), rests()),
             ("disabled", Switch::Disabled(task()), vec![], off()),
             ("paused", paused(), vec![], off()),

@@ -54,7 +54,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         lucid.yaml:1:13: unknown key `scheduler.color`; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
     colours:
       main: {repo: x}
-        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     scheduler: {tick: 5s}
     log: {level: info}
     scheduler: {rescan: 1m}
@@ -80,7 +80,7 @@ fn a_text_of_another_shape_is_refused() {
     scheduler: 5
         lucid.yaml:1:12: `scheduler` is a section and takes no value itself; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
     log: [text]
-        lucid.yaml:1:6: `log` is a section and takes no value itself; below it are level, format
+        lucid.yaml:1:6: `log` is a section and takes no value itself; below it are level, format, file_max
     root: {a: b}
         lucid.yaml:1:7: `root` takes one value, not a section
     root:
@@ -97,7 +97,7 @@ fn a_text_of_another_shape_is_refused() {
     	level: info
         lucid.yaml:2:2: not YAML: tabs disallowed within this context (block indentation)
     1: x
-        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     ");
 }
 
@@ -232,7 +232,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_text() {
     let text = "colour: blue\nscheduler:\n  tick: soon\n  max_parallel_runs: 0\nlog:\n  levle: info\n";
     let told = complaint(text, &[("LUCID_RETENTION__EVERY", "0"), ("LUCID_X", "1")]);
     insta::assert_snapshot!(told, @r"
-    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     lucid.yaml:3:9: scheduler.tick: `soon` is no duration; write `90s`, `5m`, `1h30m`, `2d` or a number of seconds
     lucid.yaml:4:22: scheduler.max_parallel_runs: 0 is less than 1
     lucid.yaml:6:3: unknown key `log.levle`, did you mean `log.level`?
@@ -309,5 +309,26 @@ fn what_makes_no_health_is_told_at_its_place() {
         "token_checks:\n  mail: {command: [x], file: y, portal: 'javascript:x'}\n",
         "token_checks:\n  mail: {file: y, status: status, needs_reauth_codes: [0, x], needs_reauth_on: ['']}\n",
     ];
-    insta::assert_snapshot!(complaints(&cases), @r"");
+    insta::assert_snapshot!(complaints(&cases), @r"
+    health: {disk_degraded_pct: 5}
+        lucid.yaml:1:29: health.disk_critical_pct (10) is more than health.disk_degraded_pct (5): a disk would be critical before it is degraded
+    health: {disks: [/, data], ping_url: 'https://x/y'}
+        lucid.yaml:1:38: health.ping_url: https is not spoken here; send it through a task of yours with curl, or name an http:// URL
+    health: {ping_url: 'http://u:p@x/'}
+        lucid.yaml:1:20: health.ping_url: `http://u:p@x/` is no http:// URL
+    health: {human: ''}
+        lucid.yaml:1:17: health.human: is empty
+    token_checks:
+      mail: {}
+        lucid.yaml:2:3: token_checks.mail names neither a command nor a file; it is one of them that tells of the login
+    token_checks:
+      mail: {command: [x], file: y, portal: 'javascript:x'}
+        lucid.yaml:2:3: token_checks.mail: a file is read at a `status` or an `expiry`, and both are empty
+        lucid.yaml:2:19: token_checks.mail names a command and a file; it is one of them that tells of the login
+        lucid.yaml:2:41: token_checks.mail.portal: `javascript:x` is no http:// or https:// link
+    token_checks:
+      mail: {file: y, status: status, needs_reauth_codes: [0, x], needs_reauth_on: ['']}
+        lucid.yaml:2:27: token_checks.mail.status: `status` is no JSON pointer such as /status or /google/status
+        lucid.yaml:2:55: token_checks.mail.needs_reauth_codes: `0` is no exit code from 1 to 255
+    ");
 }

@@ -97,9 +97,9 @@ fn files_by_status_and_expiry() {
         judged(&both, format!(r#"{{"status": "ok", "expires": {}}}"#, NOW + HOUR)),
     ];
     insta::assert_snapshot!(table.join("\n"), @r"
-    well: it expires 2026-11-20 13:46 UTC
-    well: it expires 2026-11-20 13:46 UTC
-    expiring: it expires 2026-11-18 15:46 UTC, in less than 24h
+    well: it expires 2026-11-20 11:06 UTC
+    well: it expires 2026-11-20 11:06 UTC
+    expiring: it expires 2026-11-18 13:06 UTC, in less than 1d
     needs_reauth: it expired 2026-11-01 00:00 UTC
     well: it expires 2027-10-31 22:00 UTC
     unknown: the expiry is no instant
@@ -108,9 +108,9 @@ fn files_by_status_and_expiry() {
     unknown: the file has no such status or expiry
     unknown: the file is not JSON
     unknown: the file is not JSON
-    needs_reauth: it expired 2026-11-18 13:46 UTC
+    needs_reauth: it expired 2026-11-18 11:06 UTC
     needs_reauth: the status is invalid_grant
-    expiring: it expires 2026-11-18 14:46 UTC, in less than 24h
+    expiring: it expires 2026-11-18 12:06 UTC, in less than 1d
     ");
 }
 

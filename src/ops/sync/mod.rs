@@ -8,6 +8,7 @@ mod secrets;
 pub mod select;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::Sync;
 use crate::platform::files::Lock;
@@ -18,6 +19,8 @@ use select::Choice;
 
 /// Held while a working copy is being synced, in its git directory.
 const LOCK: &str = "lucid-sync.lock";
+/// The longest that the last steps may take, which nothing but the disk can hold up.
+const HOME_MAX: Duration = Duration::from_secs(120);
 /// Paths that a message names.
 const NAMED_MAX: usize = 5;
 
@@ -65,7 +68,7 @@ fn named(paths: &[PathBuf]) -> String {
     text.join(", ")
 }
 
-/// Syncs one working copy. Blocks, for `sync.timeout` at most.
+/// Syncs one working copy. Blocks, for `sync.timeout` and the time that its own files take.
 ///
 /// # Errors
 /// [`SyncError`].
@@ -225,7 +228,8 @@ impl Work<'_> {
 
     /// The only steps that change something of theirs, each refused where somebody has been faster.
     fn bring_home(&self, branch: &str, old: &Point, ours: &Point, result: &Point) -> Result<(), SyncError> {
-        let (copy, budget) = (self.copy, self.budget);
+        // What has been pushed is brought home, however long the network took.
+        let (copy, budget) = (self.copy, Budget::new(HOME_MAX));
         let Some(tip) = &result.commit else { return Ok(()) };
         if result.tree != ours.tree {
             copy.take_over(&ours.tree, &result.tree, budget)?;

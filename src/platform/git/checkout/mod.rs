@@ -129,7 +129,8 @@ impl Checkout {
     /// What git says.
     pub fn changes(&self, head: Option<&str>, budget: Budget) -> Result<Names, GitError> {
         let theirs = self.tree.admin.join("index");
-        let _ = fs::remove_file(&self.index);
+        // Whatever a sync that was killed has left.
+        self.tidy();
         if theirs.exists() {
             copy_index(&theirs, &self.index).map_err(GitError::io("copying the index"))?;
         }
