@@ -111,7 +111,16 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
         Update::Other { .. } => Admission::Nothing,
         Update::Text { from: None, .. } => Admission::Stranger(None),
         Update::Text {
-            from: Some(from), chat, kind, thread, message, at_ms, text, reply_to, forwarded, ..
+            from: Some(from),
+            chat,
+            kind,
+            thread,
+            message,
+            at_ms,
+            text,
+            reply_to,
+            forwarded,
+            ..
         } => {
             // A private chat bears its person's number, whatever a settings file says.
             let is_odd = kind == ChatKind::Private && chat != from.id;

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::Bot;
 use super::answer::Answer;
 use super::press;
-use super::Bot;
 use crate::alert::Query as AlertQuery;
 use crate::alert::compose::name;
 use crate::alert::words::{clip, passage, phrase};
@@ -49,29 +49,23 @@ impl Bot {
 
     /// Alerts that fire: their numbers and subjects, the newest first.
     pub(super) async fn firing(&self) -> Result<Vec<(AlertId, String)>, Refused> {
-        let query = AlertQuery {
-            states: vec![AlertState::Firing, AlertState::Acked],
-            before: None,
-            limit: 200,
-        };
+        let query =
+            AlertQuery { states: vec![AlertState::Firing, AlertState::Acked], before: None, limit: 200 };
         let views = self.app.alerts.list(query).await.map_err(|e| Refused::unavailable(&e.to_string()))?;
         Ok(views.into_iter().map(|view| (view.alert.id, view.alert.notice.subject)).collect())
     }
 
     /// The alert about this subject that is not over.
     pub(super) async fn open_about(&self, subject: &str) -> Result<Option<AlertId>, Refused> {
-        let query = AlertQuery {
-            states: vec![AlertState::Firing, AlertState::Muted],
-            before: None,
-            limit: 200,
-        };
+        let query =
+            AlertQuery { states: vec![AlertState::Firing, AlertState::Muted], before: None, limit: 200 };
         let views = self.app.alerts.list(query).await.map_err(|e| Refused::unavailable(&e.to_string()))?;
         Ok(views.iter().find(|view| view.alert.notice.subject == subject).map(|view| view.alert.id))
     }
 
     pub(super) async fn status(&self) -> Result<Vec<Part>, Refused> {
         let view = self.app.status().await?;
-        let found = self.app.problems(&view).await?;
+        let found = self.app.health(&view).await?.findings;
         let mutes = self.app.alerts.mutes().await?;
         let mut parts = status(&view, &found, &self.app.host);
         for (fingerprint, until_ms, _) in mutes.iter().take(LINES_MAX) {
@@ -84,7 +78,7 @@ impl Bot {
 
     pub(super) async fn problems(&self) -> Result<Vec<Part>, Refused> {
         let view = self.app.status().await?;
-        Ok(problems(&self.app.problems(&view).await?))
+        Ok(problems(&self.app.health(&view).await?.findings))
     }
 
     pub(super) async fn tasks(&self) -> Result<Vec<Part>, Refused> {
@@ -118,7 +112,8 @@ impl Bot {
         if used.is_empty() {
             return Ok(vec![text("No agent has used anything in the last day.")]);
         }
-        let mut by_agent: std::collections::BTreeMap<&str, (u64, u64, u64, f64, u64)> = std::collections::BTreeMap::new();
+        let mut by_agent: std::collections::BTreeMap<&str, (u64, u64, u64, f64, u64)> =
+            std::collections::BTreeMap::new();
         for usage in &used {
             let sum = by_agent.entry(&usage.agent).or_default();
             sum.0 += 1;
@@ -132,10 +127,13 @@ impl Bot {
         let mut parts = vec![bold("The last 24 hours")];
         for (agent, (runs, input, output, cost, unknown)) in by_agent {
             let unknown = if unknown > 0 { format!(", {unknown} of unknown cost") } else { String::new() };
-            parts.extend([Part::Break, text(format!(
-                "{}: {runs} runs, {input} tokens in, {output} out, ${cost:.2}{unknown}",
-                phrase(agent)
-            ))]);
+            parts.extend([
+                Part::Break,
+                text(format!(
+                    "{}: {runs} runs, {input} tokens in, {output} out, ${cost:.2}{unknown}",
+                    phrase(agent)
+                )),
+            ]);
         }
         Ok(parts)
     }
@@ -157,13 +155,16 @@ fn status(view: &StatusView, found: &[Finding], host: &str) -> Vec<Part> {
         Some(Grave::Info) | None => ("🟢", "healthy"),
     };
     let mut parts = vec![text(format!("{sign} ")), bold(format!("{}: {word}", phrase(host)))];
-    parts.extend([Part::Break, text(format!(
-        "{} tasks, {} on, {} paused, {} running",
-        view.tasks,
-        view.enabled,
-        view.paused,
-        view.live.len()
-    ))]);
+    parts.extend([
+        Part::Break,
+        text(format!(
+            "{} tasks, {} on, {} paused, {} running",
+            view.tasks,
+            view.enabled,
+            view.paused,
+            view.live.len()
+        )),
+    ]);
     if let Some((at, task)) = &view.next {
         parts.extend([Part::Break, text(format!("Next: {task} at "))]);
         parts.push(Part::Time { ms: at.as_millisecond(), shown: Shown::Day });

@@ -64,8 +64,11 @@ impl Bot {
         if !*is_menu_told {
             *is_menu_told = true;
             let menu = command::MENU.map(|(name, wanted, what)| (name, described(wanted, what)));
-            let menu: Vec<(&str, &str)> =
-                menu.iter().filter(|(name, _)| *name != "start").map(|(n, what)| (*n, what.as_str())).collect();
+            let menu: Vec<(&str, &str)> = menu
+                .iter()
+                .filter(|(name, _)| *name != "start")
+                .map(|(n, what)| (*n, what.as_str()))
+                .collect();
             if let Err(error) = self.telegram.commands(&menu).await {
                 warn!(%error, "the bot's menu of commands was not taken");
             }
@@ -128,7 +131,8 @@ impl Bot {
     /// Says what is wrong, and for how long to wait.
     fn failed(&self, error: &RoundError, failures: u32) -> Duration {
         let grown = |from: Duration| {
-            from.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(WAIT_MAX)
+            from.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX))
+                .min(WAIT_MAX)
         };
         let (wait, is_lasting) = match error {
             RoundError::Store(_) => (AGAIN, false),

@@ -26,7 +26,11 @@ pub enum Press {
     RunTask(TaskId),
     /// An answer that the ticket's question offers, by its place; and which question was meant, where the
     /// button knows.
-    Choose { ticket: TicketId, place: usize, question: Option<u32> },
+    Choose {
+        ticket: TicketId,
+        place: usize,
+        question: Option<u32>,
+    },
     Snooze(TicketId, Duration),
     /// Back in line: a worker is put on it.
     Todo(TicketId),
@@ -37,7 +41,10 @@ pub enum Press {
     DropMessage(MessageId),
     Status,
     /// Yes to what a person was asked in this minute of the epoch.
-    Sure { minute: i64, of: Box<Press> },
+    Sure {
+        minute: i64,
+        of: Box<Press>,
+    },
     NotSure,
 }
 
@@ -113,10 +120,7 @@ impl Press {
 /// Yes and No for `data`, asked at `now_ms`.
 #[must_use]
 pub fn sure(data: &str, now_ms: i64) -> Vec<Button> {
-    vec![
-        Button::data("Yes", format!("y:{}:{data}", now_ms / MINUTE_MS)),
-        Button::data("No", "n".to_owned()),
-    ]
+    vec![Button::data("Yes", format!("y:{}:{data}", now_ms / MINUTE_MS)), Button::data("No", "n".to_owned())]
 }
 
 /// Whether a yes to what was asked in `minute` still counts.
@@ -137,9 +141,9 @@ pub fn option_data(ticket: &TicketId, place: usize, ask: &Ask) -> String {
 pub fn question(ask: &Ask) -> u32 {
     // FNV-1a.
     let texts = std::iter::once(&ask.need).chain(&ask.options);
-    texts.flat_map(|text| text.bytes().chain([0])).fold(0x811c_9dc5, |hash: u32, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    texts
+        .flat_map(|text| text.bytes().chain([0]))
+        .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use super::Bot;
 use super::answer::{Answer, Show};
 use super::deed::{Deed, Person};
 use super::press::{self, Press};
 use super::table::{self, Snooze, Written};
 use super::text::started;
 use super::work::Acted;
-use super::Bot;
 use crate::alert::AlertError;
 use crate::alert::words::phrase;
 use crate::daemon::tickets::{Move, TicketChange};
@@ -139,7 +139,9 @@ impl Bot {
             }
             Press::DropMessage(id) => self.drop_message(id, by, "Dropped").await?,
             // It was put there when it came.
-            Press::KeepAsComment(id) => self.drop_message(id, by, "Its text is a comment on the ticket").await?,
+            Press::KeepAsComment(id) => {
+                self.drop_message(id, by, "Its text is a comment on the ticket").await?
+            }
             Press::Status => Answer::say(self.status().await?).with_toast("Here it is"),
             Press::Sure { .. } | Press::NotSure => Answer::toast("This button is not known any more"),
         };
@@ -168,7 +170,9 @@ impl Bot {
         if again.claimed_ms < before_ms && !again.state().is_live() {
             let told = format!("{run} was started again before: {}", again.id);
             let state = again.state().name().replace('_', " ");
-            return Ok(Answer::text(format!("{told} ({state}). One more: /run {}", again.task)).with_toast(told));
+            return Ok(
+                Answer::text(format!("{told} ({state}). One more: /run {}", again.task)).with_toast(told)
+            );
         }
         Ok(started(&again))
     }
@@ -230,7 +234,12 @@ impl Bot {
     }
 
     /// Says nothing about a question for a while, then asks it again.
-    async fn snooze(&self, written: &Written, ticket: &TicketId, length: Duration) -> Result<Answer, Refused> {
+    async fn snooze(
+        &self,
+        written: &Written,
+        ticket: &TicketId,
+        length: Duration,
+    ) -> Result<Answer, Refused> {
         let (by, message) = (written.deed.by(), written.deed.message());
         let Some(alert) = self.app.alerts.of_message(by.chat, message).await? else {
             return Ok(Answer::toast("There is nothing left to put off"));
@@ -290,7 +299,9 @@ fn refused(error: AlertError) -> Refused {
         AlertError::NoAlert(_) => {
             Refused::new(RefusedKind::NotFound, "no_such_alert", "This is not known any more", "")
         }
-        AlertError::Illegal(_) => Refused::new(RefusedKind::Conflict, "illegal_step", "It is over already", ""),
+        AlertError::Illegal(_) => {
+            Refused::new(RefusedKind::Conflict, "illegal_step", "It is over already", "")
+        }
         AlertError::Store(error) => error.into(),
         AlertError::NoWay(why) => Refused::unavailable(why),
     }

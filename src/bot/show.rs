@@ -165,9 +165,10 @@ impl Bot {
     /// A reply to a message of ours is for this ticket.
     pub(super) async fn track(&self, chat: i64, message: i32, ticket: &str) {
         let (ticket, now_ms) = (ticket.to_owned(), self.app.clock.wall_ms());
-        let tracked = self.app.store.write(move |tx| {
-            Ok::<_, StoreError>(table::track(tx, (chat, message), &ticket, None, now_ms)?)
-        });
+        let tracked = self
+            .app
+            .store
+            .write(move |tx| Ok::<_, StoreError>(table::track(tx, (chat, message), &ticket, None, now_ms)?));
         if let Err(e) = tracked.await {
             warn!(error = %e, "a reply to this message will not be known as its ticket's");
         }
@@ -180,7 +181,8 @@ impl Bot {
             Ok(chunk) => passage(&String::from_utf8_lossy(&chunk.bytes), FILE_MAX_BYTES),
             Err(_) => String::new(),
         };
-        let head = vec![Part::Bold(format!("{run}")), Part::Text(" · the last lines".to_owned()), Part::Break];
+        let head =
+            vec![Part::Bold(format!("{run}")), Part::Text(" · the last lines".to_owned()), Part::Break];
         let parts = if told.is_empty() {
             vec![Part::Bold(format!("{run}")), Part::Text(" has printed nothing.".to_owned())]
         } else if units(&told) <= LOG_MAX_UNITS {

@@ -92,7 +92,8 @@ pub(super) fn forget(conn: &Connection, now_ms: i64) -> rusqlite::Result<()> {
     .execute(old)?;
     conn.prepare_cached("DELETE FROM bot_messages WHERE at_ms < ?1")?
         .execute(params![now_ms - MESSAGES_KEPT_MS])?;
-    conn.prepare_cached("DELETE FROM bot_hints WHERE at_ms < ?1")?.execute(params![now_ms - REMEMBERED_MS])?;
+    conn.prepare_cached("DELETE FROM bot_hints WHERE at_ms < ?1")?
+        .execute(params![now_ms - REMEMBERED_MS])?;
     Ok(())
 }
 

@@ -193,8 +193,11 @@ impl Bot {
                 "✋ A title has at most {TITLE_MAX_BYTES} bytes. Write the rest below it."
             ))));
         }
-        let new =
-            NewTicket { title: title.trim().to_owned(), body: body.trim().to_owned(), ..NewTicket::default() };
+        let new = NewTicket {
+            title: title.trim().to_owned(),
+            body: body.trim().to_owned(),
+            ..NewTicket::default()
+        };
         let (tickets, author, now_ms) =
             (self.app.tickets.clone(), Author::Person(by.actor()), self.app.clock.wall_ms());
         let row = written.id;
@@ -253,8 +256,7 @@ impl Bot {
                     || id.0.to_string() == *what
             }
         };
-        let meant: Vec<_> =
-            firing.iter().filter(|(id, subject)| is_meant(*id, subject)).cloned().collect();
+        let meant: Vec<_> = firing.iter().filter(|(id, subject)| is_meant(*id, subject)).cloned().collect();
         if meant.is_empty() {
             let about = what.map(|what| format!(" about {}", phrase(&what))).unwrap_or_default();
             return Err(Refused::new(RefusedKind::NotFound, "no_alert", format!("Nothing fires{about}"), ""));
@@ -266,7 +268,8 @@ impl Bot {
             }
         }
         let until_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
-        let names: Vec<String> = meant.iter().map(|(_, subject)| phrase(crate::alert::compose::name(subject))).collect();
+        let names: Vec<String> =
+            meant.iter().map(|(_, subject)| phrase(crate::alert::compose::name(subject))).collect();
         Ok(Answer::say(vec![
             Part::Text(format!("🔕 {} muted until ", names.join(", "))),
             Part::Time { ms: until_ms, shown: Shown::Day },
@@ -299,9 +302,7 @@ pub(super) fn started(run: &Run) -> Answer {
 }
 
 fn help() -> Vec<Part> {
-    let mut parts = vec![
-        Part::Text("Reply to a ticket message and its worker gets it. Or:".to_owned()),
-    ];
+    let mut parts = vec![Part::Text("Reply to a ticket message and its worker gets it. Or:".to_owned())];
     for (name, wanted, what) in command::MENU.iter().filter(|(name, _, _)| *name != "start") {
         let wanted = if wanted.is_empty() { String::new() } else { format!(" {wanted}") };
         parts.extend([Part::Break, Part::Text(format!("/{name}{wanted}: {what}"))]);

@@ -69,7 +69,14 @@ impl Bot {
                 acting.await
             }
         };
-        let acted = acted.unwrap_or_else(|refused| Acted::Done(Answer::from(&refused)));
+        let acted = acted.unwrap_or_else(|refused| {
+            // A press has its own few words; more is said where there is something to be done.
+            let is_press = matches!(written.deed, Deed::Press { .. });
+            Acted::Done(match Answer::from(&refused) {
+                answer if is_press && refused.help.is_empty() => Answer { shows: Vec::new(), ..answer },
+                answer => answer,
+            })
+        });
         let (answer, is_noted) = match acted {
             Acted::Noted(answer) => (answer, true),
             Acted::Done(answer) => (answer, false),
@@ -79,10 +86,7 @@ impl Bot {
         }
         if !is_noted {
             let id = written.id;
-            self.app
-                .store
-                .write(move |tx| Ok::<_, StoreError>(table::done(tx, id, &answer)?))
-                .await?;
+            self.app.store.write(move |tx| Ok::<_, StoreError>(table::done(tx, id, &answer)?)).await?;
         }
         self.to_show.notify_one();
         Ok(())

@@ -2,7 +2,6 @@
 //! with the same token would take what is sent here.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -61,7 +60,10 @@ pub fn run(context: &Context) -> Result<Exit, Failure> {
         .map_err(|e| anyhow::anyhow!("cannot start the runtime: {e}"))?;
     let name = runtime.block_on(bot.me()).map_err(failed)?;
     let code = code()?;
-    context.note(&format!("The token is @{}'s. Send it this code, in the chat where alerts are to go:", clean(&name)));
+    context.note(&format!(
+        "The token is @{}'s. Send it this code, in the chat where alerts are to go:",
+        clean(&name)
+    ));
     context.print(&format!("{code}\n"))?;
     let found = runtime.block_on(wait(&bot, &code))?;
     let path = config.telegram.token_file.clone().unwrap_or_else(|| beside(&file));
@@ -209,7 +211,8 @@ enum Told {
 }
 
 fn told(update: Update, code: &str) -> Told {
-    let Update::Text { chat, kind, thread, message, from: Some(from), text, forwarded: false, .. } = update else {
+    let Update::Text { chat, kind, thread, message, from: Some(from), text, forwarded: false, .. } = update
+    else {
         return Told::Nothing;
     };
     let word = text.split_whitespace().next_back().unwrap_or_default();
@@ -336,7 +339,9 @@ mod tests {
     #[test]
     fn tokens_are_known_by_their_shape() {
         assert!(is_token("123456789:AAF-canary_token_of_the_fake"));
-        for bad in ["", "123", "123:short", "x:AAF-canary_token_of_the_fake", "1:AAF canary_token_of_the_fake"] {
+        for bad in
+            ["", "123", "123:short", "x:AAF-canary_token_of_the_fake", "1:AAF canary_token_of_the_fake"]
+        {
             assert!(!is_token(bad), "{bad}");
         }
     }

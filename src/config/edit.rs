@@ -112,7 +112,9 @@ fn rewrite(text: &str, section: &str, keys: &[(&str, Set)]) -> Option<String> {
 /// The line that begins the section, with nothing on it but perhaps a comment.
 fn is_header(line: &str, section: &str) -> bool {
     let rest = line.strip_prefix(section).and_then(|rest| rest.strip_prefix(':'));
-    rest.is_some_and(|rest| rest.trim().is_empty() || rest.trim_start().starts_with('#') && rest.starts_with([' ', '\t']))
+    rest.is_some_and(|rest| {
+        rest.trim().is_empty() || rest.trim_start().starts_with('#') && rest.starts_with([' ', '\t'])
+    })
 }
 
 fn is_blank(line: &str) -> bool {
@@ -122,7 +124,8 @@ fn is_blank(line: &str) -> bool {
 
 fn indent_of(below: &[String]) -> String {
     let first = below.iter().find(|line| !is_blank(line));
-    let indent: String = first.map(|line| line.chars().take_while(|c| *c == ' ').collect()).unwrap_or_default();
+    let indent: String =
+        first.map(|line| line.chars().take_while(|c| *c == ' ').collect()).unwrap_or_default();
     if indent.is_empty() { INDENT.to_owned() } else { indent }
 }
 
@@ -132,7 +135,10 @@ fn find(lines: &[String], header: usize, indent: &str, key: &str) -> Option<usiz
             return None;
         }
         let rest = line.strip_prefix(indent).and_then(|line| line.strip_prefix(key));
-        if rest.and_then(|rest| rest.strip_prefix(':')).is_some_and(|rest| rest.starts_with([' ', '\n', '\r'])) {
+        if rest
+            .and_then(|rest| rest.strip_prefix(':'))
+            .is_some_and(|rest| rest.starts_with([' ', '\n', '\r']))
+        {
             return Some(at);
         }
     }
