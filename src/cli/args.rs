@@ -223,6 +223,7 @@ mod tests {
             "alert mute 3 --for 2h",
             "alert unmute 3",
             "telegram test",
+            "telegram setup",
         ]);
         refuse_all(&["alert", "alert ack", "alert mute 3 --for soon", "alerts --state gone", "telegram"]);
     }

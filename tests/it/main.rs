@@ -10,6 +10,7 @@
 
 mod board;
 mod broken;
+mod bot;
 mod cli;
 mod crash;
 mod disk;
@@ -17,6 +18,7 @@ mod fake_telegram;
 mod files;
 mod flight;
 mod health;
+mod heartbeat_alert;
 mod invariants;
 mod ledger;
 mod limits;
