@@ -17,4 +17,5 @@ pub mod health;
 pub mod ops;
 pub mod daemon;
 pub mod api;
+pub mod bot;
 pub mod cli;

@@ -217,6 +217,12 @@ impl Alerts {
         Ok(done)
     }
 
+    /// The bot that messages go by, and the chat of the settings.
+    #[must_use]
+    pub fn bot(&self) -> (Option<Telegram>, Option<i64>) {
+        (self.0.settings.bot.clone(), self.0.settings.chat)
+    }
+
     /// The alert that a message of a chat is about.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::words::clip;
 use crate::model::notice::{Part, Shown};
+use crate::model::text::is_unsafe;
 
 /// Most of an alert that a person sees, in the units that Telegram counts: UTF-16.
 pub const VISIBLE_MAX: usize = 1_500;
@@ -59,7 +60,9 @@ impl Writer<'_> {
     }
 
     fn within(&mut self, before: &str, text: &str, after: &str) {
-        let text = fit(text, self.left);
+        // Whoever made the part may have forgotten it: nothing that steers or reorders gets into a message.
+        let tame: String = text.chars().filter(|c| *c == '\n' || !is_unsafe(*c)).collect();
+        let text = fit(&tame, self.left);
         if text.is_empty() {
             return;
         }

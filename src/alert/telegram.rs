@@ -124,6 +124,13 @@ impl Telegram {
         Ok(Self { bot: bot(TIMEOUT)?, patient: bot(POLL_MAX + TIMEOUT)?, token: token.clone() })
     }
 
+    /// The bot's own number, which is the part of its token that is no secret; 0 where there is none.
+    #[must_use]
+    pub fn number(&self) -> i64 {
+        let token = self.token.expose_secret();
+        token.split(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
     /// The bot's name, without `@`.
     ///
     /// # Errors

@@ -146,6 +146,10 @@ async fn of_alerts(api: &Api, text: &mut Text) -> Result<(), ApiError> {
     for (result, count) in results {
         text.sample(name, &[("result", result)], count as f64);
     }
+    let name = "lucid_bot_strangers_total";
+    let help = "Messages and presses of people who are not on the list, ignored since this daemon started";
+    text.family(name, Family::Counter, help);
+    text.sample(name, &[], api.app.phone.ignored() as f64);
     gauge(text, "lucid_outbox_pending", "Messages that have still to go", waiting.pending as f64);
     let age_ms = waiting.oldest_ms.map_or(0, |at| api.app.clock.wall_ms() - at);
     let name = "lucid_outbox_oldest_age_seconds";

@@ -128,7 +128,7 @@ pub async fn retry(
     Extension(caller): Extension<Caller>,
     RunPath(id): RunPath,
 ) -> Result<impl IntoResponse, ApiError> {
-    let run = api.app.retry_run(id, &caller.actor()).await?;
+    let run = api.app.retry_run(id, &caller.actor(), None).await?;
     let location = format!("/api/v1/runs/{}", run.id.0);
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Answer(document(&api, &run))))
 }

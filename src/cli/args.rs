@@ -269,6 +269,7 @@ mod tests {
             "alert mute 3 --for 2h",
             "alert unmute 3",
             "telegram test",
+            "telegram setup",
             "usage --ticket MC-1",
             "api-errors -n 5",
             "pool heal main-0",

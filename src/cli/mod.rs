@@ -45,6 +45,7 @@ mod run;
 mod runs;
 mod screen;
 mod serve;
+mod setup;
 mod status;
 mod stop;
 mod task;

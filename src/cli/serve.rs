@@ -13,6 +13,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::look::clean;
 use crate::api;
+use crate::bot;
 use crate::config::{self, Config, LogFormat, LogLevel, Sources};
 use crate::daemon::boot::EX_CONFIG;
 use crate::daemon::ring::LogRing;
@@ -64,6 +65,7 @@ async fn serve(
     let served = tokio::spawn(api::serve::serve(app.clone(), sockets));
     tokio::spawn(signals::obey(app.clone(), signals));
     let started = daemon.start();
+    tokio::spawn(bot::serve(app.clone()));
     let status = format!("{} tasks", app.snapshot().entries.len());
     service::tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
     welcome(context, &app).await;

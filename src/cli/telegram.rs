@@ -18,6 +18,8 @@ pub struct Args {
 enum Verb {
     /// Send a message to the chat of the settings and say whether it arrived
     Test,
+    /// Make a chat known: reads the bot's token from standard input, waits for a code, writes the settings
+    Setup,
 }
 
 /// # Errors
@@ -25,6 +27,7 @@ enum Verb {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Test => {}
+        Verb::Setup => return super::setup::run(context),
     }
     let path = api().segment("alerts").segment("test");
     let tested = context.fetch::<wire::AlertTest>(&Request::post(path).json(b"{}".to_vec()))?;

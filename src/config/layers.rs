@@ -266,7 +266,11 @@ impl Layers {
         match (self.meant(key), key.split_once('.')) {
             (Some(near), _) => format!(", did you mean `{near}`?"),
             (None, Some((section, _))) => format!("; {}", self.offer(section)),
-            (None, None) => format!("; sections are {}", self.sections.join(", ")),
+            (None, None) => {
+                let top: Vec<&str> =
+                    self.sections.iter().map(String::as_str).filter(|name| !name.contains('.')).collect();
+                format!("; sections are {}", top.join(", "))
+            }
         }
     }
 

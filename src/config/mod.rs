@@ -8,6 +8,7 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod agents;
+pub mod edit;
 mod environment;
 mod family;
 mod file;

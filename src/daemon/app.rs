@@ -23,6 +23,7 @@ use crate::task::{Registry, Snapshot};
 use crate::ticket::Tickets;
 
 use super::message::ToTick;
+use super::phone::Phone;
 use super::ring::LogRing;
 
 /// The daemon. Cheap to clone.
@@ -46,6 +47,8 @@ pub struct Inner {
     pub alerts: Alerts,
     /// Why no alert can be sent although the settings name a way.
     pub mute: Option<String>,
+    /// What is known of those who write to the bot.
+    pub phone: Phone,
     /// Asked before a ticket is done.
     pub gate: Gate,
     /// The built-in actions that happen in here.

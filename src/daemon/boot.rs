@@ -31,6 +31,7 @@ use crate::ticket::{MessageRules, Tickets};
 use super::app::{Inner, Shutdown};
 use super::lock;
 use super::message::ToTick;
+use super::phone::Phone;
 use super::ring::LogRing;
 use super::tick::Tick;
 use super::{ACTIONS, App};
@@ -148,6 +149,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         tickets,
         alerts,
         mute,
+        phone: Phone::default(),
         gate,
         ops,
         log,

@@ -18,6 +18,7 @@ mod lock;
 pub mod logins;
 pub mod logs;
 mod message;
+pub mod phone;
 pub mod problems;
 mod refused;
 mod reload;

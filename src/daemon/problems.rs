@@ -40,6 +40,7 @@ impl App {
         self.held(status, &mut findings);
         self.slots(&mut findings).await?;
         self.unheard(&mut findings).await?;
+        self.unanswered(&mut findings);
         findings.sort_by_key(|finding| finding.grave);
         Ok(findings)
     }

@@ -135,21 +135,22 @@ impl App {
         }
     }
 
-    /// Runs the task of an ended run once more, for the same due instant.
+    /// Runs the task of an ended run once more, for the same due instant. The same key is the same request.
     ///
     /// # Errors
     /// As [`App::run_now`]; also when the run is still live.
-    pub async fn retry_run(&self, id: RunId, actor: &str) -> Result<Run, Refused> {
+    pub async fn retry_run(
+        &self,
+        id: RunId,
+        actor: &str,
+        request_key: Option<String>,
+    ) -> Result<Run, Refused> {
         let run = self.run(id).await?.ok_or_else(|| Refused::no_run(id))?;
         if run.state().is_live() || run.state() == RunState::NotStarted {
             return Err(self.already_running(&run));
         }
-        let manual = ManualRun {
-            force: run.forced,
-            env: run.extra_env.clone(),
-            actor: actor.to_owned(),
-            request_key: None,
-        };
+        let manual =
+            ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned(), request_key };
         self.start_now(&run.task, Trigger::Retry, Some(&run), manual).await
     }
 

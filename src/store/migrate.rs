@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_agents.sql"),
     include_str!("migrations/0005_alerts.sql"),
     include_str!("migrations/0006_last_good.sql"),
+    include_str!("migrations/0008_bot.sql"),
 ];
 /// The version that this program writes.
 pub(super) const NEWEST: i32 = newest_of(MIGRATIONS);

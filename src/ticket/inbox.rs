@@ -42,20 +42,31 @@ impl Tickets {
         via: &str,
         author: &Author,
     ) -> Result<(Message, Ticket), TicketError> {
-        bounded("text", text, MESSAGE_MAX_BYTES)?;
-        at_most("via", via, VIA_MAX_BYTES)?;
         let (this, id, author, now_ms) = (self.clone(), id.clone(), author.clone(), self.clock.wall_ms());
         let (text, via) = (text.to_owned(), via.to_owned());
-        self.store
-            .write(move |tx| {
-                this.admit(tx, &id, &author, now_ms)?;
-                let ticket = this.step_in(tx, &id, TicketStep::Reply, &author, now_ms)?;
-                this.comment_in(tx, &id, CommentKind::Message, &text, &author, now_ms)?;
-                let received = table::insert(tx, &id, &text, &author.name(), &via, now_ms)?;
-                let message = this.step_message(tx, received, Step::Queue, &author, now_ms)?;
-                Ok((message, ticket))
-            })
-            .await
+        self.store.write(move |tx| this.reply_in(tx, &id, (&text, &via), &author, now_ms)).await
+    }
+
+    /// As [`Tickets::reply`], in the transaction of whatever the reply came with: a text, and by which way.
+    ///
+    /// # Errors
+    /// As [`Tickets::reply`].
+    pub fn reply_in(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        (text, via): (&str, &str),
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<(Message, Ticket), TicketError> {
+        bounded("text", text, MESSAGE_MAX_BYTES)?;
+        at_most("via", via, VIA_MAX_BYTES)?;
+        self.admit(tx, id, author, now_ms)?;
+        let ticket = self.step_in(tx, id, TicketStep::Reply, author, now_ms)?;
+        self.comment_in(tx, id, CommentKind::Message, text, author, now_ms)?;
+        let received = table::insert(tx, id, text, &author.name(), via, now_ms)?;
+        let message = self.step_message(tx, received, Step::Queue, author, now_ms)?;
+        Ok((message, ticket))
     }
 
     /// # Errors

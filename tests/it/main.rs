@@ -10,6 +10,7 @@
 
 mod board;
 mod broken;
+mod bot;
 mod cli;
 mod crash;
 mod disk;

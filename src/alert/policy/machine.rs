@@ -158,7 +158,10 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
         }
     }
     if let Some(ticket) = &condition.ticket {
-        notice.body.extend([Part::Break, plain("Ticket: "), code(phrase(ticket))]);
+        if !notice.body.is_empty() {
+            notice.body.push(Part::Break);
+        }
+        notice.body.extend([plain("Ticket: "), code(phrase(ticket))]);
     }
     vec![Verdict::raise(notice)]
 }

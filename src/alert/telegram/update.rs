@@ -112,7 +112,7 @@ mod tests {
     use serde_json::json;
 
     fn parsed(value: serde_json::Value) -> Update {
-        read(serde_json::from_value(value).unwrap())
+        read(serde_json::from_str(&value.to_string()).unwrap())
     }
 
     #[test]

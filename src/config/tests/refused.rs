@@ -54,7 +54,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         lucid.yaml:1:13: unknown key `scheduler.color`; below it are max_parallel_runs, tick, misfire_after, catch_up_max, catch_up_spacing, rescan, stale_for, housekeeping
     colours:
       main: {repo: x}
-        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+        lucid.yaml:1:1: unknown key `colours`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     scheduler: {tick: 5s}
     log: {level: info}
     scheduler: {rescan: 1m}
@@ -97,7 +97,7 @@ fn a_text_of_another_shape_is_refused() {
     	level: info
         lucid.yaml:2:2: not YAML: tabs disallowed within this context (block indentation)
     1: x
-        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+        lucid.yaml:1:1: unknown key `1`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     ");
 }
 
@@ -232,7 +232,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_text() {
     let text = "colour: blue\nscheduler:\n  tick: soon\n  max_parallel_runs: 0\nlog:\n  levle: info\n";
     let told = complaint(text, &[("LUCID_RETENTION__EVERY", "0"), ("LUCID_X", "1")]);
     insta::assert_snapshot!(told, @r"
-    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, syncs, secrets, backup, health, token_checks, retention, limits, log
+    lucid.yaml:1:1: unknown key `colour`; sections are scheduler, defaults, control, pools, agents, dispatch, janitor, tickets, messages, telegram, syncs, secrets, backup, health, token_checks, retention, limits, log
     lucid.yaml:3:9: scheduler.tick: `soon` is no duration; write `90s`, `5m`, `1h30m`, `2d` or a number of seconds
     lucid.yaml:4:22: scheduler.max_parallel_runs: 0 is less than 1
     lucid.yaml:6:3: unknown key `log.levle`, did you mean `log.level`?

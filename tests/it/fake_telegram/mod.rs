@@ -37,6 +37,10 @@ pub enum Mode {
     Entities,
     /// The group has become another chat.
     Moved(i64),
+    /// Another program fetches with the same token.
+    Conflict,
+    /// What was fetched comes again, whatever is confirmed.
+    Forgetful,
     /// Does what is asked, then breaks the connection.
     ResetAfter,
     /// Does what is asked, and answers after this time.

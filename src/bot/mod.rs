@@ -1,0 +1,103 @@
+//! Answers from the phone: what people write to the bot and which buttons they press.
+//!
+//! An update goes through four hands. `poll` fetches it and lets `deed` say whether whoever did it is on the
+//! list; what is let in is written down before Telegram hears that it was taken. `work` does it, once, and
+//! writes down what is to be told; `show` tells it. `follow` keeps what changes by itself: the reaction that
+//! says how far a message has come, and questions that were put off. A daemon killed anywhere between them
+//! takes up where it was.
+
+mod answer;
+mod command;
+mod deed;
+mod follow;
+mod look;
+mod poll;
+mod press;
+mod pressed;
+mod show;
+mod table;
+mod text;
+mod work;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::alert::telegram::Telegram;
+use crate::daemon::App;
+
+/// Wait before something is asked again of a database that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest sleep of whoever waits for work: a wake that was lost costs no more.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+
+/// The bot. Cheap to clone.
+#[derive(Clone)]
+struct Bot(Arc<Inner>);
+
+struct Inner {
+    app: App,
+    telegram: Telegram,
+    /// Telegram's number of it: updates are numbered by bot.
+    number: i64,
+    /// Its name, once Telegram has told it.
+    name: OnceLock<String>,
+    /// Something was written down.
+    to_work: Notify,
+    /// Something was done.
+    to_show: Notify,
+    stop: CancellationToken,
+}
+
+impl std::ops::Deref for Bot {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Listens until the daemon goes down. Without a token, or without anybody who may say something, there is
+/// nothing to listen for.
+pub async fn serve(app: App) {
+    let (Some(telegram), _) = app.alerts.bot() else { return };
+    if app.config.telegram.allowed_users.is_empty() {
+        return;
+    }
+    let stop = app.shutdown.closed.clone();
+    let bot = Bot(Arc::new(Inner {
+        number: telegram.number(),
+        app,
+        telegram,
+        name: OnceLock::new(),
+        to_work: Notify::new(),
+        to_show: Notify::new(),
+        stop,
+    }));
+    let parts = [
+        tokio::spawn(poll::poll(bot.clone())),
+        tokio::spawn(work::work(bot.clone())),
+        tokio::spawn(show::show(bot.clone())),
+        tokio::spawn(follow::follow(bot)),
+    ];
+    for part in parts {
+        if let Err(e) = part.await {
+            warn!(error = %e, "a part of the bot ended badly");
+        }
+    }
+}
+
+impl Bot {
+    /// Until there may be something to do. False when the daemon goes down.
+    async fn rest(&self, wake: &Notify, time: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => return false,
+            () = wake.notified() => {}
+            () = tokio::time::sleep(time) => {}
+        }
+        !self.stop.is_cancelled()
+    }
+}
