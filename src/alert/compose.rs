@@ -141,7 +141,8 @@ fn fold(parts: &mut Vec<Part>, alert: &Alert, members: &Members) {
 fn recovery(alert: &Alert, around: &Around) -> Vec<Part> {
     let lasted = span(alert.resolved_ms.unwrap_or(around.now_ms) - alert.first_ms);
     let name = phrase(name(&alert.notice.subject));
-    let runs = if alert.count == 1 { "1 run failed".to_owned() } else { format!("{} runs failed", alert.count) };
+    let runs =
+        if alert.count == 1 { "1 run failed".to_owned() } else { format!("{} runs failed", alert.count) };
     let (head, tail) = match alert.notice.kind {
         NoticeKind::TaskFailed | NoticeKind::TaskTimedOut | NoticeKind::TaskMissed => {
             (format!("{name} recovered"), format!(" · down {lasted}, {runs}"))

@@ -77,11 +77,9 @@ fn a_fold_lists_what_it_holds() {
         cause: Some("No space left on device".into()),
     };
     let around = Around { members: Some(members.clone()), now_ms: AT_MS, ..Around::default() };
-    let some_well = Around { members: Some(Members { open: 4, cause: None, ..members.clone() }), ..around.clone() };
-    let mut told = vec![
-        read(&storm, Purpose::First, &around),
-        read(&storm, Purpose::Edit, &some_well),
-    ];
+    let some_well =
+        Around { members: Some(Members { open: 4, cause: None, ..members.clone() }), ..around.clone() };
+    let mut told = vec![read(&storm, Purpose::First, &around), read(&storm, Purpose::Edit, &some_well)];
     storm.step(Step::Resolve, AT_MS + 60_000).unwrap();
     told.push(read(&storm, Purpose::Recovery, &around));
     insta::assert_snapshot!(told.join("\n"));

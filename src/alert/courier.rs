@@ -160,9 +160,8 @@ impl Alerts {
 
     async fn take_next(&self) -> Result<Option<Queued>, StoreError> {
         let now_ms = self.0.clock.wall_ms();
-        let is_any = move |conn: &rusqlite::Connection| {
-            Ok::<_, StoreError>(table::next(conn, now_ms)?.is_some())
-        };
+        let is_any =
+            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(table::next(conn, now_ms)?.is_some());
         if !self.0.store.read(is_any).await? {
             return Ok(None);
         }
@@ -202,9 +201,9 @@ impl Alerts {
             Err(why) => {
                 match &why {
                     TelegramError::Busy { after } => pace.pause(now, *after),
-                    TelegramError::Unreachable(_)
-                    | TelegramError::Unclear(_)
-                    | TelegramError::Trouble(_) => pace.failed(now, row.id.unsigned_abs()),
+                    TelegramError::Unreachable(_) | TelegramError::Unclear(_) | TelegramError::Trouble(_) => {
+                        pace.failed(now, row.id.unsigned_abs())
+                    }
                     TelegramError::Moved { to } => self.moved(self.0.settings.chat, *to).await,
                     TelegramError::Shut(text) => self.shut(text).await,
                     TelegramError::Markup(_)
@@ -363,12 +362,7 @@ fn own_text(text: &[Part], row: &Queued) -> Vec<Part> {
     parts
 }
 
-async fn call(
-    bot: &Telegram,
-    chat: i64,
-    ready: &Ready,
-    row: &Queued,
-) -> Result<(i64, i32), TelegramError> {
+async fn call(bot: &Telegram, chat: i64, ready: &Ready, row: &Queued) -> Result<(i64, i32), TelegramError> {
     let (text, format) = if row.is_plain {
         (ready.text.plain.as_str(), Format::Plain)
     } else {

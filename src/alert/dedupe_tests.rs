@@ -39,15 +39,14 @@ fn muted(until_ms: i64) -> Alert {
     alert
 }
 
-#[test]
-fn what_is_said_of_a_trouble() {
-    let fold = AlertId(9);
-    let open = |alert: Alert| Before { open: Some(alert), ..Before::default() };
-    let mut folded = told();
-    (folded.told_ms, folded.storm) = (None, Some(AlertId(7)));
-    let mut untold = told();
-    untold.told_ms = None;
-    let rows: Vec<(&str, Before, Severity, i64, Say)> = vec![
+type Row = (&'static str, Before, Severity, i64, Say);
+
+fn open(alert: Alert) -> Before {
+    Before { open: Some(alert), ..Before::default() }
+}
+
+fn one_by_one() -> Vec<Row> {
+    vec![
         ("new", Before::default(), Severity::Warning, 5, Say::First),
         ("new, info", Before::default(), Severity::Info, 5, Say::Nothing(Silence::Info)),
         (
@@ -73,6 +72,16 @@ fn what_is_said_of_a_trouble() {
         ("muted", open(muted(100)), Severity::Critical, 5, Say::Nothing(Silence::Muted)),
         ("mute is over", open(muted(100)), Severity::Warning, 101, Say::Update),
         ("mute is over, late", open(muted(100)), Severity::Warning, 7 * HOUR, Say::Again),
+    ]
+}
+
+fn among_others() -> Vec<Row> {
+    let fold = AlertId(9);
+    let mut folded = told();
+    (folded.told_ms, folded.storm) = (None, Some(AlertId(7)));
+    let mut untold = told();
+    untold.told_ms = None;
+    vec![
         ("the third", Before { fresh: 2, ..Before::default() }, Severity::Warning, 5, Say::First),
         ("the fourth", Before { fresh: 3, ..Before::default() }, Severity::Warning, 5, Say::Fold),
         (
@@ -120,8 +129,12 @@ fn what_is_said_of_a_trouble() {
             HOUR + 5,
             Say::Flapping,
         ),
-    ];
-    for (name, before, severity, now_ms, wanted) in rows {
+    ]
+}
+
+#[test]
+fn what_is_said_of_a_trouble() {
+    for (name, before, severity, now_ms, wanted) in one_by_one().into_iter().chain(among_others()) {
         let (alert, say) = raise(&before, notice(severity), now_ms);
         assert_eq!(say, wanted, "{name}");
         let counted = before.open.map_or(1, |open| open.count + 1);

@@ -141,7 +141,8 @@ impl Desk<'_> {
         let open = table::open_about(self.conn, &over.subject, &over.kinds)?;
         let mut replied = false;
         for alert in open {
-            let tell = Over { tell: if replied { over.tell.at_most_edit() } else { over.tell }, ..over.clone() };
+            let tell =
+                Over { tell: if replied { over.tell.at_most_edit() } else { over.tell }, ..over.clone() };
             replied |= self.end(alert, &tell)? == Farewell::Reply;
         }
         Ok(())
@@ -279,7 +280,8 @@ impl Desk<'_> {
         let mut changed = outbox::table::expire(self.conn, self.now_ms - outbox::GIVE_UP_MS, self.now_ms)?;
         for mut alert in table::due_again(self.conn, self.now_ms, SWEEP_MAX)? {
             let purpose = if alert.told_ms.is_some() { Purpose::Again } else { Purpose::First };
-            if alert.state_at(self.now_ms) != alert.state() && alert.step(Step::Unmute, self.now_ms).is_err() {
+            if alert.state_at(self.now_ms) != alert.state() && alert.step(Step::Unmute, self.now_ms).is_err()
+            {
                 continue;
             }
             alert.told_ms = Some(self.now_ms);
@@ -288,8 +290,7 @@ impl Desk<'_> {
             changed += 1;
         }
         for alert in table::faded(self.conn, self.now_ms, SWEEP_MAX)? {
-            let tell =
-                if alert.notice.kind == NoticeKind::DiskFull { Tell::Reply } else { Tell::Never };
+            let tell = if alert.notice.kind == NoticeKind::DiskFull { Tell::Reply } else { Tell::Never };
             let subject = alert.notice.subject.clone();
             let over = Over { subject, kinds: Vec::new(), ending: Vec::new(), tell };
             self.end(alert, &over)?;
@@ -312,8 +313,7 @@ impl Desk<'_> {
             | Purpose::Test => (Vec::new(), 0),
         };
         let is_fold = alert.notice.kind == NoticeKind::Storm;
-        let members =
-            if is_fold { Some(table::members(self.conn, alert.id, NAMED_MAX)?) } else { None };
+        let members = if is_fold { Some(table::members(self.conn, alert.id, NAMED_MAX)?) } else { None };
         Ok(super::compose::Around { others, members, is_doubtful: false, now_ms: self.now_ms })
     }
 }

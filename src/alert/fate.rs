@@ -9,11 +9,19 @@ use crate::model::task::Severity;
 /// What becomes of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
-    Delivered { message: i32 },
+    Delivered {
+        message: i32,
+    },
     /// Tried again.
-    Back { why: String },
-    Dead { why: String },
-    Dropped { why: String },
+    Back {
+        why: String,
+    },
+    Dead {
+        why: String,
+    },
+    Dropped {
+        why: String,
+    },
 }
 
 /// What a failed call means for its row, which learns what the next attempt has to know.
@@ -56,15 +64,8 @@ pub(super) fn sound(row: &Queued, night: Night) -> Sound {
     match (row.purpose, row.severity) {
         (Purpose::Test, _) | (_, Severity::Critical) => Sound::Heard,
         (Purpose::Recovery | Purpose::Brief | Purpose::Edit, _) | (_, Severity::Info) => Sound::Silent,
-        (
-            Purpose::First | Purpose::Again | Purpose::Worse | Purpose::Flapping,
-            Severity::Warning,
-        ) => {
-            if night.0 {
-                Sound::Silent
-            } else {
-                Sound::Heard
-            }
+        (Purpose::First | Purpose::Again | Purpose::Worse | Purpose::Flapping, Severity::Warning) => {
+            if night.0 { Sound::Silent } else { Sound::Heard }
         }
     }
 }
@@ -122,11 +123,7 @@ mod tests {
                     };
                     line.push_str(&format!(" {name}"));
                 }
-                let learned = [
-                    (row.is_doubtful, "doubtful"),
-                    (row.is_plain, "plain"),
-                    (row.is_bare, "bare"),
-                ];
+                let learned = [(row.is_doubtful, "doubtful"), (row.is_plain, "plain"), (row.is_bare, "bare")];
                 let learned: Vec<&str> =
                     learned.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
                 told.push_str(&format!("{line} {} ({})\n", learned.join(" "), purpose.name()));

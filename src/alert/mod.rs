@@ -182,7 +182,15 @@ impl Alerts {
             })
             .await?;
         let tally = Tally::default();
-        Ok(Self(Arc::new(Inner { store, journal, clock, settings, wake: Notify::new(), calling: tokio::sync::Mutex::default(), tally })))
+        Ok(Self(Arc::new(Inner {
+            store,
+            journal,
+            clock,
+            settings,
+            wake: Notify::new(),
+            calling: tokio::sync::Mutex::default(),
+            tally,
+        })))
     }
 
     fn way(&self) -> Way {

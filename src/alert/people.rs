@@ -41,18 +41,11 @@ impl Alerts {
         let (this, now_ms) = (self.clone(), self.0.clock.wall_ms());
         self.0
             .store
-            .read(move |conn| {
-                table::get(conn, id)?.map(|alert| this.view(conn, alert, now_ms)).transpose()
-            })
+            .read(move |conn| table::get(conn, id)?.map(|alert| this.view(conn, alert, now_ms)).transpose())
             .await
     }
 
-    fn view(
-        &self,
-        conn: &rusqlite::Connection,
-        alert: Alert,
-        now_ms: i64,
-    ) -> Result<AlertView, AlertError> {
+    fn view(&self, conn: &rusqlite::Connection, alert: Alert, now_ms: i64) -> Result<AlertView, AlertError> {
         let Settings { quiet, zone, .. } = &self.0.settings;
         let desk = Desk { conn, now_ms, way: self.way(), quiet: *quiet, zone };
         let around = desk.around(&alert, Purpose::Edit)?;
@@ -109,8 +102,7 @@ impl Alerts {
                 table::update(tx, &alert)?;
                 desk.want_edits(&alert, desk.now_ms)?;
             }
-            let data =
-                json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
+            let data = json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
             this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&who).data(data))?;
             this.view(tx, alert, desk.now_ms)
         })

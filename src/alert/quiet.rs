@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn nights_and_afternoons() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
-        let hours = |from: &str, to: &str| QuietHours { from: from.parse().unwrap(), to: to.parse().unwrap() };
+        let hours =
+            |from: &str, to: &str| QuietHours { from: from.parse().unwrap(), to: to.parse().unwrap() };
         let ms = |text: &str| text.parse::<jiff::Zoned>().unwrap().timestamp().as_millisecond();
         let at = |text: &str| ms(&format!("{text}[Europe/Berlin]"));
         let night = hours("22:00", "07:00");

@@ -51,8 +51,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Alert> {
     let state = column(row, 2, AlertState::parse)?;
     let times = (row.get(5)?, row.get(6)?);
     let notice = from_json(row, 13)?;
-    let mut alert =
-        Alert::restore(state, AlertId(row.get(0)?), row.get(1)?, notice, times, row.get(9)?);
+    let mut alert = Alert::restore(state, AlertId(row.get(0)?), row.get(1)?, notice, times, row.get(9)?);
     alert.severity = column(row, 3, parse_severity)?;
     alert.count = row.get(4)?;
     alert.told_ms = row.get(7)?;

@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde_json::Value;
 use teloxide::RequestError;
 use teloxide::payloads::{
-    AnswerCallbackQuery, AnswerCallbackQuerySetters as _, EditMessageText, EditMessageTextSetters as _, GetMe,
-    GetUpdatesSetters as _, SendChatAction, SendDocumentSetters as _, SendMessage, SendMessageSetters as _,
-    SetMessageReaction, SetMessageReactionSetters as _, SetMyCommands,
+    AnswerCallbackQuery, AnswerCallbackQuerySetters as _, EditMessageText, EditMessageTextSetters as _,
+    GetMe, GetUpdatesSetters as _, SendChatAction, SendDocumentSetters as _, SendMessage,
+    SendMessageSetters as _, SetMessageReaction, SetMessageReactionSetters as _, SetMyCommands,
 };
 use teloxide::prelude::{Bot, Requester as _};
 use teloxide::requests::Payload;
@@ -177,8 +177,8 @@ impl Telegram {
         (text, format): (&str, Format),
         buttons: &[Button],
     ) -> Result<(), TelegramError> {
-        let mut call = EditMessageText::new(ChatId(chat), MessageId(message), text)
-            .link_preview_options(no_preview());
+        let mut call =
+            EditMessageText::new(ChatId(chat), MessageId(message), text).link_preview_options(no_preview());
         if format == Format::Html {
             call = call.parse_mode(ParseMode::Html);
         }

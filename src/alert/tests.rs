@@ -127,7 +127,8 @@ async fn a_question_waits_for_the_morning_and_one_that_is_answered_is_never_sent
     // All day but a minute: whenever this runs, it is quiet or about to be.
     let now = Clock::system().wall().to_zoned(TimeZone::UTC).time();
     let to = now.wrapping_sub(jiff::Span::new().hours(1));
-    let alerts = bench.alerts(Some(QuietHours { from: now.wrapping_sub(jiff::Span::new().minutes(1)), to })).await;
+    let alerts =
+        bench.alerts(Some(QuietHours { from: now.wrapping_sub(jiff::Span::new().minutes(1)), to })).await;
     alerts
         .at_desk(|desk, _| {
             for (n, severity) in [(1, Severity::Warning), (2, Severity::Critical)] {
@@ -283,11 +284,7 @@ async fn old_rows_go_and_nothing_that_is_open() {
 async fn a_fresh_database_begins_with_what_happens_now() {
     let bench = Bench::new();
     let journal = bench.journal.clone();
-    bench
-        .store
-        .write(move |tx| journal.record(tx, 1, Event::new(EventKind::DiskFull)))
-        .await
-        .unwrap();
+    bench.store.write(move |tx| journal.record(tx, 1, Event::new(EventKind::DiskFull))).await.unwrap();
     let _alerts = bench.alerts(None).await;
     assert_eq!(bench.journal.cursor(CURSOR).await.unwrap(), Some(1));
 }

@@ -12,9 +12,7 @@ use super::error::ApiError;
 use super::extract::{AlertPath, Json, Query};
 use super::limits::{PAGE_DEFAULT, PAGE_MAX};
 use super::state::Api;
-use super::wire::{
-    self, AlertDocument, AlertFilter, AlertPage, AlertTest, MuteAlert, SchemaVersion,
-};
+use super::wire::{self, AlertDocument, AlertFilter, AlertPage, AlertTest, MuteAlert, SchemaVersion};
 use crate::alert::{AlertError, AlertView, Query as Wanted};
 use crate::daemon::{Refused, RefusedKind};
 use crate::model::alert::{AlertId, AlertState};
@@ -33,7 +31,8 @@ pub async fn list(
     Query(filter): Query<AlertFilter>,
 ) -> Result<Answer<AlertPage>, ApiError> {
     let limit = cursor::page_size(filter.limit, PAGE_DEFAULT, PAGE_MAX, "limit")?;
-    let before = filter.cursor.as_deref().map(|word| cursor::decode_number(List::Alerts, word)).transpose()?;
+    let before =
+        filter.cursor.as_deref().map(|word| cursor::decode_number(List::Alerts, word)).transpose()?;
     let states = filter.state.as_deref().map(states).transpose()?.unwrap_or_default();
     let wanted = Wanted { states, before: before.map(AlertId), limit: limit + 1 };
     let mut found = api.app.alerts.list(wanted).await.map_err(refused)?;

@@ -141,12 +141,8 @@ async fn of_alerts(api: &Api, text: &mut Text) -> Result<(), ApiError> {
     let sent = alerts.deliveries();
     let name = "lucid_alerts_deliveries_total";
     text.family(name, Family::Counter, "Calls to Telegram for alerts since this daemon started");
-    let results = [
-        ("delivered", sent.delivered),
-        ("failed", sent.failed),
-        ("dead", sent.dead),
-        ("plain", sent.plain),
-    ];
+    let results =
+        [("delivered", sent.delivered), ("failed", sent.failed), ("dead", sent.dead), ("plain", sent.plain)];
     for (result, count) in results {
         text.sample(name, &[("result", result)], count as f64);
     }

@@ -53,7 +53,11 @@ fn render(page: &wire::AlertPage, shown: Shown, look: &Look) -> String {
     };
     for mute in &page.mutes {
         let until = look.instant(mute.until);
-        out.push_str(&format!("muted until {until} by {}: {}\n", clean(&mute.actor), clean(&mute.fingerprint)));
+        out.push_str(&format!(
+            "muted until {until} by {}: {}\n",
+            clean(&mute.actor),
+            clean(&mute.fingerprint)
+        ));
     }
     if page.pending > 0 {
         let n = usize::try_from(page.pending).unwrap_or(usize::MAX);
@@ -162,7 +166,8 @@ pub mod tests {
 
     #[test]
     fn every_state_has_its_row_on_one_line_of_80_columns() {
-        let alerts: Vec<wire::Alert> = AlertState::ALL.into_iter().zip(1..).map(|(s, n)| alert(n, s)).collect();
+        let alerts: Vec<wire::Alert> =
+            AlertState::ALL.into_iter().zip(1..).map(|(s, n)| alert(n, s)).collect();
         let page = wire::AlertPage {
             schema_version: wire::SchemaVersion::default(),
             alerts,

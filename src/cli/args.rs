@@ -214,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn alerts_are_asked_for_and_answered() {
+        parse_all(&[
+            "alerts",
+            "alerts --state firing,muted -n 5 --text",
+            "alert ack 3",
+            "alert mute 3",
+            "alert mute 3 --for 2h",
+            "alert unmute 3",
+            "telegram test",
+            "telegram setup",
+        ]);
+        refuse_all(&["alert", "alert ack", "alert mute 3 --for soon", "alerts --state gone", "telegram"]);
+    }
+
+    #[test]
     fn every_command_of_the_contract_parses() {
         let good = [
             "serve",
@@ -262,14 +277,6 @@ mod tests {
             "pool heal",
             "agents",
             "agents enable claude",
-            "alerts",
-            "alerts --state firing,muted -n 5 --text",
-            "alert ack 3",
-            "alert mute 3",
-            "alert mute 3 --for 2h",
-            "alert unmute 3",
-            "telegram test",
-            "telegram setup",
             "usage --ticket MC-1",
             "api-errors -n 5",
             "pool heal main-0",
@@ -316,11 +323,6 @@ mod tests {
             "logs",
             "logs Nope!",
             "logs 1 --daemon",
-            "alert",
-            "alert ack",
-            "alert mute 3 --for soon",
-            "alerts --state gone",
-            "telegram",
             "logs --daemon --heartbeat",
             "completions tcsh2",
             "api FETCH /x",

@@ -117,12 +117,19 @@ mod tests {
 
     #[test]
     fn the_token_goes_nowhere_in_the_clear() {
-        for good in ["https://api.telegram.org", "http://127.0.0.1:8081", "http://localhost/x", "http://[::1]:1"] {
+        for good in
+            ["https://api.telegram.org", "http://127.0.0.1:8081", "http://localhost/x", "http://[::1]:1"]
+        {
             assert_eq!(check_api_url(good), Ok(()), "{good}");
         }
-        for bad in
-            ["", "api.telegram.org", "http://example.org", "http://127.0.0.1@example.org", "ftp://x", "https://"]
-        {
+        for bad in [
+            "",
+            "api.telegram.org",
+            "http://example.org",
+            "http://127.0.0.1@example.org",
+            "ftp://x",
+            "https://",
+        ] {
             assert!(check_api_url(bad).is_err(), "{bad}");
         }
         let token = "123456:AAF-abcdefghijklmnopqrstuvw";

@@ -149,12 +149,8 @@ impl App {
         if run.state().is_live() || run.state() == RunState::NotStarted {
             return Err(self.already_running(&run));
         }
-        let manual = ManualRun {
-            force: run.forced,
-            env: run.extra_env.clone(),
-            actor: actor.to_owned(),
-            request_key,
-        };
+        let manual =
+            ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned(), request_key };
         self.start_now(&run.task, Trigger::Retry, Some(&run), manual).await
     }
 

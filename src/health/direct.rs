@@ -85,7 +85,7 @@ pub fn tell(
 pub fn send(config: &Config, text: &str) -> Result<(), String> {
     let telegram = &config.telegram;
     let (Some(file), Some(chat)) = (&telegram.token_file, telegram.chat_id) else {
-        return Err("no channel is configured".to_owned());
+        return Err("telegram.token_file and telegram.chat_id are not both set".to_owned());
     };
     let bot = Telegram::from_file(file, &telegram.api_url)?;
     let message = Outgoing {

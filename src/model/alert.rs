@@ -221,21 +221,20 @@ mod tests {
     fn the_whole_machine() {
         let mut table = String::new();
         for from in AlertState::ALL {
-            let cells: Vec<String> =
-                [Step::Repeat, Step::Ack, Step::Mute(200), Step::Unmute, Step::Resolve]
-                    .into_iter()
-                    .map(|step| {
-                        let mut alert = alert(from);
-                        let before = alert.clone();
-                        match alert.step(step, 50) {
-                            Ok(()) => alert.state().name().to_owned(),
-                            Err(_) => {
-                                assert_eq!(alert, before);
-                                "-".to_owned()
-                            }
+            let cells: Vec<String> = [Step::Repeat, Step::Ack, Step::Mute(200), Step::Unmute, Step::Resolve]
+                .into_iter()
+                .map(|step| {
+                    let mut alert = alert(from);
+                    let before = alert.clone();
+                    match alert.step(step, 50) {
+                        Ok(()) => alert.state().name().to_owned(),
+                        Err(_) => {
+                            assert_eq!(alert, before);
+                            "-".to_owned()
                         }
-                    })
-                    .collect();
+                    }
+                })
+                .collect();
             table.push_str(&format!("{:<8} {}\n", from.name(), cells.join(" ")));
         }
         // repeat, ack, mute, unmute, resolve

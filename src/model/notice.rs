@@ -298,8 +298,7 @@ mod tests {
             assert_eq!(NoticeKind::parse(kind.name()), Some(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
-        let mut notice =
-            Notice::new(NoticeKind::TaskFailed, "task:backup".to_owned(), Severity::Warning);
+        let mut notice = Notice::new(NoticeKind::TaskFailed, "task:backup".to_owned(), Severity::Warning);
         notice.class = Some("exit 1".to_owned());
         notice.headline = vec![Part::Bold("<b>".to_owned()), Part::Time { ms: 5, shown: Shown::Day }];
         notice.body = vec![Part::Break, Part::Quote(vec!["\u{1b}[31m".to_owned()])];

@@ -41,13 +41,8 @@ fn gather() -> Gather {
                 repeat: Duration::from_secs(6 * 3600),
                 mute_until: None,
             };
-            let task = TaskFacts {
-                alerts,
-                deliver: Deliver::None,
-                timeout_ms: 1000,
-                retries_max: 0,
-                next_ms: None,
-            };
+            let task =
+                TaskFacts { alerts, deliver: Deliver::None, timeout_ms: 1000, retries_max: 0, next_ms: None };
             let tail = tail(b"working\nNo space left on device\n");
             let (failures, oks) = (1, 0);
             let facts = RunFacts { run, task: Some(task), failures, oks, tail, end: None, answer: None };
@@ -112,7 +107,8 @@ async fn story() {
     let after = rollup_kb(std::process::id(), "Rss");
     let (mut counted, mut troubles, mut cursor) = (0, 0, None);
     loop {
-        let page = alerts.list(Query { before: cursor, limit: 500, ..Query::default() }).await.expect("a page");
+        let page =
+            alerts.list(Query { before: cursor, limit: 500, ..Query::default() }).await.expect("a page");
         let Some(last) = page.last() else { break };
         cursor = Some(last.alert.id);
         let own: Vec<i64> = page

@@ -18,6 +18,7 @@ mod fake_telegram;
 mod files;
 mod flight;
 mod health;
+mod heartbeat_alert;
 mod invariants;
 mod ledger;
 mod limits;

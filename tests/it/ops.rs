@@ -24,7 +24,7 @@ fn put_right(world: &World, id: &str, verdict: &str) -> String {
     world.until(&wanted, || Some(janitor(world)).filter(|said| said.contains(&wanted)))
 }
 
-fn patch(world: &World, id: &str, change: Value) {
+fn patch(world: &World, id: &str, change: &Value) {
     let (path, body) = (format!("/api/v1/tickets/{id}"), change.to_string());
     world.lucid(["api", "PATCH", &path, &body]).expect(0);
 }
@@ -93,13 +93,13 @@ fn a_silent_worker_on_a_ticket_that_was_parked_is_ended_and_the_ticket_stays_par
     let world = world(SOON);
     let id = mode(&world, "hang");
     until(&world, &id, "in_progress");
-    patch(&world, &id, json!({"state": "waiting", "reason": "for the postman"}));
+    patch(&world, &id, &json!({"state": "waiting", "reason": "for the postman"}));
     put_right(&world, &id, "orphan_worker");
     world.until("the worker is gone", || (!ticket(&world, &id)["slot"].is_string()).then_some(()));
     slots_are_whole(&world);
     assert_eq!(ticket(&world, &id)["state"], "waiting");
     // Until a date that has come.
-    patch(&world, &id, json!({"state": "waiting", "reason": "until then", "until": "2020-01-01T00:00:00Z"}));
+    patch(&world, &id, &json!({"state": "waiting", "reason": "until then", "until": "2020-01-01T00:00:00Z"}));
     world.lucid(["pause", "ticket-pickup"]).expect(0);
     put_right(&world, &id, "wait_over");
     assert_eq!(ticket(&world, &id)["state"], "todo");
@@ -111,7 +111,7 @@ fn a_question_that_nobody_answers_goes_back_unless_it_is_somebodys() {
     let (open, taken) = (mode(&world, "needs_input"), mode(&world, "needs_input"));
     until(&world, &open, "needs_input");
     until(&world, &taken, "needs_input");
-    patch(&world, &taken, json!({"assignee": "ann"}));
+    patch(&world, &taken, &json!({"assignee": "ann"}));
     world.lucid(["pause", "ticket-pickup"]).expect(0);
     let said = put_right(&world, &open, "stale_needs_input");
     assert!(!said.contains(&format!("{taken} ")), "{said}");

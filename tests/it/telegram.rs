@@ -19,10 +19,7 @@ fn world(fake: &FakeTelegram) -> World {
 
 /// A task that prints a text and ends with the code in the file `code`.
 fn task(world: &World, id: &str, more: &str) {
-    world.task(
-        id,
-        &format!("schedule: manual\ncommand: cat said; exit $(cat code)\nworking_dir: .\n{more}"),
-    );
+    world.task(id, &format!("schedule: manual\ncommand: cat said; exit $(cat code)\nworking_dir: .\n{more}"));
 }
 
 fn set(world: &World, said: impl AsRef<[u8]>, code: i32) {
@@ -133,7 +130,9 @@ fn nothing_is_lost_while_nobody_answers_and_the_gravest_goes_first() {
     world.run("grave");
     world.until("an attempt has failed", || {
         let metrics = world.lucid(["api", "GET", "/metrics"]).expect(0).stdout;
-        let failed = metrics.lines().find(|line| line.starts_with("lucid_alerts_deliveries_total{result=\"failed\"}"))?;
+        let failed = metrics
+            .lines()
+            .find(|line| line.starts_with("lucid_alerts_deliveries_total{result=\"failed\"}"))?;
         (!failed.ends_with(" 0")).then_some(())
     });
     let status = world.lucid(["status", "--json"]).expect(0).json();
@@ -203,7 +202,11 @@ fn refused_markup_a_pause_and_another_chat_cost_no_message() {
     world.serve();
     world.run("first");
     let plain = until_seen(&world, &fake, "first failed");
-    assert!(plain.text.contains("<b>broken") && !plain.text.contains("&lt;"), "as plain text: {}", plain.text);
+    assert!(
+        plain.text.contains("<b>broken") && !plain.text.contains("&lt;"),
+        "as plain text: {}",
+        plain.text
+    );
     fake.set(Mode::Busy(2));
     world.run("second");
     world.until("it was asked to pause", || fake.calls().iter().any(|call| call.status == 429).then_some(()));
@@ -251,7 +254,10 @@ fn the_token_is_nowhere_and_hostile_output_stays_text() {
     fake.go_down();
     world.until("nobody is there", || {
         let page = world.lucid(["alerts", "--json"]).expect(0).json();
-        page["alerts"][0]["deliveries"][0]["error"].as_str().filter(|e| e.contains("cannot be reached")).map(drop)
+        page["alerts"][0]["deliveries"][0]["error"]
+            .as_str()
+            .filter(|e| e.contains("cannot be reached"))
+            .map(drop)
     });
     fake.set(Mode::Ok);
     fake.come_up();
@@ -260,7 +266,9 @@ fn the_token_is_nowhere_and_hostile_output_stays_text() {
     assert!(message.visible.contains("last <b>line") && !message.visible.contains(['\u{1b}', '\u{202e}']));
     let pid = world.daemon_pid();
     let mut everything = vec![fs::read(format!("/proc/{pid}/cmdline")).expect("a command line")];
-    for args in [vec!["config", "--effective", "--json"], vec!["alerts", "--json"], vec!["problems", "--json"]] {
+    for args in
+        [vec!["config", "--effective", "--json"], vec!["alerts", "--json"], vec!["problems", "--json"]]
+    {
         everything.push(world.lucid(args).stdout.into_bytes());
     }
     everything.push(world.read("daemon.log").into_bytes());
@@ -314,4 +322,22 @@ fn without_a_token_it_is_written_down_what_would_have_been_sent() {
     assert!(test.stderr.contains("token"), "{test:?}");
     let problems = world.lucid(["problems"]).expect(0).stdout;
     assert!(!problems.contains("telegram"), "{problems}");
+}
+
+#[test]
+fn a_dead_daemon_is_told_by_the_heartbeat_itself_once_and_that_it_is_back() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.serve();
+    world.kill_daemon();
+    world.lucid(["heartbeat"]).expect(2);
+    let told = until_seen(&world, &fake, "does not answer");
+    assert!(told.visible.starts_with("🆘 CRITICAL: lucid on ") && !told.silent, "{told:?}");
+    world.lucid(["heartbeat"]).expect(2);
+    assert_eq!(fake.chat().len(), 1, "not every few minutes");
+    world.serve();
+    // How well the rest of this machine is is not the story.
+    let back = world.lucid(["heartbeat"]);
+    assert!(back.code <= 2, "{back:?}");
+    until_seen(&world, &fake, "is back");
 }

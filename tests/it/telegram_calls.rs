@@ -60,7 +60,9 @@ async fn each_call_does_what_it_says() {
     fake.writes(7, CHAT, "hello", Some(i64::from(first)));
     let query = fake.presses(7, CHAT, i64::from(first), "a:ack:1");
     let updates = bot.updates(None, Duration::ZERO).await.expect("updates");
-    assert!(matches!(&updates[0], Update::Text { text, reply_to, .. } if text == "hello" && *reply_to == Some(first)));
+    assert!(
+        matches!(&updates[0], Update::Text { text, reply_to, .. } if text == "hello" && *reply_to == Some(first))
+    );
     assert!(matches!(&updates[1], Update::Press { query: q, data, .. } if *q == query && data == "a:ack:1"));
     let next = updates[1].number() + 1;
     assert_eq!(bot.updates(Some(next), Duration::from_secs(1)).await.expect("none"), []);

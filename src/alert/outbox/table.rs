@@ -31,7 +31,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Queued> {
     })
 }
 
-pub(in crate::alert) fn insert(conn: &Connection, new: &NewRow, state: DeliveryState) -> rusqlite::Result<i64> {
+pub(in crate::alert) fn insert(
+    conn: &Connection,
+    new: &NewRow,
+    state: DeliveryState,
+) -> rusqlite::Result<i64> {
     let text = new.text.as_ref().map(json).transpose()?;
     let ended_ms = state.is_ended().then_some(new.now_ms);
     conn.prepare_cached(
@@ -75,7 +79,10 @@ pub(in crate::alert) fn insert_edit(conn: &Connection, new: &NewRow) -> rusqlite
 }
 
 /// The messages of an alert's own, the newest first: number, state and when it was made.
-pub(in crate::alert) fn own(conn: &Connection, alert: AlertId) -> rusqlite::Result<Vec<(i64, DeliveryState, u32)>> {
+pub(in crate::alert) fn own(
+    conn: &Connection,
+    alert: AlertId,
+) -> rusqlite::Result<Vec<(i64, DeliveryState, u32)>> {
     conn.prepare_cached(
         "SELECT id, state, attempts FROM outbox WHERE alert = ?1 \
          AND purpose IN ('first', 'again', 'worse', 'flapping') ORDER BY id DESC LIMIT 5",
@@ -145,7 +152,11 @@ pub(in crate::alert) fn end(
 }
 
 /// What the next attempt has to know.
-pub(in crate::alert) fn put_back(conn: &Connection, row: &Queued, error: Option<&str>) -> rusqlite::Result<()> {
+pub(in crate::alert) fn put_back(
+    conn: &Connection,
+    row: &Queued,
+    error: Option<&str>,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE outbox SET state = 'pending', error = coalesce(?2, error), doubtful = ?3, plain = ?4, bare = ?5 \
          WHERE id = ?1 AND state = 'sending'",
@@ -180,7 +191,11 @@ pub(in crate::alert) fn message_of(conn: &Connection, id: i64) -> rusqlite::Resu
 }
 
 /// The alert that a message of a chat is about.
-pub(in crate::alert) fn alert_of(conn: &Connection, chat: i64, message: i32) -> rusqlite::Result<Option<AlertId>> {
+pub(in crate::alert) fn alert_of(
+    conn: &Connection,
+    chat: i64,
+    message: i32,
+) -> rusqlite::Result<Option<AlertId>> {
     let found = conn
         .prepare_cached("SELECT alert FROM outbox WHERE chat = ?1 AND message = ?2 ORDER BY id LIMIT 1")?
         .query_row(params![chat, message], |row| row.get::<_, Option<i64>>(0))
@@ -189,7 +204,11 @@ pub(in crate::alert) fn alert_of(conn: &Connection, chat: i64, message: i32) -> 
 }
 
 /// Everything that was to be sent about an alert, oldest first; at most `limit`.
-pub(in crate::alert) fn of_alert(conn: &Connection, alert: AlertId, limit: u32) -> rusqlite::Result<Vec<Delivery>> {
+pub(in crate::alert) fn of_alert(
+    conn: &Connection,
+    alert: AlertId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Delivery>> {
     conn.prepare_cached(
         "SELECT purpose, state, message, error, attempts, created_ms, ended_ms FROM outbox WHERE alert = ?1 \
          AND (purpose <> 'edit' OR state IN ('pending', 'sending')) ORDER BY id LIMIT ?2",
@@ -233,7 +252,10 @@ pub(in crate::alert) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> 
 }
 
 /// Dead letters since `since_ms`: how many, and what the newest died of.
-pub(in crate::alert) fn dead_since(conn: &Connection, since_ms: i64) -> rusqlite::Result<(i64, Option<String>)> {
+pub(in crate::alert) fn dead_since(
+    conn: &Connection,
+    since_ms: i64,
+) -> rusqlite::Result<(i64, Option<String>)> {
     conn.prepare_cached(
         "SELECT count(*), (SELECT error FROM outbox WHERE state = 'dead' AND ended_ms >= ?1 \
          ORDER BY ended_ms DESC LIMIT 1) FROM outbox WHERE state = 'dead' AND ended_ms >= ?1",
@@ -242,7 +264,11 @@ pub(in crate::alert) fn dead_since(conn: &Connection, since_ms: i64) -> rusqlite
 }
 
 /// Deletes up to `limit` rows that ended before `before_ms` and that nothing answers.
-pub(in crate::alert) fn delete_ended(conn: &Connection, before_ms: i64, limit: usize) -> rusqlite::Result<usize> {
+pub(in crate::alert) fn delete_ended(
+    conn: &Connection,
+    before_ms: i64,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     conn.prepare_cached(
         "DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o WHERE o.ended_ms < ?1 \
          AND NOT EXISTS (SELECT 1 FROM outbox WHERE original = o.id) LIMIT ?2)",

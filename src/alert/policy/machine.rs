@@ -61,7 +61,9 @@ pub(super) fn disk_full(facts: &Facts) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::DiskFull, "daemon:disk".to_owned(), Severity::Critical);
     notice.headline = vec![bold(format!("Disk full on {}", host(facts)))];
     notice.body = vec![
-        plain("The disk of the state directory took no write. The reserve was given up so that lucid goes on; "),
+        plain(
+            "The disk of the state directory took no write. The reserve was given up so that lucid goes on; ",
+        ),
         plain("runs may fail. Free some space: "),
         code("df -h"),
     ];
@@ -72,8 +74,7 @@ pub(super) fn disk_full(facts: &Facts) -> Vec<Verdict> {
 
 pub(super) fn quarantined(event: &Event) -> Vec<Verdict> {
     let Some(slot) = text(event, "slot") else { return Vec::new() };
-    let mut notice =
-        Notice::new(NoticeKind::SlotQuarantined, format!("slot:{slot}"), Severity::Warning);
+    let mut notice = Notice::new(NoticeKind::SlotQuarantined, format!("slot:{slot}"), Severity::Warning);
     notice.headline = vec![bold(format!("Slot {slot} is in quarantine"))];
     if let Some(why) = text(event, "why") {
         notice.body.extend([plain(passage(why, WHY_CHARS)), Part::Break]);
@@ -131,11 +132,8 @@ pub(super) fn agent_rests(event: &Event) -> Vec<Verdict> {
 pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let Some(condition) = Condition::of(event) else { return Vec::new() };
     let is_health = condition.key == HEALTH;
-    let mut notice = Notice::new(
-        NoticeKind::Condition,
-        format!("condition:{}", condition.key),
-        condition.severity,
-    );
+    let mut notice =
+        Notice::new(NoticeKind::Condition, format!("condition:{}", condition.key), condition.severity);
     notice.again = Again::Lasting;
     if condition.severity == Severity::Critical {
         notice.repeat_ms = HOUR_MS;
@@ -149,10 +147,7 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     };
     notice.body = lines(&condition, is_health.then(|| phrase(&condition.title)));
     if is_health && condition.severity == Severity::Critical {
-        notice.body.extend([
-            Part::Break,
-            plain("Repeats every 1h until it clears or you press Ack."),
-        ]);
+        notice.body.extend([Part::Break, plain("Repeats every 1h until it clears or you press Ack.")]);
         notice.buttons.push(Button::data("Status", "s:status".to_owned()));
     }
     if let Some(link) = &condition.link {

@@ -94,7 +94,10 @@ fn brief(facts: &RunFacts) -> Option<Verdict> {
         let all = said.chars().count();
         parts.extend([
             Part::Break,
-            Part::Italic(format!("({ANSWER_CHARS} of {all} characters; the rest: lucid logs {})", facts.run.id.0)),
+            Part::Italic(format!(
+                "({ANSWER_CHARS} of {all} characters; the rest: lucid logs {})",
+                facts.run.id.0
+            )),
         ]);
     }
     Some(Verdict::Brief(parts))

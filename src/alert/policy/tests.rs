@@ -134,9 +134,8 @@ fn what_a_task_wants_to_hear_decides() {
         change(&mut facts);
         notice(&finished(facts)).is_some()
     };
-    let settings = |change: &dyn Fn(&mut Alerts)| {
-        with(&|facts| change(&mut facts.task.as_mut().unwrap().alerts))
-    };
+    let settings =
+        |change: &dyn Fn(&mut Alerts)| with(&|facts| change(&mut facts.task.as_mut().unwrap().alerts));
     assert!(with(&|_| {}));
     assert!(!settings(&|alerts| alerts.events.clear()), "off");
     assert!(!settings(&|alerts| alerts.events = vec![AlertEvent::Timeout]));
@@ -204,7 +203,10 @@ fn what_tickets_lead_to() {
     let message = Facts::Message(MessageFacts { text: "yes, go ahead".to_owned(), created_ms: AT_MS });
     let rows = [
         (on(EventKind::TicketAsked, ask), ticket_facts()),
-        (on(EventKind::TicketMoved, json!({"from": "in_progress", "to": "needs_input", "code": "asked"})), ticket_facts()),
+        (
+            on(EventKind::TicketMoved, json!({"from": "in_progress", "to": "needs_input", "code": "asked"})),
+            ticket_facts(),
+        ),
         (
             on(
                 EventKind::TicketMoved,
@@ -215,7 +217,13 @@ fn what_tickets_lead_to() {
         (on(EventKind::TicketMoved, json!({"from": "needs_input", "to": "todo"})), ticket_facts()),
         (on(EventKind::TicketMoved, json!({"from": "todo", "to": "in_progress"})), ticket_facts()),
         (on(EventKind::AttemptStarted, json!({"agent": "claude", "attempt": 2, "run": 7})), Facts::None),
-        (on(EventKind::AttemptEnded, json!({"run": 7, "outcome": "timeout", "commit": "0123456789abcdef"})), ticket_facts()),
+        (
+            on(
+                EventKind::AttemptEnded,
+                json!({"run": 7, "outcome": "timeout", "commit": "0123456789abcdef"}),
+            ),
+            ticket_facts(),
+        ),
         (on(EventKind::AttemptEnded, json!({"run": 7, "outcome": "ok", "commit": null})), ticket_facts()),
         (
             on(
@@ -225,10 +233,19 @@ fn what_tickets_lead_to() {
             message.clone(),
         ),
         (
-            on(EventKind::MessageExpired, json!({"message": 6, "author": "user:alice", "attempts": 0, "error": "not taken within 30m: pool full"})),
+            on(
+                EventKind::MessageExpired,
+                json!({"message": 6, "author": "user:alice", "attempts": 0, "error": "not taken within 30m: pool full"}),
+            ),
             message.clone(),
         ),
-        (on(EventKind::MessageDead, json!({"message": 5, "attempts": 0, "error": "dropped by user:alice"})), message),
+        (
+            on(
+                EventKind::MessageDead,
+                json!({"message": 5, "attempts": 0, "error": "dropped by user:alice"}),
+            ),
+            message,
+        ),
         (on(EventKind::MessageQueued, json!({"message": 5})), Facts::None),
     ];
     let told: Vec<String> = rows
@@ -274,7 +291,13 @@ fn what_the_box_leads_to() {
         (event(EventKind::RunMissed, json!({"to_ms": AT_MS + 7_200_000, "count": 3})), missed),
         (event(EventKind::SlotQuarantined, json!({"slot": "main-1", "why": "no <space>"})), Facts::None),
         (event(EventKind::SlotLeased, json!({"slot": "main-1"})), Facts::None),
-        (event(EventKind::AgentCooled, json!({"agent": "claude", "reason": "rate_limited", "until_ms": AT_MS})), Facts::None),
+        (
+            event(
+                EventKind::AgentCooled,
+                json!({"agent": "claude", "reason": "rate_limited", "until_ms": AT_MS}),
+            ),
+            Facts::None,
+        ),
         (event(EventKind::AgentDisabled, json!({"agent": "claude", "reason": "auth: log in"})), Facts::None),
         (recorded(health.raised()), machine.clone()),
         (recorded(token.raised()), machine),

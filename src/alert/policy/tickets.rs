@@ -35,7 +35,8 @@ pub(super) fn asked(event: &Event, facts: &Facts) -> Vec<Verdict> {
     if let Facts::Ticket(facts) = facts {
         notice.body.extend([plain(phrase(&facts.title)), Part::Break]);
     }
-    for (name, said) in [("Asks: ", Some(&ask.need)), ("Why: ", ask.why.as_ref()), ("How: ", ask.how.as_ref())]
+    for (name, said) in
+        [("Asks: ", Some(&ask.need)), ("Why: ", ask.why.as_ref()), ("How: ", ask.how.as_ref())]
     {
         let Some(said) = said.map(|said| passage(said, ASK_CHARS)).filter(|said| !said.is_empty()) else {
             continue;

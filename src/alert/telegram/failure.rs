@@ -175,7 +175,8 @@ fn refusal(error: &ApiError) -> TelegramError {
                 TelegramError::Markup(text)
             } else if is(&["message thread not found", "topic_closed", "topic_deleted"]) {
                 TelegramError::Gone(text)
-            } else if is(&["internal server error", "bad gateway", "gateway timeout", "service unavailable"]) {
+            } else if is(&["internal server error", "bad gateway", "gateway timeout", "service unavailable"])
+            {
                 TelegramError::Trouble(text)
             } else {
                 TelegramError::Refused(text)
@@ -219,7 +220,10 @@ mod tests {
             ("Forbidden: bot is not a member of the channel chat", "shut"),
             ("Unauthorized", "shut"),
             ("Bad Request: chat not found", "shut"),
-            ("Bad Request: can't parse entities: Unsupported start tag \"tg-time\" at byte offset 1", "markup"),
+            (
+                "Bad Request: can't parse entities: Unsupported start tag \"tg-time\" at byte offset 1",
+                "markup",
+            ),
             ("Bad Request: message to edit not found", "gone"),
             ("Bad Request: message thread not found", "gone"),
             ("Bad Request: message is too long", "refused"),
@@ -254,7 +258,8 @@ mod tests {
         let moved = r#"{"ok":false,"description":"x","parameters":{"migrate_to_chat_id":-7}}"#;
         assert_eq!(result(400, moved), Err(TelegramError::Moved { to: -7 }));
         for (seconds, after) in [(0, 1), (30, 30), (99_999, 3600)] {
-            let busy = format!(r#"{{"ok":false,"description":"x","parameters":{{"retry_after":{seconds}}}}}"#);
+            let busy =
+                format!(r#"{{"ok":false,"description":"x","parameters":{{"retry_after":{seconds}}}}}"#);
             assert_eq!(result(429, &busy), Err(TelegramError::Busy { after: Duration::from_secs(after) }));
         }
     }

@@ -48,6 +48,9 @@ mod tests {
             assert!(why.as_ref().is_err_and(|why| !why.contains("secret")), "{why:?}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(Telegram::from_file(&path, "https://api.telegram.org").is_err_and(|why| why.contains("token_file")));
+        assert!(
+            Telegram::from_file(&path, "https://api.telegram.org")
+                .is_err_and(|why| why.contains("token_file"))
+        );
     }
 }

@@ -114,9 +114,8 @@ fn read_text(body: &Value) -> Result<(String, String), Answer> {
     let text = body["text"].as_str().unwrap_or_default().to_owned();
     let seen = match body.get("parse_mode").and_then(Value::as_str) {
         None => text.clone(),
-        Some(_) => visible(&text).map_err(|why| {
-            refuse(400, &format!("Bad Request: can't parse entities: {why}"), Value::Null)
-        })?,
+        Some(_) => visible(&text)
+            .map_err(|why| refuse(400, &format!("Bad Request: can't parse entities: {why}"), Value::Null))?,
     };
     if seen.trim().is_empty() {
         return Err(refuse(400, "Bad Request: message text is empty", Value::Null));

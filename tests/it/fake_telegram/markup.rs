@@ -1,7 +1,6 @@
 //! HTML as Telegram reads it in messages: few tags, all closed in order, four named entities.
 
-const TAGS: [&str; 11] =
-    ["b", "strong", "i", "em", "u", "s", "code", "pre", "a", "blockquote", "tg-time"];
+const TAGS: [&str; 11] = ["b", "strong", "i", "em", "u", "s", "code", "pre", "a", "blockquote", "tg-time"];
 
 /// What a person sees of `html`.
 pub fn visible(html: &str) -> Result<String, String> {

@@ -33,10 +33,8 @@ fn serve(shared: &Shared, stream: TcpStream) {
     while let Some(request) = read(&mut reader) {
         let Some(answer) = answer(shared, &request) else { return };
         let (status, kind, text) = answer;
-        let head = format!(
-            "HTTP/1.1 {status} -\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
-            text.len()
-        );
+        let head =
+            format!("HTTP/1.1 {status} -\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", text.len());
         if reader.get_mut().write_all(&[head.as_bytes(), text.as_bytes()].concat()).is_err() {
             return;
         }
