@@ -1,6 +1,7 @@
 //! The built-ins that `action:` names. Each runs as `lucid action NAME` under a keeper like any
 //! command, so that one that hangs is killed like anything else.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -126,11 +127,16 @@ pub fn verify_backup(file: &Path, clock: Clock) -> anyhow::Result<backup::Backup
 /// # Errors
 /// The secrets cannot be read, so nothing could be looked through for them.
 pub fn syncs(action: SyncAction, config: &Config) -> anyhow::Result<Vec<SyncResult>> {
-    let secrets = match &config.secrets.file {
+    let mut named = match &config.secrets.file {
         // They were read by the daemon once, and are nobody's to read again.
-        SecretsFile::Stdin | SecretsFile::Nowhere => Secrets::default(),
-        SecretsFile::Path(_) => Secrets::new(&super::site::read_secrets(config)?),
+        SecretsFile::Stdin | SecretsFile::Nowhere => BTreeMap::new(),
+        SecretsFile::Path(_) => super::site::read_secrets(config)?,
     };
+    let token = config.telegram.token_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    if let Some(token) = token {
+        named.insert("telegram.token_file".to_owned(), token.trim().to_owned());
+    }
+    let secrets = Secrets::new(&named);
     let wanted = config.syncs.iter().filter(|sync| sync.action == action);
     let done = wanted.map(|sync| SyncResult {
         name: sync.name.clone(),

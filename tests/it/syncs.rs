@@ -174,6 +174,19 @@ fn secrets_databases_logs_and_repositories_within_never_go() {
 }
 
 #[test]
+fn the_bots_token_does_not_go_either() {
+    let world = world("");
+    world.configure("telegram: {token_file: bot.token}\nsyncs: {notes: {repo: notes, action: git-sync}}");
+    let token = "123456:AAF-abcdefghijklmnopqrstuvwxyz";
+    world.write("bot.token", format!("{token}\n"));
+    put(&world.path("notes"), "deep/how-to.md", &format!("curl https://api.example/bot{token}/getMe\n"));
+    let said = sync(&world).expect(1).stdout;
+    assert!(said.contains("how-to.md holds the value of the secret telegram.token_file"), "{said}");
+    assert!(!said.contains("AAF-"), "{said}");
+    assert_eq!(remote(&world), ["a.md", "scripts/run.sh"]);
+}
+
+#[test]
 fn a_conflict_leaves_everything_as_it_was_and_stands_until_it_is_settled() {
     let mut world = world("");
     let notes = world.path("notes");
