@@ -201,8 +201,8 @@ mod tests {
         delivered ("👍", 0)
         acked ("👍", 1)
         expired ("🤷", 1)
-        dead ("🤷", 1)
         failed ("👀", 0)
+        dead ("🤷", 1)
         "#);
     }
 }

@@ -64,7 +64,11 @@ pub fn run(context: &Context) -> Result<Exit, Failure> {
         "The token is @{}'s. Send it this code, in the chat where alerts are to go:",
         clean(&name)
     ));
-    context.print(&format!("{code}\n"))?;
+    if context.globals.json {
+        context.note(&code);
+    } else {
+        context.print(&format!("{code}\n"))?;
+    }
     let found = runtime.block_on(wait(&bot, &code))?;
     let path = config.telegram.token_file.clone().unwrap_or_else(|| beside(&file));
     files::replace(&path, format!("{token}\n").as_bytes(), TOKEN_MODE)

@@ -175,8 +175,9 @@ fn what_was_muted_and_acknowledged_stays_so_over_a_restart() {
     assert_eq!(until_seen(&world, &fake, "Acknowledged by ").id, two.id);
     world.restart();
     let page = world.lucid(["alerts", "--json"]).expect(0).json();
-    let mut states: Vec<&str> =
-        page["alerts"].as_array().unwrap().iter().filter_map(|alert| alert["state"].as_str()).collect();
+    // The daemon that was killed is an alert of its own.
+    let of_tasks = page["alerts"].as_array().unwrap().iter().filter(|alert| alert["kind"] == "task_failed");
+    let mut states: Vec<&str> = of_tasks.filter_map(|alert| alert["state"].as_str()).collect();
     states.sort_unstable();
     assert_eq!(states, ["acked", "muted"]);
     let query = fake.presses(OWNER, CHAT, one.id, &button(&one, "Mute 1h"));
@@ -258,7 +259,7 @@ fn commands_say_what_they_do_and_why_they_do_not() {
     let query = fake.presses(OWNER, CHAT, started.id, &data(&started, "Kill"));
     assert!(until_toast(&world, &fake, &query).starts_with("End #"));
     let sure = until_seen(&world, &fake, "End #");
-    assert_eq!(world.of_runs().iter().filter(|p| p.command.contains("sleep 600")).count(), 1, "not yet");
+    assert!(world.of_runs().iter().any(|p| p.command.contains("sleep 600")), "not yet");
     fake.presses(OWNER, CHAT, sure.id, &data(&sure, "Yes"));
     world.until("it is told to end, in the place of the question", || {
         let seen = fake.chat().into_iter().find(|seen| seen.id == sure.id)?;
