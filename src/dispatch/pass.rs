@@ -39,11 +39,7 @@ impl Dispatch {
             Some(task) => self.held(task).await?,
             None => Some("disabled"),
         };
-        let mut ready = self.tickets.ready().await?;
-        {
-            let reserved = lock(&self.state.reserved);
-            ready.retain(|ticket| !reserved.contains_key(&ticket.id));
-        }
+        let ready = self.waiting().await?;
         let (Some(switch), None) = (switch, held) else {
             let text = format!(
                 "dispatch is off: the task with `action: ticket-pickup` is {}",
@@ -73,6 +69,18 @@ impl Dispatch {
             tokio::spawn(async move { this.place(assignment, switch).await });
         }
         Ok(passed)
+    }
+
+    /// Tickets that could be placed and are not being placed right now. A reason that one of them has is that
+    /// of the last pass.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn waiting(&self) -> Result<Vec<Ticket>, DispatchError> {
+        let mut ready = self.tickets.ready().await?;
+        let reserved = lock(&self.state.reserved);
+        ready.retain(|ticket| !reserved.contains_key(&ticket.id));
+        Ok(ready)
     }
 
     async fn held(&self, switch: &TaskId) -> Result<Option<&'static str>, DispatchError> {

@@ -235,7 +235,7 @@ impl Ops {
                 since_ms: reason.since_ms,
             })
         };
-        Ok(self.tickets.ready().await?.into_iter().filter_map(held).collect())
+        Ok(self.dispatch.waiting().await?.into_iter().filter_map(held).collect())
     }
 }
 
