@@ -66,10 +66,10 @@ impl Answer {
 
     /// Puts buttons below the message.
     #[must_use]
-    pub fn with_buttons(mut self, new: Vec<Button>) -> Self {
+    pub fn with_buttons(mut self, new: &[Button]) -> Self {
         for show in &mut self.shows {
             match show {
-                Show::Say { buttons, .. } => buttons.clone_from(&new),
+                Show::Say { buttons, .. } => *buttons = new.to_vec(),
                 Show::Log(_) | Show::Instead { .. } => {}
             }
         }

@@ -96,14 +96,14 @@ impl Bot {
 
     pub(super) async fn ticket(&self, id: &TicketId) -> Result<Answer, Refused> {
         let found = self.app.ticket(id).await?;
-        let buttons = found.ask.as_ref().map(|ask| {
+        let buttons: Option<Vec<Button>> = found.ask.as_ref().map(|ask| {
             let option = |(place, option): (usize, &String)| {
                 let data = press::option_data(id, place, ask);
                 Button::data(&clip(&phrase(option), OPTION_CHARS), data)
             };
             ask.options.iter().take(OPTIONS_MAX).enumerate().map(option).collect()
         });
-        Ok(Answer::say(ticket(&found)).with_buttons(buttons.unwrap_or_default()).about(id))
+        Ok(Answer::say(ticket(&found)).with_buttons(&buttons.unwrap_or_default()).about(id))
     }
 
     pub(super) async fn usage(&self) -> Result<Vec<Part>, Refused> {

@@ -94,7 +94,7 @@ impl Bot {
             | Press::Sure { .. }
             | Press::NotSure => "Really?".to_owned(),
         };
-        Ok(self.ask_whether(data, question))
+        Ok(self.ask_whether(data, &question))
     }
 
     async fn act_on(&self, written: &Written, press: Press) -> Result<Acted, Refused> {

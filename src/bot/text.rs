@@ -149,17 +149,17 @@ impl Bot {
             }
             Command::Kill(id) => {
                 let run = self.app.run(id).await?.ok_or_else(|| Refused::no_run(id))?;
-                self.ask_whether(&format!("r:kill:{}", id.0), format!("End {id} ({})?", run.task))
+                self.ask_whether(&format!("r:kill:{}", id.0), &format!("End {id} ({})?", run.task))
             }
         };
         Ok(Acted::Done(answer))
     }
 
     /// Asks once more.
-    pub(super) fn ask_whether(&self, data: &str, question: String) -> Answer {
-        Answer::say(vec![Part::Bold(phrase(&question))])
-            .with_buttons(press::sure(data, self.app.clock.wall_ms()))
-            .with_toast(phrase(&question))
+    pub(super) fn ask_whether(&self, data: &str, question: &str) -> Answer {
+        Answer::say(vec![Part::Bold(phrase(question))])
+            .with_buttons(&press::sure(data, self.app.clock.wall_ms()))
+            .with_toast(phrase(question))
     }
 
     pub(super) async fn run(&self, task: &TaskId, by: &Person, key: String) -> Result<Answer, Refused> {
@@ -297,7 +297,7 @@ pub(super) fn started(run: &Run) -> Answer {
         Part::Bold(run.task.to_string()),
         Part::Text(told.clone()),
     ])
-    .with_buttons(buttons)
+    .with_buttons(&buttons)
     .with_toast(format!("{}{told}", run.task))
 }
 

@@ -52,13 +52,13 @@ pub fn run(context: &Context) -> Result<Exit, Failure> {
         return Err(Failure::usage("there is no settings file to write to", "make one: lucid init"));
     };
     let token = read_token(context)?;
-    let bot = Telegram::new(token.clone().into(), &config.telegram.api_url).map_err(failed)?;
+    let bot = Telegram::new(token.clone().into(), &config.telegram.api_url).map_err(|e| failed(&e))?;
     refuse_while_listening(context, &config, &bot)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| anyhow::anyhow!("cannot start the runtime: {e}"))?;
-    let name = runtime.block_on(bot.me()).map_err(failed)?;
+    let name = runtime.block_on(bot.me()).map_err(|e| failed(&e))?;
     let code = code()?;
     context.note(&format!(
         "The token is @{}'s. Send it this code, in the chat where alerts are to go:",
@@ -77,12 +77,12 @@ pub fn run(context: &Context) -> Result<Exit, Failure> {
     let changed = edit::set(&file, "telegram", &keys);
     let tested = runtime.block_on(test(&bot, &found));
     report(context, &file, &keys, &path, &found, changed.as_ref().err())?;
-    tested.map_err(failed)?;
+    tested.map_err(|e| failed(&e))?;
     Ok(if changed.is_ok() { Exit::Done } else { Exit::No })
 }
 
-fn failed(error: TelegramError) -> Failure {
-    let help = match &error {
+fn failed(error: &TelegramError) -> Failure {
+    let help = match error {
         TelegramError::Shut(_) => Some("check the token: BotFather shows it with /token".to_owned()),
         TelegramError::Refused(why) if why.contains("getUpdates") => {
             Some("another program fetches with this token; stop it, then try again".to_owned())
@@ -171,7 +171,7 @@ async fn wait(bot: &Telegram, code: &str) -> Result<Found, Failure> {
     while started.elapsed() < PATIENCE {
         let updates = match bot.updates(offset, POLL).await {
             Ok(updates) => updates,
-            Err(error @ (TelegramError::Shut(_) | TelegramError::Refused(_))) => return Err(failed(error)),
+            Err(error @ (TelegramError::Shut(_) | TelegramError::Refused(_))) => return Err(failed(&error)),
             Err(TelegramError::Busy { after }) => {
                 tokio::time::sleep(after).await;
                 continue;

@@ -120,10 +120,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     // Marks only: what slots need is done beside the loop, never on the way to serving.
     let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
     pools.recover().await?;
-    let rules = MessageRules {
-        expire_after: config.messages.expire_after,
-        max_attempts: config.messages.max_attempts,
-    };
+    let rules = message_rules(&config);
     let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
@@ -176,6 +173,13 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let retry_ms =
         app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?;
     Ok(Daemon { app, inbox, notices, retry_ms, lock })
+}
+
+fn message_rules(config: &Config) -> MessageRules {
+    MessageRules {
+        expire_after: config.messages.expire_after,
+        max_attempts: config.messages.max_attempts,
+    }
 }
 
 impl Daemon {
