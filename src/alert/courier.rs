@@ -202,7 +202,7 @@ impl Alerts {
                 match &why {
                     TelegramError::Busy { after } => pace.pause(now, *after),
                     TelegramError::Unreachable(_) | TelegramError::Unclear(_) | TelegramError::Trouble(_) => {
-                        pace.failed(now, row.id.unsigned_abs())
+                        pace.failed(now, row.id.unsigned_abs());
                     }
                     TelegramError::Moved { to } => self.moved(self.0.settings.chat, *to).await,
                     TelegramError::Shut(text) => self.shut(text).await,

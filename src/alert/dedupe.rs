@@ -86,6 +86,7 @@ pub fn raise(before: &Before, notice: Notice, now_ms: i64) -> (Alert, Say) {
 }
 
 /// Whether this notice is graver than those before it.
+#[derive(Clone, Copy)]
 struct Worse(bool);
 
 fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {

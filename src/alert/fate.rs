@@ -58,6 +58,7 @@ pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
 }
 
 /// Whether the quiet hours are on.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Night(pub bool);
 
 pub(super) fn sound(row: &Queued, night: Night) -> Sound {

@@ -121,7 +121,7 @@ impl Telegram {
                 api_url.parse().map_err(|_| TelegramError::Refused(format!("`{api_url}` is no address")))?;
             Ok::<_, TelegramError>(Bot::with_client(token.expose_secret(), client).set_api_url(url))
         };
-        Ok(Self { bot: bot(TIMEOUT)?, patient: bot(POLL_MAX + TIMEOUT)?, token: token.clone() })
+        Ok(Self { bot: bot(TIMEOUT)?, patient: bot(POLL_MAX + TIMEOUT)?, token })
     }
 
     /// The bot's own number, which is the part of its token that is no secret; 0 where there is none.

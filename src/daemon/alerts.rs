@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::warn;
 
 use crate::alert::pace::Pace;
@@ -14,11 +15,11 @@ use crate::alert::policy::{
 use crate::alert::quiet::QuietHours;
 use crate::alert::telegram::Telegram;
 use crate::alert::words::{self, Tail};
-use crate::alert::{Gather, Settings, Topics};
+use crate::alert::{Alerts, Gather, Settings, Topics};
 use crate::config::{self, Config};
 use crate::dispatch::classify::Heard;
 use crate::dispatch::dialect;
-use crate::journal::Filter;
+use crate::journal::{Filter, Journal};
 use crate::model::event::{Event, EventKind, Recorded};
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::MessageId;
@@ -26,9 +27,10 @@ use crate::model::run::{Run, RunState};
 use crate::model::task::{Deliver, Kind, Task};
 use crate::model::ticket::Priority;
 use crate::model::worker::Dialect;
+use crate::platform::clock::Clock;
 use crate::platform::process::spec::{Exit, name};
 use crate::run::history;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::task::Severity;
 
 use super::App;
@@ -41,8 +43,19 @@ const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 /// Dead letters are told for so long, milliseconds.
 const DEAD_SHOWN_MS: i64 = 24 * 3_600_000;
 
+/// Alerts as the settings want them; and why no way to people is open although one is named.
+pub(super) async fn open(
+    config: &Config,
+    store: &Store,
+    journal: &Journal,
+    clock: Clock,
+) -> Result<(Alerts, Option<String>), StoreError> {
+    let (settings, mute) = settings(config);
+    Ok((Alerts::open(store.clone(), journal.clone(), clock, settings).await?, mute))
+}
+
 /// Settings of alerts; and why there is no way to people although one is named.
-pub(super) fn settings(config: &Config) -> (Settings, Option<String>) {
+fn settings(config: &Config) -> (Settings, Option<String>) {
     let telegram = &config.telegram;
     let (bot, trouble) = match bot(telegram) {
         Ok(bot) => (bot, None),
@@ -125,7 +138,7 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
     }
     if is_bad || event.kind == EventKind::RunMissed {
         let next = app.task(&facts.run.task).await?.and_then(|view| view.next_at);
-        facts.task = task.as_deref().map(|task| task_facts(task, next.map(|at| at.as_millisecond())));
+        facts.task = task.as_deref().map(|task| task_facts(task, next.map(Timestamp::as_millisecond)));
     }
     if is_bad {
         (facts.failures, facts.oks) = in_a_row(app, &facts.run).await?;

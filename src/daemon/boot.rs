@@ -12,7 +12,6 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use crate::alert::Alerts;
 use crate::config::{Config, Sources};
 use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
@@ -115,8 +114,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let store = opened.store;
     let journal = Journal::new(store.clone());
     // Before anything else happens: what a fresh database's alerts are about begins here.
-    let (settings, mute) = super::alerts::settings(&config);
-    let alerts = Alerts::open(store.clone(), journal.clone(), clock, settings).await?;
+    let (alerts, mute) = super::alerts::open(&config, &store, &journal, clock).await?;
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
     // Marks only: what slots need is done beside the loop, never on the way to serving.

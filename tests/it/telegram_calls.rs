@@ -68,12 +68,15 @@ async fn each_call_does_what_it_says() {
     assert_eq!(bot.updates(Some(next), Duration::from_secs(1)).await.expect("none"), []);
 }
 
+/// How calls are answered, and whether that is what the caller is told.
+type Day = (Mode, fn(&TelegramError) -> bool);
+
 /// What each kind of bad day looks like to a caller; none of it tells the token.
 #[tokio::test]
 async fn each_bad_day_has_its_name() {
     let fake = FakeTelegram::start();
     let bot = bot(&fake);
-    let days: [(Mode, fn(&TelegramError) -> bool); 9] = [
+    let days: [Day; 9] = [
         (Mode::Trouble, |e| matches!(e, TelegramError::Trouble(_))),
         (Mode::Gateway, |e| matches!(e, TelegramError::Unclear(why) if why.contains("502"))),
         (Mode::Busy(30), |e| *e == TelegramError::Busy { after: Duration::from_secs(30) }),

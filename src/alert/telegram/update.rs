@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parsed(value: serde_json::Value) -> Update {
+    fn parsed(value: &serde_json::Value) -> Update {
         read(serde_json::from_str(&value.to_string()).unwrap())
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let alice = json!({"id": 7, "is_bot": false, "first_name": "Alice", "username": "alice"});
         let chat = json!({"id": 7, "type": "private", "first_name": "Alice"});
         let original = json!({"message_id": 5, "date": 1, "chat": chat, "text": "a question"});
-        let written = parsed(json!({"update_id": 11, "message": {
+        let written = parsed(&json!({"update_id": 11, "message": {
             "message_id": 6, "date": 1_795_219_200, "chat": chat, "from": alice, "text": "yes \u{1f600} <b>",
             "reply_to_message": original,
         }}));
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!((text.as_str(), *reply_to, *kind), ("yes \u{1f600} <b>", Some(5), ChatKind::Private));
         assert_eq!(from, &Some(Sender { id: 7, name: "alice".into() }));
         assert_eq!((*at_ms, *forwarded, written.number()), (1_795_219_200_000, false, 11));
-        let pressed = parsed(json!({"update_id": 12, "callback_query": {
+        let pressed = parsed(&json!({"update_id": 12, "callback_query": {
             "id": "q1", "from": alice, "chat_instance": "x", "data": "a:ack:3",
             "message": {"message_id": 5, "date": 1, "chat": chat, "text": "x"},
         }}));
@@ -145,6 +145,6 @@ mod tests {
                 data: "a:ack:3".into(),
             }
         );
-        assert_eq!(parsed(json!({"update_id": 13, "later": {"x": 1}})), Update::Other { update: 13 });
+        assert_eq!(parsed(&json!({"update_id": 13, "later": {"x": 1}})), Update::Other { update: 13 });
     }
 }
