@@ -163,3 +163,41 @@ fn told(synced: &Synced) -> String {
     }
     parts.join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::config::Sources;
+    use crate::task::check::check;
+
+    /// What a new user reads first has nothing to mend, also without any agent profile.
+    #[test]
+    fn the_shipped_tasks_are_clean() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sources = Sources {
+            config: Some(root.join("config/lucid.yaml")),
+            env: Vec::new(),
+            cwd: root.to_owned(),
+            home: None,
+            machine_zone: None,
+            system_file: std::path::PathBuf::new(),
+        };
+        let config = crate::config::load(&sources).unwrap();
+        let now: Timestamp = "2026-11-26T11:30:00Z".parse().unwrap();
+        let report = check(&[], &root.join("tasks"), &super::super::boot::rules(&config), now).unwrap();
+        assert!(report.files >= ACTIONS.len(), "a task file for each action");
+        let found: Vec<String> = report.diagnostics.iter().map(|found| found.short()).collect();
+        assert_eq!(found, ["tasks/agent-brief.md:5:8: info[I307]: there is no agent profile `claude`"]);
+    }
+
+    #[test]
+    fn each_action_has_a_task_file() {
+        let tasks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tasks");
+        for action in ACTIONS {
+            let text = std::fs::read_to_string(tasks.join(format!("{action}.md"))).unwrap_or_default();
+            assert!(text.contains(&format!("action: {action}\n")), "tasks/{action}.md");
+        }
+    }
+}

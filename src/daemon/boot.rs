@@ -176,10 +176,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
 }
 
 fn message_rules(config: &Config) -> MessageRules {
-    MessageRules {
-        expire_after: config.messages.expire_after,
-        max_attempts: config.messages.max_attempts,
-    }
+    MessageRules { expire_after: config.messages.expire_after, max_attempts: config.messages.max_attempts }
 }
 
 impl Daemon {

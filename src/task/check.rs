@@ -150,19 +150,6 @@ mod tests {
         "2026-11-26T11:30:00Z".parse().unwrap()
     }
 
-    /// What a new user reads first has nothing to mend, also without any agent profile.
-    #[test]
-    fn the_shipped_tasks_are_clean() {
-        let mut rules = rules();
-        rules.known.profiles.clear();
-        rules.known.pools.clear();
-        rules.known.actions = &["db-backup", "ticket-pickup"];
-        let report = check(&[], &Path::new(ROOT).join("tasks"), &rules, now()).unwrap();
-        assert!(report.files >= 6);
-        let found: Vec<String> = report.diagnostics.iter().map(Diagnostic::short).collect();
-        assert_eq!(found, ["tasks/agent-brief.md:5:8: info[I307]: there is no agent profile `claude`"]);
-    }
-
     #[test]
     fn files_and_folders_are_counted_and_files_that_are_no_tasks_are_not() {
         let corpus = Path::new(ROOT).join("tests/corpus");
