@@ -250,7 +250,7 @@ fn the_token_is_nowhere_and_hostile_output_stays_text() {
     fake.set(Mode::ResetAfter);
     world.serve();
     world.run("hostile");
-    world.until("the connection broke", || (!fake.calls_of("sendMessage").is_empty()).then_some(()));
+    world.until("the connection broke", || fake.calls_of("sendMessage").first().map(drop));
     fake.go_down();
     world.until("nobody is there", || {
         let page = world.lucid(["alerts", "--json"]).expect(0).json();
