@@ -11,15 +11,21 @@ use super::look::{Look, clean};
 use super::{config, health};
 use crate::api::wire;
 use crate::config::Config;
+use crate::daemon::STATE_LOCK;
 use crate::health::direct::{self, Found, Trouble};
 use crate::health::{files, verdict};
 use crate::model::health::Check;
 use crate::platform::client::{Client, ClientError, Request};
+use crate::platform::files::Lock;
 use crate::platform::webhook;
 
 /// A daemon that restarts is asked again this often, with this pause.
 const TRIES: u32 = 3;
 const TRY_PAUSE: Duration = Duration::from_secs(2);
+/// One that takes the question and does not answer is asked this often.
+const HANGS: u32 = 2;
+/// A daemon may start this long, its migrations and checks included, before it counts as dead.
+const START_MAX: Duration = Duration::from_secs(60);
 /// How long the daemon may take to say that it is ready.
 const READY_MAX: Duration = Duration::from_secs(10);
 /// And to take a report.
@@ -48,7 +54,7 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let config = config::load(context).map_err(|refused| critical(by, refused))?;
     let mut checks = health::outside(context, &config)?;
     let client = context.client()?;
-    let ready = ready(context, &client)?;
+    let ready = ready(context, &config, &client)?;
     checks.insert(0, verdict::api(ready.as_ref().map(|took| *took).map_err(|silence| silence.why.clone())));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
@@ -93,8 +99,8 @@ fn critical(by: By, refused: Failure) -> Failure {
 }
 
 /// Asks whether the daemon does its work; gives how long the answer took.
-fn ready(context: &Context, client: &Client) -> Result<Result<Duration, Silence>, Failure> {
-    let mut tries = 0;
+fn ready(context: &Context, config: &Config, client: &Client) -> Result<Result<Duration, Silence>, Failure> {
+    let (mut tries, mut hangs, started) = (0, 0, context.clock.boot());
     loop {
         tries += 1;
         let begun = context.clock.boot();
@@ -106,18 +112,26 @@ fn ready(context: &Context, client: &Client) -> Result<Result<Duration, Silence>
                 return Err(error.into());
             }
             Err(error) => {
-                // It has had its time; one that is about to start would refuse, not hang.
+                // One that is starting holds its state already, and a socket that is kept open for it waits too.
                 if matches!(error, ClientError::TimedOut { .. }) {
-                    tries = TRIES;
+                    hangs += 1;
+                    tries = if hangs >= HANGS { TRIES } else { tries };
+                } else if starting(config) {
+                    tries = tries.min(TRIES - 1);
                 }
                 Silence { trouble: Trouble::Dead, why: clean(&error.to_string()).into_owned() }
             }
         };
-        if tries >= TRIES {
+        if tries >= TRIES || context.clock.boot().saturating_sub(started) >= START_MAX {
             return Ok(Err(silence));
         }
         std::thread::sleep(TRY_PAUSE);
     }
+}
+
+/// Whether a daemon has its state directory, whatever it does there.
+fn starting(config: &Config) -> bool {
+    Lock::is_held(&config.state_dir.join(STATE_LOCK)).unwrap_or(false)
 }
 
 fn unexpected() -> Failure {
@@ -136,7 +150,17 @@ fn hung(body: &[u8]) -> Silence {
 fn report(client: &Client, checks: &[Check]) -> Result<wire::Health, Failure> {
     let body = json!({"checks": checks}).to_string().into_bytes();
     let request = Request::post(api().segment("health")).json(body);
-    let raw = accepted(client.send_within(&request, ANSWER_MAX)?)?.bytes()?;
+    let mut tries = 1;
+    let answer = loop {
+        let answer = client.send_within(&request, ANSWER_MAX)?;
+        // Busy, as it may be for a moment.
+        if answer.status() != 503 || tries >= TRIES {
+            break answer;
+        }
+        tries += 1;
+        std::thread::sleep(TRY_PAUSE);
+    };
+    let raw = accepted(answer)?.bytes()?;
     let read = serde_json::from_slice(&raw);
     read.map_err(|error| anyhow::anyhow!("the daemon's answer does not read as expected: {error}").into())
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::boot::BootError;
 use crate::platform::files::Lock;
 
+/// What a daemon holds in its state directory for its life.
+pub const STATE_LOCK: &str = "lock";
 /// A child that a killed daemon had just made holds its lock until it has become a program of its own.
 const LOCK_LET_GO_WITHIN: Duration = Duration::from_secs(5);
 const LOCK_LOOK: Duration = Duration::from_millis(20);
@@ -26,7 +28,7 @@ pub(super) async fn take(dir: &Path) -> Result<Lock, BootError> {
         .mode(0o700)
         .create(dir)
         .map_err(state("cannot make the state directory", dir))?;
-    let path = dir.join("lock");
+    let path = dir.join(STATE_LOCK);
     let own = format!("pid {}", std::process::id());
     let mut waited = Duration::ZERO;
     loop {

@@ -41,6 +41,7 @@ pub use app::{App, Leave};
 pub use boot::{BootError, Daemon, Surroundings, boot, rules};
 pub use drift::Drift;
 pub use health::HealthView;
+pub use lock::STATE_LOCK;
 pub use refused::{Refused, RefusedKind};
 pub use reload::{ReloadError, anchor_text};
 pub use verbs::{ManualRun, PauseFor};

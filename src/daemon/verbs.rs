@@ -135,7 +135,8 @@ impl App {
         }
     }
 
-    /// Runs the task of an ended run once more, for the same due instant. The same key is the same request.
+    /// Runs the task of an ended run once more, for the same due instant. The same key is the same request. Whoever
+    /// forced the run that ended has not forced this one.
     ///
     /// # Errors
     /// As [`App::run_now`]; also when the run is still live.
@@ -150,7 +151,7 @@ impl App {
             return Err(self.already_running(&run));
         }
         let manual =
-            ManualRun { force: run.forced, env: run.extra_env.clone(), actor: actor.to_owned(), request_key };
+            ManualRun { force: false, env: run.extra_env.clone(), actor: actor.to_owned(), request_key };
         self.start_now(&run.task, Trigger::Retry, Some(&run), manual).await
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::model::event::{Event, EventKind};
+use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step};
 use crate::model::task::{Kind, OnInterrupt, Task};
 use crate::model::time::millis;
@@ -16,6 +17,9 @@ use crate::run::{Notice, RunError, Runs, flight, table};
 
 /// Most times one due instant is run again after being cut off, by `on_interrupt: rerun`.
 const RERUN_MAX: u32 = 3;
+/// Times that a run's own words are looked for before its exit counts, and the wait between two.
+const HEARINGS: u32 = 10;
+const HEARING_PAUSE: Duration = Duration::from_secs(1);
 /// Wait before an interrupted run is run again.
 const RERUN_DELAY: Duration = Duration::from_secs(5);
 
@@ -26,12 +30,33 @@ impl Runs {
         let mut end = End::new(self, run, task, outcome, Some(exit));
         if end.may_say_more(task) {
             let ask = || (self.judge)(end.run.clone(), end.outcome.clone());
-            if let Some(judged) = self.insist(end.run.id, ask).await.flatten() {
+            if let Some(judged) = self.hear(end.run.id, ask).await {
                 end = End::new(self, end.run, task, judged.outcome, Some(exit));
                 end.not_before_ms = judged.not_before_ms;
             }
         }
         self.record_end(end).await;
+    }
+
+    /// What the run's own words say of its end, if they are to be had: an end must not wait for them for ever.
+    async fn hear<F, W>(&self, id: RunId, ask: F) -> Option<outcome::Judged>
+    where
+        F: Fn() -> W,
+        W: Future<Output = Result<Option<outcome::Judged>, RunError>>,
+    {
+        for _ in 1..HEARINGS {
+            match ask().await {
+                Ok(judged) => return judged,
+                Err(e) => {
+                    warn!(run = id.0, error = %e, "could not read what a run said of its end; trying again")
+                }
+            }
+            tokio::time::sleep(HEARING_PAUSE).await;
+        }
+        ask().await.unwrap_or_else(|e| {
+            error!(run = id.0, error = %e, "what a run said of its end stays unread; its exit counts");
+            None
+        })
     }
 
     /// Writes the end of a run, plans its retry, and lets go whoever waited for it.

@@ -28,6 +28,8 @@ use table::Seen;
 const GATES_MAX: usize = 50;
 /// No further remote is asked after this time: one that hangs holds up a pass, not the janitor.
 const GATES_WITHIN: Duration = Duration::from_secs(60);
+/// How far back a suspend or a step of the clock is looked for; no worker is silent for longer.
+const LOOK_BACK_MS: i64 = 24 * 3_600_000;
 const AUTHOR: Author = Author::Lucid(JANITOR);
 /// Begins the key of a condition about a ticket whose worker came apart from it.
 const ORPHAN: &str = "orphan:";
@@ -39,14 +41,18 @@ impl Ops {
     /// Only what the database says; what could not be done about one ticket is told and tried again.
     pub async fn janitor(&self) -> Result<Report, OpsError> {
         let _turn = self.turns.janitor.lock().await;
-        let seen = self.store.read(|conn| Ok::<_, OpsError>(table::open(conn)?)).await?;
+        let from_ms = self.clock.wall_ms() - LOOK_BACK_MS;
+        let (seen, awake_ms) = self
+            .store
+            .read(move |conn| Ok::<_, OpsError>((table::open(conn)?, table::awake_since(conn, from_ms)?)))
+            .await?;
         let limits =
             Limits { silent_after: self.rules.silent_after, unanswered_after: self.rules.unanswered_after };
         let mut report = Report::counting(&Verdict::NAMES);
         let mut pass = Pass::default();
         let (began, mut asked) = (self.clock.boot(), 0);
         for seen in &seen {
-            let mut facts = self.facts(seen);
+            let mut facts = self.facts(seen, awake_ms);
             let worth_asking = facts.worker.is_none() && seen.state == TicketState::Review;
             if let Some(commit) = seen.commit.as_ref().filter(|_| worth_asking)
                 && asked < GATES_MAX
@@ -80,13 +86,14 @@ impl Ops {
         Ok(report)
     }
 
-    fn facts(&self, seen: &Seen) -> Facts {
+    /// Time that passed while nobody could be heard counts for nothing: `awake_ms` is when it last ended.
+    fn facts(&self, seen: &Seen, awake_ms: i64) -> Facts {
         let worker = seen.worker.as_ref().map(|worker| AtWork {
             run: worker.run,
             fence: worker.fence,
             agent: worker.agent.clone(),
-            started_ms: worker.started_ms,
-            heard_ms: worker.heard_ms,
+            started_ms: worker.started_ms.max(awake_ms),
+            heard_ms: worker.heard_ms.max(awake_ms),
             max_runtime: self.dispatch.profile(&worker.agent).map(|profile| profile.max_runtime),
             run_state: worker.run_state,
         });

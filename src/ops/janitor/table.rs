@@ -34,6 +34,15 @@ pub struct Worker {
     pub run_state: RunNow,
 }
 
+/// When the box last woke, had its clock set or got its daemon back, since `from_ms`; `from_ms` when it did not.
+pub fn awake_since(conn: &Connection, from_ms: i64) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "SELECT coalesce(max(at_ms), ?1) FROM events \
+         WHERE at_ms >= ?1 AND kind IN ('suspended', 'clock_stepped', 'daemon_started')",
+    )?
+    .query_row([from_ms], |row| row.get(0))
+}
+
 /// Every ticket that is not over, and those that are and still have a worker; oldest first.
 pub fn open(conn: &Connection) -> rusqlite::Result<Vec<Seen>> {
     conn.prepare_cached(

@@ -31,8 +31,11 @@ fn unchanged(smaps: &str, program: &str) -> Vec<Range<usize>> {
     for line in smaps.lines() {
         if let Some(range) = mapping(line, program) {
             candidate = range;
-        } else if line.split_whitespace().collect::<Vec<_>>() == ["Anonymous:", "0", "kB"] {
-            found.extend(candidate.take());
+        } else if let Some(held) = line.strip_prefix("Anonymous:") {
+            candidate = candidate.filter(|_| held.trim() == "0 kB");
+        } else if let Some(swapped) = line.strip_prefix("Swap:") {
+            // A changed page that was swapped out is no longer counted as held.
+            found.extend(candidate.take().filter(|_| swapped.trim() == "0 kB"));
         }
     }
     found
@@ -56,9 +59,10 @@ mod tests {
 
     #[test]
     fn only_unchanged_pages_of_files_are_given_back() {
-        let of = |first: &str, anonymous: &str| {
-            format!("{first}\nRss: 4 kB\nAnonymous: {anonymous} kB\nVmFlags: rd ex\n")
+        let with = |first: &str, anonymous: &str, swap: &str| {
+            format!("{first}\nRss: 4 kB\nAnonymous:  {anonymous} kB\nSwap:  {swap} kB\nVmFlags: rd ex\n")
         };
+        let of = |first: &str, anonymous: &str| with(first, anonymous, "0");
         let smaps = [
             of("1000-2000 r-xp 00000000 fe:00 7 /usr/bin/lucid", "0"),
             of("2000-3000 r--p 00000000 fe:00 7 /usr/bin/lucid", "4"),
@@ -67,6 +71,7 @@ mod tests {
             of("5000-6000 r-xp 00000000 00:00 0 [vdso]", "0"),
             of("6000-7000 r--s 00000000 fe:00 8 /var/lib/lucid/lucid.db-shm", "0"),
             of("7000-8000 r--p 00000000 fe:00 9 /usr/lib/libc.so.6", "0"),
+            with("9000-a000 r--p 00000000 fe:00 9 /usr/lib/libz.so.1", "0", "4"),
             of("8000-9000 r--p 00000000 fe:00 9 /srv/repo/.git/objects/pack/pack-1.idx", "0"),
         ]
         .concat();
