@@ -82,6 +82,8 @@ fn rewrite(text: &str, section: &str, keys: &[(&str, Set)]) -> Option<String> {
     let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let header = match lines.iter().position(|line| is_header(line, section)) {
         Some(header) => header,
+        // It has one, in a form that is not one key a line.
+        None if lines.iter().any(|line| names(line, section)) => return None,
         None => {
             if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
                 last.push_str(end);
@@ -115,6 +117,13 @@ fn is_header(line: &str, section: &str) -> bool {
     rest.is_some_and(|rest| {
         rest.trim().is_empty() || rest.trim_start().starts_with('#') && rest.starts_with([' ', '\t'])
     })
+}
+
+/// Whether the line begins the section in whatever form.
+fn names(line: &str, section: &str) -> bool {
+    let bare = line.trim_start_matches(['"', '\'', '{', ' ']);
+    let rest = bare.strip_prefix(section).map(|rest| rest.trim_start_matches(['"', '\'', ' ']));
+    rest.is_some_and(|rest| rest.starts_with(':'))
 }
 
 fn is_blank(line: &str) -> bool {
@@ -203,6 +212,7 @@ mod tests {
     fn what_is_not_one_key_a_line_is_left_alone() {
         for text in [
             "telegram: {chat_id: 5}\n",
+            "telegram: {api_url: https://x.example}\n",
             "\"telegram\":\n  chat_id: 5\n",
             "telegram:\n  allowed_users:\n    - 7\n",
             "telegram:\n  allowed_users: [\n    7]\n",

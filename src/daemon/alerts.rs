@@ -321,6 +321,10 @@ impl App {
         if let Some(why) = &self.mute {
             find("telegram:token", Grave::Critical, why.clone(), None, "lucid config --effective");
         }
+        if self.config.telegram.token_file.is_some() && self.config.telegram.chat_id.is_none() {
+            let text = "there is a token and no chat: nothing is sent".to_owned();
+            find("telegram:chat", Grave::Warning, text, None, "lucid telegram setup");
+        }
         let since_ms = self.clock.wall_ms() - DEAD_SHOWN_MS;
         let (channel, dead, why) = self.alerts.channel(since_ms).await?;
         if let Some(broken) = channel.broken {

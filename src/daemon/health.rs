@@ -227,7 +227,11 @@ fn check(finding: &Finding) -> Check {
         Grave::Warning => HealthState::Degraded,
         Grave::Info => HealthState::Healthy,
     };
-    let mut check = Check::new(finding.id.clone(), state, &finding.text);
+    // A check stands alone: what it is about is in its text.
+    let is_of_one = ["task:", "slot:", "file:"].iter().any(|kind| finding.id.starts_with(kind));
+    let text =
+        if is_of_one { format!("{}: {}", finding.subject, finding.text) } else { finding.text.clone() };
+    let mut check = Check::new(finding.id.clone(), state, &text);
     check.hint.clone_from(&finding.fix);
     check
 }

@@ -41,6 +41,7 @@ impl App {
         self.slots(&mut findings).await?;
         self.unheard(&mut findings).await?;
         self.unanswered(&mut findings);
+        self.needed(&mut findings).await?;
         findings.sort_by_key(|finding| finding.grave);
         Ok(findings)
     }
@@ -59,6 +60,25 @@ impl App {
                 fix: Some("systemctl restart lucid".into()),
             });
         }
+    }
+
+    /// Nothing is broken, but somebody is waited for.
+    async fn needed(&self, findings: &mut Vec<Finding>) -> Result<(), Refused> {
+        if let Some((count, oldest, since_ms)) = self.tickets.needing_a_person().await? {
+            let text = match count {
+                1 => format!("{oldest} waits for a person"),
+                n => format!("{n} tickets wait for a person, {oldest} the longest"),
+            };
+            findings.push(Finding {
+                id: "tickets:needs_input".into(),
+                grave: Grave::Info,
+                subject: "tickets".into(),
+                text,
+                since_ms: Some(since_ms),
+                fix: Some("lucid tickets --state needs_input".into()),
+            });
+        }
+        Ok(())
     }
 
     fn database(&self, findings: &mut Vec<Finding>) {

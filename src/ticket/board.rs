@@ -85,6 +85,14 @@ impl Tickets {
         self.store.read(move |conn| Ok(table::get(conn, &id)?)).await
     }
 
+    /// How many wait for a person, which of them the longest, and since when in milliseconds; none when none does.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn needing_a_person(&self) -> Result<Option<(u32, String, i64)>, TicketError> {
+        self.store.read(|conn| Ok(table::needing_a_person(conn)?)).await
+    }
+
     /// Newest first.
     ///
     /// # Errors

@@ -56,6 +56,16 @@ pub fn get(conn: &Connection, id: &TicketId) -> rusqlite::Result<Option<Ticket>>
         .optional()
 }
 
+/// How many tickets wait for a person, which of them the longest, and since when.
+pub fn needing_a_person(conn: &Connection) -> rusqlite::Result<Option<(u32, String, i64)>> {
+    conn.prepare_cached(
+        "SELECT count(*) OVER (), prefix || '-' || id, coalesce(reason_since_ms, updated_ms) AS since \
+         FROM tickets WHERE state = 'needs_input' ORDER BY since LIMIT 1",
+    )?
+    .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    .optional()
+}
+
 pub fn list(conn: &Connection, query: &Query) -> rusqlite::Result<Vec<Ticket>> {
     let mut sql = format!("{SELECT} WHERE t.id < ?");
     let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(query.before.unwrap_or(i64::MAX))];
