@@ -5,18 +5,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::compose::compose;
 use super::fate::{Fate, Night, fate, sound};
-use super::outbox::{Channel, DeliveryState, Purpose, Queued, table};
+use super::follow::is_passing;
+use super::outbox::{DeliveryState, Purpose, Queued, table};
 use super::pace::Chat;
 use super::render::{LONG_MAX, Rendered, VISIBLE_MAX, render};
 use super::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use super::{AlertError, Alerts};
-use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Button, Part};
 use crate::store::StoreError;
 
@@ -131,30 +130,6 @@ impl Alerts {
         match next {
             Ok(Some(at_ms)) => Duration::from_millis(u64::try_from(at_ms - now_ms).unwrap_or(0)),
             Ok(None) | Err(_) => SLEEP_MAX,
-        }
-    }
-
-    /// The channel as it stands; one that was about another chat is forgotten.
-    async fn channel_of(&self, configured: i64) -> Result<Channel, StoreError> {
-        let channel = self.0.store.read(|conn| Ok::<_, StoreError>(table::channel(conn)?)).await?;
-        if channel.configured == Some(configured) {
-            return Ok(channel);
-        }
-        let fresh = Channel { configured: Some(configured), ..Channel::default() };
-        let row = fresh.clone();
-        self.0.store.write(move |tx| Ok::<_, StoreError>(table::set_channel(tx, &row)?)).await?;
-        Ok(fresh)
-    }
-
-    /// Looks whether what was broken lets something through again.
-    async fn probe(&self, bot: &Telegram, chat: i64, channel: &Channel) {
-        match bot.typing(chat).await {
-            Ok(()) => {
-                info!("messages get through again");
-                self.set_channel(Channel { broken: None, since_ms: None, ..channel.clone() }, None).await;
-            }
-            Err(TelegramError::Moved { to }) => self.moved(channel.configured, to).await,
-            Err(why) => debug!(%why, "the way to people is still broken"),
         }
     }
 
@@ -281,12 +256,14 @@ impl Alerts {
             }
             Fate::Dropped { why } => debug!(why, "a message is not needed any more"),
         }
+        let mut fate = fate;
         loop {
-            let (row, fate, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
+            let (id, was_dead) = (row.id, matches!(fate, Fate::Dead { .. }));
+            let (row, next, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
             let written = self.0.store.write(move |tx| {
-                match &fate {
+                match &next {
                     Fate::Delivered { message } => table::delivered(tx, row.id, (chat, *message), now_ms)?,
-                    Fate::Back { why } => table::put_back(tx, &row, Some(why))?,
+                    Fate::Back { why } => table::put_back(tx, &row, Some(why), now_ms)?,
                     Fate::Dead { why } => {
                         table::end(tx, row.id, DeliveryState::Dead, Some(why), now_ms)?;
                     }
@@ -296,55 +273,21 @@ impl Alerts {
                 }
                 Ok::<_, StoreError>(())
             });
-            match written.await {
+            let why = match written.await {
                 Ok(()) | Err(StoreError::Closed) => return,
-                Err(e) => warn!(error = %e, "cannot note what became of a message; trying again"),
+                Err(e) => AlertError::from(e),
+            };
+            if is_passing(&why) {
+                warn!(error = %why, "cannot note what became of a message; trying again");
+            } else if was_dead {
+                error!(row = id, error = %why, "a message is left where it is; the next start takes it up");
+                return;
+            } else {
+                // It would be refused for ever, and all that follow would wait.
+                error!(row = id, error = %why, "what became of a message cannot be noted; it is given up");
+                fate = Fate::Dead { why: why.to_string() };
             }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// Nothing gets through until a person has mended it.
-    async fn shut(&self, why: &str) {
-        error!(why, "Telegram lets nothing through");
-        let channel = Channel {
-            broken: Some(why.to_owned()),
-            since_ms: Some(self.0.clock.wall_ms()),
-            configured: self.0.settings.chat,
-            chat: None,
-        };
-        self.set_channel(channel, Some(why.to_owned())).await;
-    }
-
-    /// A group has become another chat.
-    async fn moved(&self, configured: Option<i64>, to: i64) {
-        info!(to, "the chat has another number now");
-        let channel = Channel { configured, chat: Some(to), ..Channel::default() };
-        self.set_channel(channel, None).await;
-    }
-
-    async fn set_channel(&self, channel: Channel, broken: Option<String>) {
-        let (journal, now_ms) = (self.0.journal.clone(), self.0.clock.wall_ms());
-        let written = self.0.store.write(move |tx| {
-            let before = table::channel(tx)?;
-            let mut channel = channel.clone();
-            if broken.is_some() {
-                // Since it broke, and where it is.
-                channel.since_ms = before.since_ms.or(channel.since_ms);
-                channel.chat = before.chat;
-            }
-            table::set_channel(tx, &channel)?;
-            let kind = match (before.broken.is_some(), channel.broken.is_some()) {
-                (false, true) => EventKind::ChannelBroken,
-                (true, false) => EventKind::ChannelMended,
-                (true, true) | (false, false) => return Ok::<_, StoreError>(()),
-            };
-            let data = json!({"channel": "telegram", "why": broken});
-            journal.record(tx, now_ms, Event::new(kind).actor("alert").data(data))?;
-            Ok(())
-        });
-        if let Err(e) = written.await {
-            warn!(error = %e, "cannot note how the way to people stands");
         }
     }
 }

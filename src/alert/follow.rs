@@ -204,7 +204,7 @@ fn more(feed: &mut Feed, first: Recorded) -> Vec<Recorded> {
 }
 
 /// Whether the same may work later; what breaks a rule of the tables never will.
-fn is_passing(error: &AlertError) -> bool {
+pub(super) fn is_passing(error: &AlertError) -> bool {
     match error {
         AlertError::Store(StoreError::Sqlite(e)) => {
             !matches!(e.sqlite_error_code(), None | Some(rusqlite::ErrorCode::ConstraintViolation))

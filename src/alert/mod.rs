@@ -1,6 +1,7 @@
 //! From what happens to what a person hears of it. It follows the journal and writes nothing that others read:
 //! whether a message arrives changes no run, ticket or slot.
 
+mod channel;
 pub mod compose;
 mod courier;
 pub mod dedupe;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
+use tracing::error;
 
 use crate::journal::Journal;
 use crate::model::alert::{Alert, AlertId, AlertState, Illegal};
@@ -166,10 +168,14 @@ impl Alerts {
     ) -> Result<Self, StoreError> {
         let latest = journal.latest_seq().await?;
         let known = journal.cursor(CURSOR).await?;
-        let of = journal.clone();
+        let (of, now_ms) = (journal.clone(), clock.wall_ms());
+        let recovered = store.write(move |tx| Ok::<_, StoreError>(outbox::table::recover(tx, now_ms)?)).await;
+        if let Err(e) = recovered {
+            // Some messages may stay behind; what the box is there for must not wait for them.
+            error!(error = %e, "messages that were being sent cannot be taken up again");
+        }
         store
             .write(move |tx| {
-                outbox::table::recover(tx)?;
                 match known {
                     // After a restore the journal may end before the cursor.
                     Some(at) if at > latest => {

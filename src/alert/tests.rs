@@ -9,6 +9,9 @@ use crate::model::task::Severity;
 use dedupe::{Over, Tell};
 use outbox::Purpose;
 
+#[path = "tests/queue.rs"]
+mod queue;
+
 struct Bench {
     _dir: tempfile::TempDir,
     store: Store,

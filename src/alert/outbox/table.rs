@@ -151,12 +151,19 @@ pub(in crate::alert) fn end(
     .map(|_rows| ())
 }
 
-/// What the next attempt has to know.
+/// What the next attempt has to know. An edit that a newer one waits behind is not needed any more.
 pub(in crate::alert) fn put_back(
     conn: &Connection,
     row: &Queued,
     error: Option<&str>,
+    now_ms: i64,
 ) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'dropped', error = coalesce(?2, error), ended_ms = ?3 \
+         WHERE id = ?1 AND state = 'sending' AND purpose = 'edit' AND EXISTS (SELECT 1 FROM outbox AS newer \
+         WHERE newer.original = outbox.original AND newer.purpose = 'edit' AND newer.state = 'pending')",
+    )?
+    .execute(params![row.id, error, now_ms])?;
     conn.prepare_cached(
         "UPDATE outbox SET state = 'pending', error = coalesce(?2, error), doubtful = ?3, plain = ?4, bare = ?5 \
          WHERE id = ?1 AND state = 'sending'",
@@ -165,8 +172,16 @@ pub(in crate::alert) fn put_back(
     .map(|_rows| ())
 }
 
-/// Rows that a daemon left in the middle of a call. An edit does no harm twice.
-pub(in crate::alert) fn recover(conn: &Connection) -> rusqlite::Result<usize> {
+/// Rows that a daemon left in the middle of a call. An edit does no harm twice, and of several only the newest is
+/// needed.
+pub(in crate::alert) fn recover(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
+    conn.execute(
+        "UPDATE outbox SET state = 'dropped', ended_ms = ?1 WHERE state = 'sending' AND purpose = 'edit' \
+         AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.original = outbox.original \
+         AND newer.purpose = 'edit' AND (newer.state = 'pending' \
+         OR newer.state = 'sending' AND newer.id > outbox.id))",
+        [now_ms],
+    )?;
     conn.execute(
         "UPDATE outbox SET state = 'pending', doubtful = max(doubtful, purpose <> 'edit') \
          WHERE state = 'sending'",
