@@ -249,7 +249,7 @@ impl Bot {
         if let Some(until_ms) = known {
             return Ok(Answer::toast(format!("Put off until {} already", self.clock(until_ms))));
         }
-        self.app.alerts.mute(alert, length, &by.actor()).await.map_err(refused)?;
+        self.app.alerts.snooze(alert, length, &by.actor()).await.map_err(refused)?;
         let at_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         let snooze = Snooze { alert, ticket: ticket.to_string(), chat: by.chat, message, at_ms };
         self.app.store.write(move |tx| Ok::<_, StoreError>(table::snooze(tx, &snooze)?)).await?;
