@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::compose::compose;
-use super::fate::{Fate, Night, fate, sound};
+use super::fate::{Fate, Night, Wait, fate, sound};
 use super::follow::is_passing;
 use super::outbox::{DeliveryState, Purpose, Queued, table};
 use super::pace::Chat;
@@ -25,6 +25,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(300);
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// Wait before something is offered again to a database that did not take it.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Tries of a message that the database holds and cannot be read.
+const READS_MAX: u32 = 3;
 
 /// How long a daemon that goes waits for a call that is under way.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -136,32 +139,46 @@ impl Alerts {
     async fn take_next(&self) -> Result<Option<Queued>, StoreError> {
         let now_ms = self.0.clock.wall_ms();
         let is_any =
-            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(table::next(conn, now_ms)?.is_some());
+            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(table::next_id(conn, now_ms)?.is_some());
         if !self.0.store.read(is_any).await? {
             return Ok(None);
         }
         self.0
             .store
             .write(move |tx| {
-                let Some(mut row) = table::next(tx, now_ms)? else { return Ok::<_, StoreError>(None) };
-                row.attempts += 1;
-                Ok(table::begin(tx, row.id)?.then_some(row))
+                while let Some(id) = table::next_id(tx, now_ms)? {
+                    match table::get(tx, id) {
+                        Ok(mut row) => {
+                            row.attempts += 1;
+                            return Ok::<_, StoreError>(table::begin(tx, id)?.then_some(row));
+                        }
+                        Err(e) if e.sqlite_error_code().is_some() => return Err(e.into()),
+                        // What it holds is none of ours: it reads no better another time.
+                        Err(e) => {
+                            error!(row = id, error = %e, "a message cannot be read and is given up");
+                            let why = format!("cannot be read: {e}");
+                            table::end(tx, id, DeliveryState::Dead, Some(&why), now_ms)?;
+                        }
+                    }
+                }
+                Ok(None)
             })
             .await
     }
 
     /// Makes the call of one row, which is marked as being sent, and writes what became of it.
     async fn carry(&self, bot: &Telegram, chat: i64, mut row: Queued, pace: &mut Chat) {
-        let ready = match self.ready(&row).await {
+        let ready = match self.ready(&row, chat).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(why)) => {
                 let fate = Fate::Dropped { why: why.to_owned() };
                 return self.settle(row, chat, fate).await;
             }
             Err(e) => {
-                warn!(error = %e, "cannot put a message together");
-                let fate = Fate::Back { why: "the database did not answer".to_owned() };
-                tokio::time::sleep(AGAIN).await;
+                warn!(row = row.id, error = %e, "cannot put a message together");
+                let why = format!("cannot be put together: {e}");
+                let is_lost = !is_passing(&e) && row.attempts >= READS_MAX;
+                let fate = if is_lost { Fate::Dead { why } } else { Fate::Back { why, wait: Wait::Grows } };
                 return self.settle(row, chat, fate).await;
             }
         };
@@ -196,7 +213,7 @@ impl Alerts {
     }
 
     /// Puts a row's call together; the inner error says why there is nothing left to send.
-    async fn ready(&self, row: &Queued) -> Result<Result<Ready, &'static str>, AlertError> {
+    async fn ready(&self, row: &Queued, chat: i64) -> Result<Result<Ready, &'static str>, AlertError> {
         let (this, row) = (self.clone(), row.clone());
         let read = self.0.store.read(move |conn| {
             let now_ms = this.0.clock.wall_ms();
@@ -206,9 +223,15 @@ impl Alerts {
             let what = match original {
                 // What was never sent is neither changed nor answered.
                 None if speaks_of_one => return Ok(Err("its message was not sent")),
+                // Nobody reads there any more, and a failure there says nothing about here.
+                Some((at, _)) if row.purpose == Purpose::Edit && at != chat => {
+                    return Ok(Err("its message is in another chat"));
+                }
                 Some((chat, message)) if row.purpose == Purpose::Edit => What::Edit { chat, message },
                 original => What::Send {
-                    reply_to: original.map(|(_, message)| message).filter(|_| !row.is_bare),
+                    reply_to: original
+                        .filter(|(at, _)| *at == chat && !row.is_bare)
+                        .map(|(_, message)| message),
                     thread: settings.topics.of(row.topic).filter(|_| !row.is_bare),
                 },
             };
@@ -246,7 +269,7 @@ impl Alerts {
     async fn settle(&self, row: Queued, chat: i64, fate: Fate) {
         match &fate {
             Fate::Delivered { .. } => count(&self.0.tally.delivered),
-            Fate::Back { why } => {
+            Fate::Back { why, .. } => {
                 debug!(why, "a message was not sent; it is tried again");
                 count(&self.0.tally.failed);
             }
@@ -263,7 +286,10 @@ impl Alerts {
             let written = self.0.store.write(move |tx| {
                 match &next {
                     Fate::Delivered { message } => table::delivered(tx, row.id, (chat, *message), now_ms)?,
-                    Fate::Back { why } => table::put_back(tx, &row, Some(why), now_ms)?,
+                    Fate::Back { why, wait } => {
+                        let again_ms = now_ms + wait.length_ms(row.attempts);
+                        table::put_back(tx, &row, Some(why), (again_ms, now_ms))?;
+                    }
                     Fate::Dead { why } => {
                         table::end(tx, row.id, DeliveryState::Dead, Some(why), now_ms)?;
                     }

@@ -167,7 +167,7 @@ impl Desk<'_> {
             }
             Farewell::Reply => {
                 self.want_edits(&alert, self.now_ms)?;
-                let original = outbox::table::own(self.conn, alert.id)?.first().map(|(id, _, _)| *id);
+                let original = outbox::table::answerable(self.conn, alert.id)?;
                 self.send(&alert, Purpose::Recovery, original)?;
             }
             Farewell::Storm(storm) => self.leave(storm)?,
@@ -193,7 +193,7 @@ impl Desk<'_> {
         self.save(&mut storm)?;
         self.want_edits(&storm, self.now_ms)?;
         if farewell == Farewell::Reply {
-            let original = outbox::table::own(self.conn, storm.id)?.first().map(|(id, _, _)| *id);
+            let original = outbox::table::answerable(self.conn, storm.id)?;
             self.send(&storm, Purpose::Recovery, original)?;
         }
         Ok(())
@@ -231,6 +231,13 @@ impl Desk<'_> {
     }
 
     fn send(&self, alert: &Alert, purpose: Purpose, original: Option<i64>) -> rusqlite::Result<()> {
+        if purpose == Purpose::Again {
+            // One that has not gone says how it stands when it goes: that is the same message.
+            let own = outbox::table::own(self.conn, alert.id)?;
+            if own.iter().any(|(_, state, _)| *state == DeliveryState::Pending) {
+                return Ok(());
+            }
+        }
         let waits = alert.notice.quiet == Quiet::Wait && alert.severity != Severity::Critical;
         let quiet_end = self.quiet.filter(|_| waits).and_then(|quiet| quiet.end_ms(self.now_ms, self.zone));
         let row = self.row(alert, purpose, original, quiet_end.unwrap_or(self.now_ms));

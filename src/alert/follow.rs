@@ -57,6 +57,11 @@ impl Alerts {
             if self.read(feed, at, &gather, &stop).await.is_none() {
                 return;
             }
+            // Another feed may end as this one did.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
 

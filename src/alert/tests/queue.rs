@@ -8,7 +8,7 @@ impl Bench {
     async fn begin(&self) -> Queued {
         self.store
             .write(|tx| {
-                let row = table::next(tx, i64::MAX)?.unwrap();
+                let row = next(tx, i64::MAX)?.unwrap();
                 assert!(table::begin(tx, row.id)?);
                 Ok::<_, StoreError>(row)
             })
@@ -51,7 +51,7 @@ async fn an_edit_that_failed_gives_way_to_a_newer_one() {
     let row = edit.clone();
     bench
         .store
-        .write(move |tx| Ok::<_, StoreError>(table::put_back(tx, &row, Some("no way"), 2)?))
+        .write(move |tx| Ok::<_, StoreError>(table::put_back(tx, &row, Some("no way"), (2, 2))?))
         .await
         .unwrap();
     assert_eq!(bench.state(edit.id).await, DeliveryState::Dropped);
@@ -60,7 +60,7 @@ async fn an_edit_that_failed_gives_way_to_a_newer_one() {
     assert_ne!(next.id, edit.id);
     // Alone it is tried again.
     let row = next.clone();
-    bench.store.write(move |tx| Ok::<_, StoreError>(table::put_back(tx, &row, None, 2)?)).await.unwrap();
+    bench.store.write(move |tx| Ok::<_, StoreError>(table::put_back(tx, &row, None, (2, 2))?)).await.unwrap();
     assert_eq!(bench.state(next.id).await, DeliveryState::Pending);
 }
 
@@ -79,4 +79,55 @@ async fn a_daemon_killed_in_an_edit_that_a_newer_one_waits_behind_starts_again()
     let _again = bench.alerts(None).await;
     assert_eq!(bench.state(newer.id).await, DeliveryState::Dropped);
     assert_eq!(bench.state(newest.id).await, DeliveryState::Pending);
+}
+
+#[tokio::test]
+async fn a_row_that_is_put_back_lets_the_others_pass() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts.at_desk(|desk, _| Ok((1..3).try_for_each(|n| desk.raise(notice(n)))?)).await.unwrap();
+    let now_ms = Clock::system().wall_ms();
+    let first = bench.begin().await;
+    let row = first.clone();
+    bench
+        .store
+        .write(move |tx| {
+            Ok::<_, StoreError>(table::put_back(tx, &row, Some("500"), (now_ms + 60_000, now_ms))?)
+        })
+        .await
+        .unwrap();
+    let at = |ms: i64| {
+        let store = bench.store.clone();
+        async move { store.read(move |conn| Ok::<_, StoreError>(table::next_id(conn, ms)?)).await.unwrap() }
+    };
+    let second = at(now_ms + 30_000).await.unwrap();
+    assert!(second > first.id);
+    assert_eq!(at(now_ms + 60_000).await, Some(first.id), "its time has come again");
+}
+
+#[tokio::test]
+async fn an_end_answers_the_newest_message_that_arrived() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
+    let first = bench.deliver(1).await;
+    alerts
+        .at_desk(|desk, _| {
+            let mut worse = notice(1);
+            worse.severity = Severity::Critical;
+            desk.raise(worse)?;
+            let lost = next(desk.conn, i64::MAX)?.unwrap();
+            table::end(desk.conn, lost.id, DeliveryState::Dead, Some("refused"), desk.now_ms)?;
+            desk.clear(&over(1, Tell::Reply))?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let recovery = loop {
+        let row = bench.begin().await;
+        if row.purpose == Purpose::Recovery {
+            break row;
+        }
+    };
+    assert_eq!(recovery.original, Some(first.id));
 }
