@@ -11,6 +11,7 @@ use tracing::{debug, error, warn};
 use super::compose::compose;
 use super::fate::{Fate, Night, Wait, fate, sound};
 use super::follow::is_passing;
+use super::keep::unharmed;
 use super::outbox::{DeliveryState, Purpose, Queued, table};
 use super::pace::Chat;
 use super::render::{LONG_MAX, Rendered, VISIBLE_MAX, render};
@@ -107,7 +108,10 @@ impl Alerts {
             return Ok(false);
         }
         let Some(row) = self.take_next().await? else { return Ok(false) };
-        self.carry(bot, chat, row, pace).await;
+        if let Err(why) = unharmed(self.carry(bot, chat, row.clone(), pace)).await {
+            self.stumble("courier", format!("message {} is given up: {why}", row.id));
+            self.settle(row, chat, Fate::Dead { why: format!("lucid stumbled over it: {why}") }).await;
+        }
         Ok(true)
     }
 

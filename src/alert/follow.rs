@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::desk::Desk;
+use super::keep::unharmed;
 use super::outbox::Purpose;
 use super::policy::{self, Facts, Verdict};
 use super::{AlertError, Alerts, CURSOR, Settings};
@@ -90,9 +91,13 @@ impl Alerts {
                     let batch = more(&mut feed, first);
                     let mut judged = Vec::with_capacity(batch.len());
                     for recorded in batch {
-                        let facts = gather(recorded.clone()).await;
-                        let verdicts = policy::judge(&recorded, &facts);
-                        judged.push(Judged { seq: recorded.seq, verdicts });
+                        let seq = recorded.seq;
+                        let judging = async { policy::judge(&recorded, &gather(recorded.clone()).await) };
+                        let verdicts = unharmed(judging).await.unwrap_or_else(|why| {
+                            self.stumble("follower", format!("event {seq} is passed over: {why}"));
+                            Vec::new()
+                        });
+                        judged.push(Judged { seq, verdicts });
                     }
                     at = at.max(feed.seq());
                     self.take(judged, at, stop).await?;
@@ -125,7 +130,7 @@ impl Alerts {
                 }
                 tries += u32::from(!is_passing(&e));
                 if tries >= TRIES {
-                    error!(seq, error = %e, "an event that alerts cannot take in is passed over");
+                    self.stumble("follower", format!("event {seq} is passed over: {e}"));
                     self.pass(seq).await;
                     break;
                 }

@@ -8,6 +8,7 @@ pub mod dedupe;
 mod desk;
 mod fate;
 mod follow;
+pub mod keep;
 pub mod outbox;
 pub mod pace;
 mod people;
@@ -21,12 +22,12 @@ pub mod words;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
-use tracing::error;
 
 use crate::journal::Journal;
 use crate::model::alert::{Alert, AlertId, AlertState, Illegal};
@@ -152,6 +153,8 @@ struct Inner {
     /// Held while a call is under way.
     calling: tokio::sync::Mutex<()>,
     tally: Tally,
+    /// By part.
+    mishaps: Mutex<BTreeMap<&'static str, keep::Mishap>>,
 }
 
 impl Alerts {
@@ -170,10 +173,6 @@ impl Alerts {
         let known = journal.cursor(CURSOR).await?;
         let (of, now_ms) = (journal.clone(), clock.wall_ms());
         let recovered = store.write(move |tx| Ok::<_, StoreError>(outbox::table::recover(tx, now_ms)?)).await;
-        if let Err(e) = recovered {
-            // Some messages may stay behind; what the box is there for must not wait for them.
-            error!(error = %e, "messages that were being sent cannot be taken up again");
-        }
         store
             .write(move |tx| {
                 match known {
@@ -188,7 +187,7 @@ impl Alerts {
             })
             .await?;
         let tally = Tally::default();
-        Ok(Self(Arc::new(Inner {
+        let alerts = Self(Arc::new(Inner {
             store,
             journal,
             clock,
@@ -196,7 +195,13 @@ impl Alerts {
             wake: Notify::new(),
             calling: tokio::sync::Mutex::default(),
             tally,
-        })))
+            mishaps: Mutex::default(),
+        }));
+        if let Err(e) = recovered {
+            // Some messages may stay behind; what the box is there for must not wait for them.
+            alerts.stumble("outbox", format!("messages that were being sent cannot be taken up again: {e}"));
+        }
+        Ok(alerts)
     }
 
     fn way(&self) -> Way {

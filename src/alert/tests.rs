@@ -13,6 +13,8 @@ use outbox::Purpose;
 mod held;
 #[path = "tests/queue.rs"]
 mod queue;
+#[path = "tests/stumbles.rs"]
+mod stumbles;
 
 struct Bench {
     _dir: tempfile::TempDir,
