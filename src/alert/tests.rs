@@ -125,11 +125,7 @@ async fn critical_ones_are_folded_apart_and_go_first() {
         })
         .await
         .unwrap();
-    let next = bench
-        .store
-        .read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap()))
-        .await
-        .unwrap();
+    let next = bench.store.read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap())).await.unwrap();
     assert_eq!(next.severity, Severity::Critical);
 }
 
@@ -196,11 +192,7 @@ async fn a_restart_neither_repeats_nor_forgets() {
     assert!(!row.is_doubtful);
     // Killed in the middle of the call.
     let again = bench.alerts(None).await;
-    let row = bench
-        .store
-        .read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap()))
-        .await
-        .unwrap();
+    let row = bench.store.read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap())).await.unwrap();
     assert!(row.is_doubtful, "it may have come through");
     again.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
     let views = all(&again).await;

@@ -241,9 +241,12 @@ impl Bot {
         length: Duration,
     ) -> Result<Answer, Refused> {
         let (by, message) = (written.deed.by(), written.deed.message());
-        let Some(alert) = self.app.alerts.of_message(by.chat, message).await? else {
-            return Ok(Answer::toast("There is nothing left to put off"));
+        let alert = match self.app.alerts.of_message(by.chat, message).await? {
+            Some(alert) => Some(alert),
+            // A message of the bot's own, which asks again.
+            None => self.open_about(&format!("ticket:{ticket}")).await?,
         };
+        let Some(alert) = alert else { return Ok(Answer::toast("There is nothing left to put off")) };
         let known =
             self.app.store.read(move |conn| Ok::<_, StoreError>(table::snoozed_until(conn, alert)?)).await?;
         if let Some(until_ms) = known {

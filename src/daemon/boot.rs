@@ -193,13 +193,17 @@ impl Daemon {
         tokio::spawn(super::dispatch::keep(app.clone()));
         let gather = super::alerts::gather(app.clone());
         let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
-        tokio::spawn(app.alerts.clone().keep("follower", closed.clone(), move || {
-            alerts.clone().follow(gather.clone(), closed.clone())
-        }));
+        tokio::spawn(
+            app.alerts.clone().keep("follower", closed.clone(), move || {
+                alerts.clone().follow(gather.clone(), closed.clone())
+            }),
+        );
         let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
-        tokio::spawn(app.alerts.clone().keep("courier", closed.clone(), move || {
-            alerts.clone().deliver(closed.clone())
-        }));
+        tokio::spawn(
+            app.alerts
+                .clone()
+                .keep("courier", closed.clone(), move || alerts.clone().deliver(closed.clone())),
+        );
         let pools = app.pools.clone();
         tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }
