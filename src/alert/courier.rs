@@ -5,18 +5,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::compose::compose;
-use super::fate::{Fate, Night, fate, sound};
-use super::outbox::{Channel, DeliveryState, Purpose, Queued, table};
+use super::fate::{Fate, Night, Wait, fate, sound};
+use super::follow::is_passing;
+use super::keep::unharmed;
+use super::outbox::{DeliveryState, Purpose, Queued, table};
 use super::pace::Chat;
 use super::render::{LONG_MAX, Rendered, VISIBLE_MAX, render};
 use super::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use super::{AlertError, Alerts};
-use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Button, Part};
 use crate::store::StoreError;
 
@@ -26,6 +26,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(300);
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// Wait before something is offered again to a database that did not take it.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Tries of a message that the database holds and cannot be read.
+const READS_MAX: u32 = 3;
 
 /// How long a daemon that goes waits for a call that is under way.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -105,7 +108,10 @@ impl Alerts {
             return Ok(false);
         }
         let Some(row) = self.take_next().await? else { return Ok(false) };
-        self.carry(bot, chat, row, pace).await;
+        if let Err(why) = unharmed(self.carry(bot, chat, row.clone(), pace)).await {
+            self.stumble("courier", format!("message {} is given up: {why}", row.id));
+            self.settle(row, chat, Fate::Dead { why: format!("lucid stumbled over it: {why}") }).await;
+        }
         Ok(true)
     }
 
@@ -134,59 +140,49 @@ impl Alerts {
         }
     }
 
-    /// The channel as it stands; one that was about another chat is forgotten.
-    async fn channel_of(&self, configured: i64) -> Result<Channel, StoreError> {
-        let channel = self.0.store.read(|conn| Ok::<_, StoreError>(table::channel(conn)?)).await?;
-        if channel.configured == Some(configured) {
-            return Ok(channel);
-        }
-        let fresh = Channel { configured: Some(configured), ..Channel::default() };
-        let row = fresh.clone();
-        self.0.store.write(move |tx| Ok::<_, StoreError>(table::set_channel(tx, &row)?)).await?;
-        Ok(fresh)
-    }
-
-    /// Looks whether what was broken lets something through again.
-    async fn probe(&self, bot: &Telegram, chat: i64, channel: &Channel) {
-        match bot.typing(chat).await {
-            Ok(()) => {
-                info!("messages get through again");
-                self.set_channel(Channel { broken: None, since_ms: None, ..channel.clone() }, None).await;
-            }
-            Err(TelegramError::Moved { to }) => self.moved(channel.configured, to).await,
-            Err(why) => debug!(%why, "the way to people is still broken"),
-        }
-    }
-
     async fn take_next(&self) -> Result<Option<Queued>, StoreError> {
         let now_ms = self.0.clock.wall_ms();
         let is_any =
-            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(table::next(conn, now_ms)?.is_some());
+            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(table::next_id(conn, now_ms)?.is_some());
         if !self.0.store.read(is_any).await? {
             return Ok(None);
         }
         self.0
             .store
             .write(move |tx| {
-                let Some(mut row) = table::next(tx, now_ms)? else { return Ok::<_, StoreError>(None) };
-                row.attempts += 1;
-                Ok(table::begin(tx, row.id)?.then_some(row))
+                while let Some(id) = table::next_id(tx, now_ms)? {
+                    match table::get(tx, id) {
+                        Ok(mut row) => {
+                            row.attempts += 1;
+                            return Ok::<_, StoreError>(table::begin(tx, id)?.then_some(row));
+                        }
+                        Err(e) if e.sqlite_error_code().is_some() => return Err(e.into()),
+                        // What it holds is none of ours: it reads no better another time.
+                        Err(e) => {
+                            error!(row = id, error = %e, "a message cannot be read and is given up");
+                            let why = format!("cannot be read: {e}");
+                            table::end(tx, id, DeliveryState::Dead, Some(&why), now_ms)?;
+                        }
+                    }
+                }
+                Ok(None)
             })
             .await
     }
 
     /// Makes the call of one row, which is marked as being sent, and writes what became of it.
     async fn carry(&self, bot: &Telegram, chat: i64, mut row: Queued, pace: &mut Chat) {
-        let ready = match self.ready(&row).await {
+        let ready = match self.ready(&row, chat).await {
             Ok(Ok(ready)) => ready,
             Ok(Err(why)) => {
                 let fate = Fate::Dropped { why: why.to_owned() };
                 return self.settle(row, chat, fate).await;
             }
             Err(e) => {
-                warn!(error = %e, "cannot put a message together");
-                let fate = Fate::Back { why: "the database did not answer".to_owned() };
-                tokio::time::sleep(AGAIN).await;
+                warn!(row = row.id, error = %e, "cannot put a message together");
+                let why = format!("cannot be put together: {e}");
+                let is_lost = !is_passing(&e) && row.attempts >= READS_MAX;
+                let fate = if is_lost { Fate::Dead { why } } else { Fate::Back { why, wait: Wait::Grows } };
                 return self.settle(row, chat, fate).await;
             }
         };
@@ -221,7 +217,7 @@ impl Alerts {
     }
 
     /// Puts a row's call together; the inner error says why there is nothing left to send.
-    async fn ready(&self, row: &Queued) -> Result<Result<Ready, &'static str>, AlertError> {
+    async fn ready(&self, row: &Queued, chat: i64) -> Result<Result<Ready, &'static str>, AlertError> {
         let (this, row) = (self.clone(), row.clone());
         let read = self.0.store.read(move |conn| {
             let now_ms = this.0.clock.wall_ms();
@@ -231,9 +227,15 @@ impl Alerts {
             let what = match original {
                 // What was never sent is neither changed nor answered.
                 None if speaks_of_one => return Ok(Err("its message was not sent")),
+                // Nobody reads there any more, and a failure there says nothing about here.
+                Some((at, _)) if row.purpose == Purpose::Edit && at != chat => {
+                    return Ok(Err("its message is in another chat"));
+                }
                 Some((chat, message)) if row.purpose == Purpose::Edit => What::Edit { chat, message },
                 original => What::Send {
-                    reply_to: original.map(|(_, message)| message).filter(|_| !row.is_bare),
+                    reply_to: original
+                        .filter(|(at, _)| *at == chat && !row.is_bare)
+                        .map(|(_, message)| message),
                     thread: settings.topics.of(row.topic).filter(|_| !row.is_bare),
                 },
             };
@@ -271,7 +273,7 @@ impl Alerts {
     async fn settle(&self, row: Queued, chat: i64, fate: Fate) {
         match &fate {
             Fate::Delivered { .. } => count(&self.0.tally.delivered),
-            Fate::Back { why } => {
+            Fate::Back { why, .. } => {
                 debug!(why, "a message was not sent; it is tried again");
                 count(&self.0.tally.failed);
             }
@@ -281,12 +283,17 @@ impl Alerts {
             }
             Fate::Dropped { why } => debug!(why, "a message is not needed any more"),
         }
+        let mut fate = fate;
         loop {
-            let (row, fate, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
+            let (id, was_dead) = (row.id, matches!(fate, Fate::Dead { .. }));
+            let (row, next, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
             let written = self.0.store.write(move |tx| {
-                match &fate {
+                match &next {
                     Fate::Delivered { message } => table::delivered(tx, row.id, (chat, *message), now_ms)?,
-                    Fate::Back { why } => table::put_back(tx, &row, Some(why))?,
+                    Fate::Back { why, wait } => {
+                        let again_ms = now_ms + wait.length_ms(row.attempts);
+                        table::put_back(tx, &row, Some(why), (again_ms, now_ms))?;
+                    }
                     Fate::Dead { why } => {
                         table::end(tx, row.id, DeliveryState::Dead, Some(why), now_ms)?;
                     }
@@ -296,55 +303,21 @@ impl Alerts {
                 }
                 Ok::<_, StoreError>(())
             });
-            match written.await {
+            let why = match written.await {
                 Ok(()) | Err(StoreError::Closed) => return,
-                Err(e) => warn!(error = %e, "cannot note what became of a message; trying again"),
+                Err(e) => AlertError::from(e),
+            };
+            if is_passing(&why) {
+                warn!(error = %why, "cannot note what became of a message; trying again");
+            } else if was_dead {
+                error!(row = id, error = %why, "a message is left where it is; the next start takes it up");
+                return;
+            } else {
+                // It would be refused for ever, and all that follow would wait.
+                error!(row = id, error = %why, "what became of a message cannot be noted; it is given up");
+                fate = Fate::Dead { why: why.to_string() };
             }
             tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// Nothing gets through until a person has mended it.
-    async fn shut(&self, why: &str) {
-        error!(why, "Telegram lets nothing through");
-        let channel = Channel {
-            broken: Some(why.to_owned()),
-            since_ms: Some(self.0.clock.wall_ms()),
-            configured: self.0.settings.chat,
-            chat: None,
-        };
-        self.set_channel(channel, Some(why.to_owned())).await;
-    }
-
-    /// A group has become another chat.
-    async fn moved(&self, configured: Option<i64>, to: i64) {
-        info!(to, "the chat has another number now");
-        let channel = Channel { configured, chat: Some(to), ..Channel::default() };
-        self.set_channel(channel, None).await;
-    }
-
-    async fn set_channel(&self, channel: Channel, broken: Option<String>) {
-        let (journal, now_ms) = (self.0.journal.clone(), self.0.clock.wall_ms());
-        let written = self.0.store.write(move |tx| {
-            let before = table::channel(tx)?;
-            let mut channel = channel.clone();
-            if broken.is_some() {
-                // Since it broke, and where it is.
-                channel.since_ms = before.since_ms.or(channel.since_ms);
-                channel.chat = before.chat;
-            }
-            table::set_channel(tx, &channel)?;
-            let kind = match (before.broken.is_some(), channel.broken.is_some()) {
-                (false, true) => EventKind::ChannelBroken,
-                (true, false) => EventKind::ChannelMended,
-                (true, true) | (false, false) => return Ok::<_, StoreError>(()),
-            };
-            let data = json!({"channel": "telegram", "why": broken});
-            journal.record(tx, now_ms, Event::new(kind).actor("alert").data(data))?;
-            Ok(())
-        });
-        if let Err(e) = written.await {
-            warn!(error = %e, "cannot note how the way to people stands");
         }
     }
 }

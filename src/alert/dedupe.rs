@@ -30,7 +30,7 @@ pub struct Before {
     pub fresh: u32,
     /// The open fold of this severity that grew within [`FOLD_WINDOW_MS`].
     pub storm: Option<AlertId>,
-    /// The box itself is critical and explains failures of tasks.
+    /// The box itself is sick in a way that explains failures of tasks, and people know.
     pub is_explained: bool,
 }
 
@@ -83,6 +83,12 @@ pub fn raise(before: &Before, notice: Notice, now_ms: i64) -> (Alert, Say) {
     };
     let say = word(before, &alert, Worse(is_worse), now_ms);
     (alert, say)
+}
+
+/// What is to be said now of an open alert that nothing was said of; `before` is how things stand around it.
+#[must_use]
+pub fn held(before: &Before, alert: &Alert, now_ms: i64) -> Say {
+    word(before, alert, Worse(false), now_ms)
 }
 
 /// Whether this notice is graver than those before it.
@@ -185,7 +191,8 @@ pub fn clear(
 ) -> (Alert, Farewell) {
     let is_flapping = changes > FLAP_CHANGES && over.tell == Tell::Reply;
     alert.goods = alert.goods.saturating_add(1);
-    if is_flapping && alert.goods < FLAP_GOODS {
+    // Only a task has a next good end: anything else is told of once, and would stay open for ever.
+    if is_flapping && alert.notice.kind.is_of_task() && alert.goods < FLAP_GOODS {
         return (alert, Farewell::NotYet);
     }
     let was_muted = alert.state_at(now_ms) == AlertState::Muted;

@@ -42,7 +42,12 @@ impl Desk<'_> {
     pub fn raise(&self, notice: Notice) -> rusqlite::Result<()> {
         let before = self.before(&notice)?;
         let was_open = before.open.is_some();
-        let (mut alert, say) = dedupe::raise(&before, notice, self.now_ms);
+        let (alert, say) = dedupe::raise(&before, notice, self.now_ms);
+        self.say(alert, say, (before.fresh, was_open))
+    }
+
+    /// Writes an alert and has said of it what was decided.
+    fn say(&self, mut alert: Alert, say: Say, (fresh, was_open): (u32, bool)) -> rusqlite::Result<()> {
         let purpose = match say {
             Say::Nothing(_) => {
                 self.save(&mut alert)?;
@@ -53,7 +58,7 @@ impl Desk<'_> {
                 return self.want_edits(&alert, self.now_ms + EDIT_EVERY_MS);
             }
             Say::Join(storm) => return self.join(alert, storm, was_open),
-            Say::Fold => return self.fold(alert, before.fresh),
+            Say::Fold => return self.fold(alert, fresh),
             Say::First => Purpose::First,
             Say::Again => Purpose::Again,
             Say::Worse => Purpose::Worse,
@@ -84,7 +89,7 @@ impl Desk<'_> {
             flap_told_ms: table::flap_told(conn, &notice.subject)?,
             fresh: table::fresh(conn, notice.severity, since_ms)?,
             storm: table::growing_storm(conn, notice.severity, since_ms)?,
-            is_explained: is_of_task && table::is_box_critical(conn, HEALTH)?,
+            is_explained: is_of_task && table::is_box_to_blame(conn, HEALTH)?,
         })
     }
 
@@ -162,7 +167,7 @@ impl Desk<'_> {
             }
             Farewell::Reply => {
                 self.want_edits(&alert, self.now_ms)?;
-                let original = outbox::table::own(self.conn, alert.id)?.first().map(|(id, _, _)| *id);
+                let original = outbox::table::answerable(self.conn, alert.id)?;
                 self.send(&alert, Purpose::Recovery, original)?;
             }
             Farewell::Storm(storm) => self.leave(storm)?,
@@ -188,7 +193,7 @@ impl Desk<'_> {
         self.save(&mut storm)?;
         self.want_edits(&storm, self.now_ms)?;
         if farewell == Farewell::Reply {
-            let original = outbox::table::own(self.conn, storm.id)?.first().map(|(id, _, _)| *id);
+            let original = outbox::table::answerable(self.conn, storm.id)?;
             self.send(&storm, Purpose::Recovery, original)?;
         }
         Ok(())
@@ -226,6 +231,13 @@ impl Desk<'_> {
     }
 
     fn send(&self, alert: &Alert, purpose: Purpose, original: Option<i64>) -> rusqlite::Result<()> {
+        if purpose == Purpose::Again {
+            // One that has not gone says how it stands when it goes: that is the same message.
+            let own = outbox::table::own(self.conn, alert.id)?;
+            if own.iter().any(|(_, state, _)| *state == DeliveryState::Pending) {
+                return Ok(());
+            }
+        }
         let waits = alert.notice.quiet == Quiet::Wait && alert.severity != Severity::Critical;
         let quiet_end = self.quiet.filter(|_| waits).and_then(|quiet| quiet.end_ms(self.now_ms, self.zone));
         let row = self.row(alert, purpose, original, quiet_end.unwrap_or(self.now_ms));
@@ -271,6 +283,7 @@ impl Desk<'_> {
     /// Whether [`Desk::sweep`] would find anything.
     pub fn is_due(&self) -> rusqlite::Result<bool> {
         Ok(table::is_anything_due(self.conn, self.now_ms)?
+            || self.is_held_due()?
             || outbox::table::is_stale(self.conn, self.now_ms - outbox::GIVE_UP_MS)?)
     }
 
@@ -279,16 +292,16 @@ impl Desk<'_> {
     pub fn sweep(&self) -> rusqlite::Result<usize> {
         let mut changed = outbox::table::expire(self.conn, self.now_ms - outbox::GIVE_UP_MS, self.now_ms)?;
         for mut alert in table::due_again(self.conn, self.now_ms, SWEEP_MAX)? {
-            let purpose = if alert.told_ms.is_some() { Purpose::Again } else { Purpose::First };
             if alert.state_at(self.now_ms) != alert.state() && alert.step(Step::Unmute, self.now_ms).is_err()
             {
                 continue;
             }
             alert.told_ms = Some(self.now_ms);
             self.save(&mut alert)?;
-            self.send(&alert, purpose, None)?;
+            self.send(&alert, Purpose::Again, None)?;
             changed += 1;
         }
+        changed += self.tell_held()?;
         for alert in table::faded(self.conn, self.now_ms, SWEEP_MAX)? {
             let tell = if alert.notice.kind == NoticeKind::DiskFull { Tell::Reply } else { Tell::Never };
             let subject = alert.notice.subject.clone();
@@ -298,6 +311,44 @@ impl Desk<'_> {
         }
         table::forget_mutes(self.conn, self.now_ms)?;
         Ok(changed)
+    }
+
+    /// Tells what nothing was said of because of something that is over: a mute, a sick box, its flapping. What
+    /// goes on meanwhile is silent for the same reasons as before.
+    fn tell_held(&self) -> rusqlite::Result<usize> {
+        let mut told = 0;
+        for alert in table::untold(self.conn, self.now_ms, SWEEP_MAX)? {
+            // Each that is told counts for whether the next is folded.
+            if let Some((alert, say, fresh)) = self.weigh(alert)? {
+                self.say(alert, say, (fresh, false))?;
+                told += 1;
+            }
+        }
+        Ok(told)
+    }
+
+    /// What is to be said now of one that nothing was said of.
+    fn weigh(&self, mut alert: Alert) -> rusqlite::Result<Option<(Alert, Say, u32)>> {
+        let has_run_out = alert.state_at(self.now_ms) != alert.state();
+        if has_run_out && alert.step(Step::Unmute, self.now_ms).is_err() {
+            return Ok(None);
+        }
+        let before = self.before(&alert.notice)?;
+        Ok(match dedupe::held(&before, &alert, self.now_ms) {
+            Say::Nothing(_) | Say::Update => None,
+            say @ (Say::First | Say::Again | Say::Worse | Say::Flapping | Say::Join(_) | Say::Fold) => {
+                Some((alert, say, before.fresh))
+            }
+        })
+    }
+
+    fn is_held_due(&self) -> rusqlite::Result<bool> {
+        for alert in table::untold(self.conn, self.now_ms, SWEEP_MAX)? {
+            if self.weigh(alert)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a message about `alert` says beside it.

@@ -15,6 +15,7 @@ pub(super) enum Fate {
     /// Tried again.
     Back {
         why: String,
+        wait: Wait,
     },
     Dead {
         why: String,
@@ -24,6 +25,32 @@ pub(super) enum Fate {
     },
 }
 
+/// When a row is tried again, as far as the row itself is the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It is not the row's fault, or the row has changed: as soon as the chat may be sent to.
+    None,
+    /// Longer with each attempt: one that always fails must not hold up the others.
+    Grows,
+}
+
+/// First and longest wait of a row, milliseconds. Half of what the chat waits for at the same number of failures,
+/// so that an outage keeps the order.
+const WAIT_MS: (i64, i64) = (500, 150_000);
+
+impl Wait {
+    /// Milliseconds after this many attempts.
+    pub(super) fn length_ms(self, attempts: u32) -> i64 {
+        let (least, most) = WAIT_MS;
+        match self {
+            Self::None => 0,
+            Self::Grows => {
+                least.saturating_mul(2_i64.saturating_pow(attempts.saturating_sub(1).min(30))).min(most)
+            }
+        }
+    }
+}
+
 /// What a failed call means for its row, which learns what the next attempt has to know.
 pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
     let text = why.to_string();
@@ -31,23 +58,23 @@ pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
     match why {
         TelegramError::Unclear(_) => {
             row.is_doubtful = row.is_doubtful || !is_edit;
-            Fate::Back { why: text }
+            Fate::Back { why: text, wait: Wait::Grows }
         }
-        TelegramError::Unreachable(_)
-        | TelegramError::Trouble(_)
-        | TelegramError::Busy { .. }
-        | TelegramError::Moved { .. } => Fate::Back { why: text },
+        TelegramError::Trouble(_) => Fate::Back { why: text, wait: Wait::Grows },
+        TelegramError::Unreachable(_) | TelegramError::Busy { .. } | TelegramError::Moved { .. } => {
+            Fate::Back { why: text, wait: Wait::None }
+        }
         TelegramError::Markup(_) if !row.is_plain => {
             row.is_plain = true;
             warn!(why = text, "markup of ours was refused; the same is sent as plain text");
-            Fate::Back { why: text }
+            Fate::Back { why: text, wait: Wait::None }
         }
         TelegramError::Gone(_) | TelegramError::Refused(_) | TelegramError::Shut(_) if is_edit => {
             Fate::Dropped { why: text }
         }
         TelegramError::Gone(_) if !row.is_bare => {
             row.is_bare = true;
-            Fate::Back { why: text }
+            Fate::Back { why: text, wait: Wait::None }
         }
         TelegramError::Markup(_)
         | TelegramError::Gone(_)
@@ -131,6 +158,21 @@ mod tests {
             }
         }
         insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn a_row_waits_longer_each_time_and_never_for_ever() {
+        let waits: Vec<i64> = [1, 2, 3, 9, 99].map(|attempts| Wait::Grows.length_ms(attempts)).to_vec();
+        assert_eq!(waits, [500, 1_000, 2_000, 128_000, 150_000]);
+        assert_eq!(Wait::None.length_ms(99), 0);
+        let of = |why: TelegramError| match fate(&mut row(Purpose::First), &why) {
+            Fate::Back { wait, .. } => wait,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(TelegramError::Trouble("500".into())), Wait::Grows);
+        assert_eq!(of(TelegramError::Unclear("reset".into())), Wait::Grows);
+        assert_eq!(of(TelegramError::Unreachable("refused".into())), Wait::None);
+        assert_eq!(of(TelegramError::Markup("<".into())), Wait::None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::desk::Desk;
+use super::keep::unharmed;
 use super::outbox::Purpose;
 use super::policy::{self, Facts, Verdict};
 use super::{AlertError, Alerts, CURSOR, Settings};
@@ -57,6 +58,11 @@ impl Alerts {
             if self.read(feed, at, &gather, &stop).await.is_none() {
                 return;
             }
+            // Another feed may end as this one did.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
 
@@ -85,9 +91,13 @@ impl Alerts {
                     let batch = more(&mut feed, first);
                     let mut judged = Vec::with_capacity(batch.len());
                     for recorded in batch {
-                        let facts = gather(recorded.clone()).await;
-                        let verdicts = policy::judge(&recorded, &facts);
-                        judged.push(Judged { seq: recorded.seq, verdicts });
+                        let seq = recorded.seq;
+                        let judging = async { policy::judge(&recorded, &gather(recorded.clone()).await) };
+                        let verdicts = unharmed(judging).await.unwrap_or_else(|why| {
+                            self.stumble("follower", format!("event {seq} is passed over: {why}"));
+                            Vec::new()
+                        });
+                        judged.push(Judged { seq, verdicts });
                     }
                     at = at.max(feed.seq());
                     self.take(judged, at, stop).await?;
@@ -120,7 +130,7 @@ impl Alerts {
                 }
                 tries += u32::from(!is_passing(&e));
                 if tries >= TRIES {
-                    error!(seq, error = %e, "an event that alerts cannot take in is passed over");
+                    self.stumble("follower", format!("event {seq} is passed over: {e}"));
                     self.pass(seq).await;
                     break;
                 }
@@ -204,7 +214,7 @@ fn more(feed: &mut Feed, first: Recorded) -> Vec<Recorded> {
 }
 
 /// Whether the same may work later; what breaks a rule of the tables never will.
-fn is_passing(error: &AlertError) -> bool {
+pub(super) fn is_passing(error: &AlertError) -> bool {
     match error {
         AlertError::Store(StoreError::Sqlite(e)) => {
             !matches!(e.sqlite_error_code(), None | Some(rusqlite::ErrorCode::ConstraintViolation))

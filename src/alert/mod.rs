@@ -1,12 +1,14 @@
 //! From what happens to what a person hears of it. It follows the journal and writes nothing that others read:
 //! whether a message arrives changes no run, ticket or slot.
 
+mod channel;
 pub mod compose;
 mod courier;
 pub mod dedupe;
 mod desk;
 mod fate;
 mod follow;
+pub mod keep;
 pub mod outbox;
 pub mod pace;
 mod people;
@@ -20,8 +22,9 @@ pub mod words;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
@@ -150,6 +153,8 @@ struct Inner {
     /// Held while a call is under way.
     calling: tokio::sync::Mutex<()>,
     tally: Tally,
+    /// By part.
+    mishaps: Mutex<BTreeMap<&'static str, keep::Mishap>>,
 }
 
 impl Alerts {
@@ -166,10 +171,10 @@ impl Alerts {
     ) -> Result<Self, StoreError> {
         let latest = journal.latest_seq().await?;
         let known = journal.cursor(CURSOR).await?;
-        let of = journal.clone();
+        let (of, now_ms) = (journal.clone(), clock.wall_ms());
+        let recovered = store.write(move |tx| Ok::<_, StoreError>(outbox::table::recover(tx, now_ms)?)).await;
         store
             .write(move |tx| {
-                outbox::table::recover(tx)?;
                 match known {
                     // After a restore the journal may end before the cursor.
                     Some(at) if at > latest => {
@@ -182,7 +187,7 @@ impl Alerts {
             })
             .await?;
         let tally = Tally::default();
-        Ok(Self(Arc::new(Inner {
+        let alerts = Self(Arc::new(Inner {
             store,
             journal,
             clock,
@@ -190,7 +195,13 @@ impl Alerts {
             wake: Notify::new(),
             calling: tokio::sync::Mutex::default(),
             tally,
-        })))
+            mishaps: Mutex::default(),
+        }));
+        if let Err(e) = recovered {
+            // Some messages may stay behind; what the box is there for must not wait for them.
+            alerts.stumble("outbox", format!("messages that were being sent cannot be taken up again: {e}"));
+        }
+        Ok(alerts)
     }
 
     fn way(&self) -> Way {

@@ -19,6 +19,14 @@ const DELIVERIES_MAX: u32 = 20;
 const TEST_PATIENCE: Duration = Duration::from_secs(25);
 const TEST_LOOK: Duration = Duration::from_millis(50);
 
+/// How far what a person does goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Also to the next alert of the same trouble.
+    Trouble,
+    Alert,
+}
+
 impl Alerts {
     /// Alerts with what was sent about them, newest first.
     ///
@@ -73,6 +81,16 @@ impl Alerts {
         self.step(id, Step::Mute(until_ms), actor).await
     }
 
+    /// Nothing is said about this one alert for `length`; what begins after its end is told.
+    ///
+    /// # Errors
+    /// As [`Alerts::ack`].
+    pub async fn snooze(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
+        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
+        self.reach(id, Step::Mute(until_ms), actor, Reach::Alert).await
+    }
+
     /// # Errors
     /// As [`Alerts::ack`].
     pub async fn unmute(&self, id: AlertId, actor: &str) -> Result<AlertView, AlertError> {
@@ -80,12 +98,24 @@ impl Alerts {
     }
 
     async fn step(&self, id: AlertId, step: Step, actor: &str) -> Result<AlertView, AlertError> {
+        self.reach(id, step, actor, Reach::Trouble).await
+    }
+
+    async fn reach(
+        &self,
+        id: AlertId,
+        step: Step,
+        actor: &str,
+        reach: Reach,
+    ) -> Result<AlertView, AlertError> {
         let (this, who) = (self.clone(), actor.to_owned());
         self.at_desk(move |desk, tx| {
             let mut alert = table::get(tx, id)?.ok_or(AlertError::NoAlert(id))?;
             let (kind, until_ms) = match step {
                 Step::Mute(until_ms) => {
-                    table::mute(tx, &alert.fingerprint, until_ms, &who)?;
+                    if reach == Reach::Trouble {
+                        table::mute(tx, &alert.fingerprint, until_ms, &who)?;
+                    }
                     (EventKind::AlertMuted, Some(until_ms))
                 }
                 Step::Unmute => {
@@ -95,7 +125,7 @@ impl Alerts {
                 Step::Ack | Step::Repeat | Step::Resolve => (EventKind::AlertAcked, None),
             };
             // Its fingerprint can be muted after its end.
-            let is_over = alert.is_over() && !matches!(step, Step::Ack);
+            let is_over = alert.is_over() && reach == Reach::Trouble && !matches!(step, Step::Ack);
             if !is_over {
                 alert.step(step, desk.now_ms)?;
                 alert.actor = Some(who.clone());

@@ -206,20 +206,31 @@ pub(super) fn growing_storm(
     statement.query_row(params![name_of(severity), since_ms], |row| row.get(0).map(AlertId)).optional()
 }
 
-/// Whether the box itself is known to be critical.
-pub(super) fn is_box_critical(conn: &Connection, fingerprint: &str) -> rusqlite::Result<bool> {
+/// Whether the box itself is so sick that its tasks fail, and people are told so.
+pub(super) fn is_box_to_blame(conn: &Connection, fingerprint: &str) -> rusqlite::Result<bool> {
     conn.prepare_cached(
-        "SELECT 1 FROM alerts WHERE fingerprint = ?1 AND severity = 'critical' AND state <> 'resolved'",
+        "SELECT 1 FROM alerts WHERE fingerprint = ?1 AND severity = 'critical' AND state = 'firing' \
+         AND told_ms IS NOT NULL AND cause IS NOT NULL",
     )?
     .exists([fingerprint])
 }
 
-/// What lasts and is due to be said again, or for the first time after a mute; at most `limit`.
+/// What lasts and is due to be said again; at most `limit`.
 pub(super) fn due_again(conn: &Connection, now_ms: i64, limit: u32) -> rusqlite::Result<Vec<Alert>> {
     many(
         conn,
         "state <> 'resolved' AND state <> 'acked' AND severity <> 'info' AND lasts_ms IS NOT NULL \
-         AND coalesce(muted_until_ms, 0) <= ?1 AND coalesce(told_ms + lasts_ms, 0) <= ?1 LIMIT ?2",
+         AND coalesce(muted_until_ms, 0) <= ?1 AND told_ms + lasts_ms <= ?1 LIMIT ?2",
+        params![now_ms, limit],
+    )
+}
+
+/// What goes on and was never told by itself or in a fold, though no mute is in the way; at most `limit`.
+pub(super) fn untold(conn: &Connection, now_ms: i64, limit: u32) -> rusqlite::Result<Vec<Alert>> {
+    many(
+        conn,
+        "state IN ('firing', 'muted') AND severity <> 'info' AND told_ms IS NULL AND storm IS NULL \
+         AND coalesce(muted_until_ms, 0) <= ?1 ORDER BY id LIMIT ?2",
         params![now_ms, limit],
     )
 }

@@ -9,6 +9,13 @@ use crate::model::task::Severity;
 use dedupe::{Over, Tell};
 use outbox::Purpose;
 
+#[path = "tests/held.rs"]
+mod held;
+#[path = "tests/queue.rs"]
+mod queue;
+#[path = "tests/stumbles.rs"]
+mod stumbles;
+
 struct Bench {
     _dir: tempfile::TempDir,
     store: Store,
@@ -37,6 +44,11 @@ impl Bench {
         let clock = Clock::system();
         Alerts::open(self.store.clone(), self.journal.clone(), clock, settings).await.unwrap()
     }
+}
+
+/// The row that goes next.
+fn next(conn: &rusqlite::Connection, now_ms: i64) -> rusqlite::Result<Option<outbox::Queued>> {
+    outbox::table::next_id(conn, now_ms)?.map(|id| outbox::table::get(conn, id)).transpose()
 }
 
 fn notice(n: usize) -> Notice {
@@ -113,11 +125,7 @@ async fn critical_ones_are_folded_apart_and_go_first() {
         })
         .await
         .unwrap();
-    let next = bench
-        .store
-        .read(|conn| Ok::<_, StoreError>(outbox::table::next(conn, i64::MAX)?.unwrap()))
-        .await
-        .unwrap();
+    let next = bench.store.read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap())).await.unwrap();
     assert_eq!(next.severity, Severity::Critical);
 }
 
@@ -142,7 +150,7 @@ async fn a_question_waits_for_the_morning_and_one_that_is_answered_is_never_sent
         .unwrap();
     let now_ms = Clock::system().wall_ms();
     let due = |store: Store| async move {
-        store.read(move |conn| Ok::<_, StoreError>(outbox::table::next(conn, now_ms + 1000)?)).await.unwrap()
+        store.read(move |conn| Ok::<_, StoreError>(next(conn, now_ms + 1000)?)).await.unwrap()
     };
     let next = due(bench.store.clone()).await.expect("the critical one goes at once");
     assert_eq!(next.severity, Severity::Critical);
@@ -175,7 +183,7 @@ async fn a_restart_neither_repeats_nor_forgets() {
     let row = bench
         .store
         .write(|tx| {
-            let row = outbox::table::next(tx, i64::MAX)?.unwrap();
+            let row = next(tx, i64::MAX)?.unwrap();
             outbox::table::begin(tx, row.id)?;
             Ok::<_, StoreError>(row)
         })
@@ -184,11 +192,7 @@ async fn a_restart_neither_repeats_nor_forgets() {
     assert!(!row.is_doubtful);
     // Killed in the middle of the call.
     let again = bench.alerts(None).await;
-    let row = bench
-        .store
-        .read(|conn| Ok::<_, StoreError>(outbox::table::next(conn, i64::MAX)?.unwrap()))
-        .await
-        .unwrap();
+    let row = bench.store.read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap())).await.unwrap();
     assert!(row.is_doubtful, "it may have come through");
     again.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
     let views = all(&again).await;
@@ -241,6 +245,11 @@ async fn what_lasts_is_said_again_and_what_fades_is_over() {
             let mut lasting = Notice::new(NoticeKind::Condition, "condition:x".into(), Severity::Warning);
             (lasting.again, lasting.repeat_ms) = (crate::model::notice::Again::Lasting, 0);
             desk.raise(lasting)?;
+            // Before the first has gone there is nothing to be said again.
+            desk.sweep()?;
+            let first = next(desk.conn, i64::MAX)?.unwrap();
+            outbox::table::begin(desk.conn, first.id)?;
+            outbox::table::delivered(desk.conn, first.id, (5, 1), desk.now_ms)?;
             let mut fading = Notice::new(NoticeKind::DiskFull, "daemon:disk".into(), Severity::Critical);
             fading.fades_ms = Some(0);
             desk.raise(fading)?;

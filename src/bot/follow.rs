@@ -7,13 +7,15 @@ use tracing::{debug, warn};
 
 use super::show::Words;
 use super::table::{self, Followed, Snooze};
-use super::{AGAIN, Bot};
+use super::{AGAIN, Bot, press};
 use crate::alert::telegram::{Sound, TelegramError};
 use crate::journal::{Feed, FeedError, Filter};
 use crate::model::alert::AlertState;
 use crate::model::event::EventKind;
+use crate::model::ids::TicketId;
 use crate::model::message::{MessageId, MessageState};
-use crate::model::notice::Part;
+use crate::model::notice::{Button, Part, Press};
+use crate::model::ticket::Ask;
 use crate::store::StoreError;
 
 /// Events of messages to workers.
@@ -68,6 +70,18 @@ fn reaction(state: MessageState) -> (&'static str, i64) {
         MessageState::Acked => ("👍", 1),
         MessageState::Expired | MessageState::Dead => ("🤷", 1),
     }
+}
+
+/// The same button; an answer with its question.
+fn of_question(button: &Button, ticket: &TicketId, ask: &Ask) -> Button {
+    let place = match &button.press {
+        Press::Data(data) => match press::read(data) {
+            Some(press::Press::Choose { place, question: None, .. }) => place,
+            Some(_) | None => return button.clone(),
+        },
+        Press::Link(_) => return button.clone(),
+    };
+    Button::data(&button.text, press::option_data(ticket, place, ask))
 }
 
 impl Bot {
@@ -148,6 +162,17 @@ impl Bot {
         Ok(())
     }
 
+    /// Buttons that need no alert's message to be understood: an answer names its question.
+    async fn known_by_themselves(&self, snooze: &Snooze, buttons: &[Button]) -> Vec<Button> {
+        let Ok(id) = snooze.ticket.parse::<TicketId>() else { return buttons.to_vec() };
+        let ask = match self.app.ticket(&id).await {
+            Ok(ticket) => ticket.ask,
+            Err(_) => None,
+        };
+        let Some(ask) = ask else { return buttons.to_vec() };
+        buttons.iter().map(|button| of_question(button, &id, &ask)).collect()
+    }
+
     /// False when it is to be tried later.
     async fn ask_again(&self, snooze: &Snooze) -> bool {
         let Ok(view) = self.app.alerts.get(snooze.alert).await else { return false };
@@ -162,12 +187,13 @@ impl Bot {
         parts.extend(notice.headline.iter().cloned());
         parts.push(Part::Break);
         parts.extend(notice.body.iter().cloned());
+        let buttons = self.known_by_themselves(snooze, &notice.buttons).await;
         let words = Words {
             chat: snooze.chat,
             thread: None,
             reply_to: snooze.message,
             parts: &parts,
-            buttons: &notice.buttons,
+            buttons: &buttons,
             sound: Sound::Heard,
         };
         match self.say(&words).await {
@@ -187,6 +213,21 @@ impl Bot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_offered_again_names_its_question() {
+        let ticket: TicketId = "MC-1".parse().unwrap();
+        let ask = Ask { need: "Which?".into(), why: None, how: None, options: vec!["a".into(), "b".into()] };
+        let of = |data: &str| of_question(&Button::data("x", data.to_owned()), &ticket, &ask);
+        let Press::Data(data) = of("t:option:MC-1:1").press else { panic!("data") };
+        let question = Some(press::question(&ask));
+        assert_eq!(
+            press::read(&data),
+            Some(press::Press::Choose { ticket: ticket.clone(), place: 1, question })
+        );
+        let snooze = Button::data("x", "t:snooze:MC-1:3h".to_owned());
+        assert_eq!(of("t:snooze:MC-1:3h"), snooze);
+    }
 
     #[test]
     fn each_state_has_its_reaction() {

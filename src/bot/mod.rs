@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -78,16 +79,25 @@ pub async fn serve(app: App) {
         stop,
     }));
     let parts = [
-        tokio::spawn(poll::poll(bot.clone())),
-        tokio::spawn(work::work(bot.clone())),
-        tokio::spawn(show::show(bot.clone())),
-        tokio::spawn(follow::follow(bot)),
+        keep(&bot, "bot's ear", poll::poll),
+        keep(&bot, "bot's hand", work::work),
+        keep(&bot, "bot's mouth", show::show),
+        keep(&bot, "bot's follower", follow::follow),
     ];
     for part in parts {
         if let Err(e) = part.await {
             warn!(error = %e, "a part of the bot ended badly");
         }
     }
+}
+
+/// Starts a part, again after every panic in it.
+fn keep<F>(bot: &Bot, part: &'static str, work: fn(Bot) -> F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (alerts, stop, bot) = (bot.app.alerts.clone(), bot.stop.clone(), bot.clone());
+    tokio::spawn(alerts.keep(part, stop, move || work(bot.clone())))
 }
 
 impl Bot {

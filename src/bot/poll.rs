@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::deed::{Admission, Guests, admit};
 use super::{AGAIN, Bot, command, table};
+use crate::alert::keep::unharmed;
 use crate::alert::telegram::{POLL_MAX, TelegramError, Update};
 use crate::store::StoreError;
 
@@ -92,10 +93,13 @@ impl Bot {
         let (mut deeds, mut strangers) = (Vec::new(), Vec::new());
         for update in updates {
             let number = update.number();
-            match admit(update, &guests) {
-                Admission::Deed(deed) => deeds.push((number, deed)),
-                Admission::Stranger(who) => strangers.push(who),
-                Admission::Nothing => {}
+            match unharmed(async { admit(update, &guests) }).await {
+                Ok(Admission::Deed(deed)) => deeds.push((number, deed)),
+                Ok(Admission::Stranger(who)) => strangers.push(who),
+                Ok(Admission::Nothing) => {}
+                Err(why) => {
+                    self.app.alerts.stumble("bot's ear", format!("update {number} is passed over: {why}"));
+                }
             }
         }
         let (bot, now_ms) = (self.number, self.app.clock.wall_ms());

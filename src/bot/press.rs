@@ -74,7 +74,7 @@ pub fn read(data: &str) -> Option<Press> {
         ["r", "retry", id] => Press::Retry(RunId(number(id)?)),
         ["r", "kill", id] => Press::Kill(RunId(number(id)?)),
         ["p", for_, id] => Press::PauseTask(TaskId::parse(id).ok()?, span(for_)?),
-        ["t", "run", id] => Press::RunTask(TaskId::parse(id).ok()?),
+        ["r" | "t", "run", id] => Press::RunTask(TaskId::parse(id).ok()?),
         ["t", "option", id, place] => {
             Press::Choose { ticket: ticket(id)?, place: place.parse().ok()?, question: None }
         }
@@ -162,6 +162,7 @@ mod tests {
             ("r:retry:8123", "Retry(RunId(8123))"),
             ("p:1h:sub/backup", r#"PauseTask(TaskId("sub/backup"), 3600s)"#),
             ("t:run:backup", r#"RunTask(TaskId("backup"))"#),
+            ("r:run:sub/backup", r#"RunTask(TaskId("sub/backup"))"#),
             ("m:comment:3", "KeepAsComment(MessageId(3))"),
             ("s:status", "Status"),
             ("n", "NotSure"),
@@ -185,6 +186,17 @@ mod tests {
             &"x".repeat(65),
         ] {
             assert_eq!(read(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn every_button_of_an_alert_is_read() {
+        let made = crate::alert::policy::tests::buttons();
+        for kind in ["r:run:", "r:log:", "r:retry:", "p:1h:", "t:option:", "t:snooze:", "m:comment:", "s:"] {
+            assert!(made.iter().any(|data| data.starts_with(kind)), "{kind} is made: {made:?}");
+        }
+        for data in made {
+            assert!(read(&data).is_some(), "{data}");
         }
     }
 

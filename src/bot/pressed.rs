@@ -241,15 +241,18 @@ impl Bot {
         length: Duration,
     ) -> Result<Answer, Refused> {
         let (by, message) = (written.deed.by(), written.deed.message());
-        let Some(alert) = self.app.alerts.of_message(by.chat, message).await? else {
-            return Ok(Answer::toast("There is nothing left to put off"));
+        let alert = match self.app.alerts.of_message(by.chat, message).await? {
+            Some(alert) => Some(alert),
+            // A message of the bot's own, which asks again.
+            None => self.open_about(&format!("ticket:{ticket}")).await?,
         };
+        let Some(alert) = alert else { return Ok(Answer::toast("There is nothing left to put off")) };
         let known =
             self.app.store.read(move |conn| Ok::<_, StoreError>(table::snoozed_until(conn, alert)?)).await?;
         if let Some(until_ms) = known {
             return Ok(Answer::toast(format!("Put off until {} already", self.clock(until_ms))));
         }
-        self.app.alerts.mute(alert, length, &by.actor()).await.map_err(refused)?;
+        self.app.alerts.snooze(alert, length, &by.actor()).await.map_err(refused)?;
         let at_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         let snooze = Snooze { alert, ticket: ticket.to_string(), chat: by.chat, message, at_ms };
         self.app.store.write(move |tx| Ok::<_, StoreError>(table::snooze(tx, &snooze)?)).await?;

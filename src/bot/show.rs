@@ -9,6 +9,7 @@ use super::answer::Show;
 use super::deed::Deed;
 use super::table::{self, Written};
 use super::{AGAIN, Bot, SLEEP_MAX};
+use crate::alert::keep::unharmed;
 use crate::alert::render::{LONG_MAX, Rendered, render, units};
 use crate::alert::telegram::{Document, Format, Outgoing, Sound, TelegramError};
 use crate::alert::words::passage;
@@ -32,7 +33,9 @@ pub(super) async fn show(bot: Bot) {
         let go_on = match next {
             Ok(Some((id, written))) => {
                 if let Some(written) = written {
-                    bot.tell(&written).await;
+                    if let Err(why) = unharmed(bot.tell(&written)).await {
+                        bot.app.alerts.stumble("bot's mouth", format!("answer {id} is passed over: {why}"));
+                    }
                 }
                 if bot.stop.is_cancelled() {
                     return;

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::deed::Deed;
 use super::table::{self, Written};
 use super::{AGAIN, Bot, SLEEP_MAX};
+use crate::alert::keep::unharmed;
 use crate::daemon::Refused;
 use crate::store::StoreError;
 
@@ -29,17 +30,20 @@ pub(super) async fn work(bot: Bot) {
     loop {
         let next = bot.app.store.read(|conn| Ok::<_, StoreError>(table::next_new(conn)?)).await;
         let go_on = match next {
-            Ok(Some((_, Some(written)))) => match bot.handle(written).await {
-                Ok(()) => true,
-                Err(e) => {
+            Ok(Some((id, Some(written)))) => match unharmed(bot.handle(written)).await {
+                Ok(Ok(())) => true,
+                Ok(Err(e)) => {
                     warn!(error = %e, "what was written to the bot could not be noted as done");
                     bot.rest(&bot.to_work, AGAIN).await
+                }
+                Err(why) => {
+                    bot.app.alerts.stumble("bot's hand", format!("update {id} is passed over: {why}"));
+                    bot.pass(id).await
                 }
             },
             Ok(Some((id, None))) => {
                 warn!(id, "an update of the bot cannot be read and is passed over");
-                let passed = bot.app.store.write(move |tx| Ok::<_, StoreError>(table::shown(tx, id)?)).await;
-                passed.is_ok() || bot.rest(&bot.to_work, AGAIN).await
+                bot.pass(id).await
             }
             Ok(None) => bot.rest(&bot.to_work, SLEEP_MAX).await,
             Err(e) => {
@@ -54,6 +58,12 @@ pub(super) async fn work(bot: Bot) {
 }
 
 impl Bot {
+    /// Nothing more is done about an update. False when the daemon goes down.
+    async fn pass(&self, id: i64) -> bool {
+        let passed = self.app.store.write(move |tx| Ok::<_, StoreError>(table::shown(tx, id)?)).await;
+        passed.is_ok() || self.rest(&self.to_work, AGAIN).await
+    }
+
     async fn handle(&self, written: Written) -> Result<(), StoreError> {
         let mut query = match &written.deed {
             Deed::Press { query, .. } => Some(query.clone()),

@@ -326,6 +326,12 @@ impl App {
             find("telegram:chat", Grave::Warning, text, None, "lucid telegram setup");
         }
         let since_ms = self.clock.wall_ms() - DEAD_SHOWN_MS;
+        for mishap in self.alerts.mishaps().into_iter().filter(|mishap| mishap.at_ms >= since_ms) {
+            let times = if mishap.count == 1 { "once".to_owned() } else { format!("{} times", mishap.count) };
+            let text = format!("the {} of alerts stumbled {times}, the last: {}", mishap.part, mishap.why);
+            let id = format!("telegram:stumbled:{}", mishap.part);
+            find(&id, Grave::Warning, text, Some(mishap.at_ms), "lucid logs --daemon");
+        }
         let (channel, dead, why) = self.alerts.channel(since_ms).await?;
         if let Some(broken) = channel.broken {
             let text = format!("alerts do not get through: {broken}");

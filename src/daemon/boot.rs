@@ -192,8 +192,18 @@ impl Daemon {
         tokio::spawn(super::startup::run(app.clone()));
         tokio::spawn(super::dispatch::keep(app.clone()));
         let gather = super::alerts::gather(app.clone());
-        tokio::spawn(app.alerts.clone().follow(gather, app.shutdown.closed.clone()));
-        tokio::spawn(app.alerts.clone().deliver(app.shutdown.closed.clone()));
+        let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
+        tokio::spawn(
+            app.alerts.clone().keep("follower", closed.clone(), move || {
+                alerts.clone().follow(gather.clone(), closed.clone())
+            }),
+        );
+        let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
+        tokio::spawn(
+            app.alerts
+                .clone()
+                .keep("courier", closed.clone(), move || alerts.clone().deliver(closed.clone())),
+        );
         let pools = app.pools.clone();
         tokio::spawn(async move { pools.tend().await });
         Started { app, tick, lock }

@@ -106,7 +106,7 @@ fn condition(state: HealthState, look: Look<'_>) -> Condition {
             HealthState::Degraded => (Mark::Doubtful, &check.detail),
             HealthState::Healthy => (Mark::Good, &check.id),
         };
-        condition = condition.line(mark, text.clone());
+        condition = condition.check(mark, text.clone(), &check.id);
     }
     condition
 }

@@ -30,6 +30,9 @@ pub struct Condition {
 pub struct Line {
     pub mark: Mark,
     pub text: String,
+    /// The check that found it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +52,14 @@ impl Condition {
 
     #[must_use]
     pub fn line(mut self, mark: Mark, text: String) -> Self {
-        self.lines.push(Line { mark, text });
+        self.lines.push(Line { mark, text, check: None });
+        self
+    }
+
+    /// A line that the check `id` found.
+    #[must_use]
+    pub fn check(mut self, mark: Mark, text: String, id: &str) -> Self {
+        self.lines.push(Line { mark, text, check: Some(id.to_owned()) });
         self
     }
 

@@ -91,16 +91,31 @@ pub(in crate::alert) fn own(
     .collect()
 }
 
-/// What goes next: the most important, then the oldest, of what may go now. What answers or changes a message
-/// waits until that has gone.
-pub(in crate::alert) fn next(conn: &Connection, now_ms: i64) -> rusqlite::Result<Option<Queued>> {
-    conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM outbox AS o WHERE state = 'pending' AND not_before_ms <= ?1 \
-         AND NOT EXISTS (SELECT 1 FROM outbox WHERE id = o.original AND state IN ('pending', 'sending')) \
-         ORDER BY rank DESC, id LIMIT 1"
-    ))?
-    .query_row([now_ms], read)
+/// The newest message of an alert's own that can be answered: it has gone, or it will.
+pub(in crate::alert) fn answerable(conn: &Connection, alert: AlertId) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT id FROM outbox WHERE alert = ?1 AND purpose IN ('first', 'again', 'worse', 'flapping') \
+         AND state IN ('pending', 'sending', 'delivered') ORDER BY id DESC LIMIT 1",
+    )?
+    .query_row([alert.0], |row| row.get(0))
     .optional()
+}
+
+/// The row that goes next: the most important, then the oldest, of what may go now. What answers or changes a
+/// message waits until that has gone.
+pub(in crate::alert) fn next_id(conn: &Connection, now_ms: i64) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT id FROM outbox AS o WHERE state = 'pending' AND not_before_ms <= ?1 \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE id = o.original AND state IN ('pending', 'sending')) \
+         ORDER BY rank DESC, id LIMIT 1",
+    )?
+    .query_row([now_ms], |row| row.get(0))
+    .optional()
+}
+
+/// What is in a row.
+pub(in crate::alert) fn get(conn: &Connection, id: i64) -> rusqlite::Result<Queued> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1"))?.query_row([id], read)
 }
 
 /// When something that waits for its time may go.
@@ -151,22 +166,37 @@ pub(in crate::alert) fn end(
     .map(|_rows| ())
 }
 
-/// What the next attempt has to know.
+/// What the next attempt has to know, and from when on it may be; `now_ms` is now. An edit that a newer one waits behind is not needed any more.
 pub(in crate::alert) fn put_back(
     conn: &Connection,
     row: &Queued,
     error: Option<&str>,
+    (again_ms, now_ms): (i64, i64),
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE outbox SET state = 'pending', error = coalesce(?2, error), doubtful = ?3, plain = ?4, bare = ?5 \
-         WHERE id = ?1 AND state = 'sending'",
+        "UPDATE outbox SET state = 'dropped', error = coalesce(?2, error), ended_ms = ?3 \
+         WHERE id = ?1 AND state = 'sending' AND purpose = 'edit' AND EXISTS (SELECT 1 FROM outbox AS newer \
+         WHERE newer.original = outbox.original AND newer.purpose = 'edit' AND newer.state = 'pending')",
     )?
-    .execute(params![row.id, error, row.is_doubtful, row.is_plain, row.is_bare])
+    .execute(params![row.id, error, now_ms])?;
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'pending', error = coalesce(?2, error), doubtful = ?3, plain = ?4, bare = ?5, \
+         not_before_ms = max(not_before_ms, ?6) WHERE id = ?1 AND state = 'sending'",
+    )?
+    .execute(params![row.id, error, row.is_doubtful, row.is_plain, row.is_bare, again_ms])
     .map(|_rows| ())
 }
 
-/// Rows that a daemon left in the middle of a call. An edit does no harm twice.
-pub(in crate::alert) fn recover(conn: &Connection) -> rusqlite::Result<usize> {
+/// Rows that a daemon left in the middle of a call. An edit does no harm twice, and of several only the newest is
+/// needed.
+pub(in crate::alert) fn recover(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
+    conn.execute(
+        "UPDATE outbox SET state = 'dropped', ended_ms = ?1 WHERE state = 'sending' AND purpose = 'edit' \
+         AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.original = outbox.original \
+         AND newer.purpose = 'edit' AND (newer.state = 'pending' \
+         OR newer.state = 'sending' AND newer.id > outbox.id))",
+        [now_ms],
+    )?;
     conn.execute(
         "UPDATE outbox SET state = 'pending', doubtful = max(doubtful, purpose <> 'edit') \
          WHERE state = 'sending'",

@@ -3,7 +3,7 @@
 
 use super::{Before, Facts, Verdict, bold, code, plain, text};
 use crate::alert::dedupe::{Over, Tell};
-use crate::alert::words::{passage, phrase};
+use crate::alert::words::{clip, passage, phrase};
 use crate::model::condition::{Condition, Mark};
 use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Press, Shown, Topic};
@@ -145,6 +145,9 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
         }
         (false, _) => vec![bold(phrase(&condition.title))],
     };
+    if is_health && condition.severity == Severity::Critical {
+        notice.cause = explanation(&condition);
+    }
     notice.body = lines(&condition, is_health.then(|| phrase(&condition.title)));
     if is_health && condition.severity == Severity::Critical {
         notice.body.extend([Part::Break, plain("Repeats every 1h until it clears or you press Ack.")]);
@@ -164,6 +167,16 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
         notice.body.extend([plain("Ticket: "), code(phrase(ticket))]);
     }
     vec![Verdict::raise(notice)]
+}
+
+/// What of the box's health makes its tasks fail: a disk without room, a database that takes nothing. Failed runs
+/// explain no failed run, and what the database has been through explains none of today.
+fn explanation(condition: &Condition) -> Option<String> {
+    let explains = |id: &str| id.starts_with("disk:") || id == "daemon:hung";
+    let bad = condition.lines.iter().filter(|line| line.mark == Mark::Bad);
+    bad.filter(|line| line.check.as_deref().is_some_and(explains))
+        .map(|line| clip(&phrase(&line.text), WHY_CHARS).into_owned())
+        .next()
 }
 
 /// What is bad a line each; what is well together on one.

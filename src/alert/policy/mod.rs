@@ -5,7 +5,7 @@ mod facts;
 mod machine;
 mod runs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tickets;
 
 use crate::model::event::{EventKind, Recorded};
@@ -150,4 +150,14 @@ fn bold(text: impl Into<String>) -> Part {
 
 fn code(text: impl Into<String>) -> Part {
     Part::Code(text.into())
+}
+
+#[cfg(test)]
+mod ordinals {
+    #[test]
+    fn each_has_its_ending() {
+        let told: Vec<String> =
+            [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].into_iter().map(super::ordinal).collect();
+        assert_eq!(told.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 101st 111th");
+    }
 }

@@ -165,7 +165,7 @@ fn body(facts: &RunFacts, task: &TaskFacts, which: AlertEvent) -> Vec<Part> {
     let run = &facts.run;
     let mut parts = vec![plain("Run "), code(run.id.to_string())];
     match (run.trigger, run.scheduled_ms) {
-        (Trigger::Manual, _) => parts.push(plain(format!(", started by {}", phrase(&run.actor)))),
+        (Trigger::Manual, _) => parts.push(plain(format!(", asked for by {}", phrase(&run.actor)))),
         (_, Some(ms)) => {
             parts.extend([plain(", due "), Part::Time { ms, shown: Shown::Day }]);
         }

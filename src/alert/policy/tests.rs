@@ -13,6 +13,7 @@ use crate::alert::words::{Tail, tail};
 use crate::model::condition::{Condition, Mark};
 use crate::model::event::Event;
 use crate::model::ids::{RunId, TaskId};
+use crate::model::notice::Press;
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
@@ -94,8 +95,7 @@ fn notice(verdicts: &[Verdict]) -> Option<&Notice> {
     })
 }
 
-#[test]
-fn what_runs_lead_to() {
+fn of_runs() -> Vec<Vec<Verdict>> {
     let mut told = Vec::new();
     let mut failed = facts(run(RunState::Failed));
     failed.tail = tail(b"1\n2\n3\n4\nError: <malformed>\nbackups/x.db: quick_check failed\n");
@@ -123,7 +123,12 @@ fn what_runs_lead_to() {
     blocked.run.reason = Some("preflight".to_owned());
     told.push(finished(blocked));
     told.push(finished(facts(run(RunState::Ok))));
-    let told: Vec<String> = told.iter().map(|verdicts| read_all(verdicts)).collect();
+    told
+}
+
+#[test]
+fn what_runs_lead_to() {
+    let told: Vec<String> = of_runs().iter().map(|verdicts| read_all(verdicts)).collect();
     insta::assert_snapshot!(told.join("---\n"));
 }
 
@@ -195,13 +200,12 @@ fn ticket_facts() -> Facts {
     }))
 }
 
-#[test]
-fn what_tickets_lead_to() {
+fn of_tickets() -> Vec<(Recorded, Facts)> {
     let on = |kind, data: Value| recorded(Event::new(kind).ticket("MC-4").actor("run:#7").data(data));
     let ask = json!({"need": "A new <token>", "why": "It was revoked.", "how": "Open the portal.",
         "options": ["Done", "Skip it", "a very long option that does not fit on any button"]});
     let message = Facts::Message(MessageFacts { text: "yes, go ahead".to_owned(), created_ms: AT_MS });
-    let rows = [
+    vec![
         (on(EventKind::TicketAsked, ask), ticket_facts()),
         (
             on(EventKind::TicketMoved, json!({"from": "in_progress", "to": "needs_input", "code": "asked"})),
@@ -247,16 +251,19 @@ fn what_tickets_lead_to() {
             message,
         ),
         (on(EventKind::MessageQueued, json!({"message": 5})), Facts::None),
-    ];
-    let told: Vec<String> = rows
+    ]
+}
+
+#[test]
+fn what_tickets_lead_to() {
+    let told: Vec<String> = of_tickets()
         .iter()
         .map(|(event, facts)| format!("{}\n{}", event.event.kind.name(), read_all(&judge(event, facts))))
         .collect();
     insta::assert_snapshot!(told.join("---\n"));
 }
 
-#[test]
-fn what_the_box_leads_to() {
+fn of_the_box() -> Vec<(Recorded, Facts)> {
     let task = TaskId::parse("nightly").unwrap();
     let event = |kind, data: Value| recorded(Event::new(kind).data(data));
     let health = Condition::new("health", Severity::Critical, "critical: disk".to_owned())
@@ -278,7 +285,7 @@ fn what_the_box_leads_to() {
     let mut missed = facts(run(RunState::Missed));
     missed.run.missed_to_ms = Some(AT_MS + 7_200_000);
     let missed = Facts::Run(Box::new(missed));
-    let rows = [
+    vec![
         (event(EventKind::DaemonStarted, json!({})), Facts::Start(Before::Stopped)),
         (event(EventKind::DaemonStarted, json!({})), Facts::Start(Before::Crashed)),
         (event(EventKind::DatabaseRestored, Value::Null), machine.clone()),
@@ -302,8 +309,43 @@ fn what_the_box_leads_to() {
         (recorded(health.raised()), machine.clone()),
         (recorded(token.raised()), machine),
         (recorded(Condition::cleared("token:mail", "well again")), Facts::None),
-    ];
-    let told: Vec<String> = rows
+    ]
+}
+
+/// What every button says that anything leads to.
+pub(crate) fn buttons() -> Vec<String> {
+    let rows = of_tickets().into_iter().chain(of_the_box());
+    let verdicts = of_runs().into_iter().chain(rows.map(|(event, facts)| judge(&event, &facts)));
+    let notices = verdicts.flatten().filter_map(|verdict| match verdict {
+        Verdict::Raise(notice) => Some(notice),
+        Verdict::Clear(_) | Verdict::Brief(_) => None,
+    });
+    let pressed = notices.flat_map(|notice| notice.buttons).filter_map(|button| match button.press {
+        Press::Data(data) => Some(data),
+        Press::Link(_) => None,
+    });
+    pressed.collect()
+}
+
+#[test]
+fn what_explains_failures_is_a_disk_and_no_failure() {
+    let cause = |severity, mark, id: &str| {
+        let condition = Condition::new("health", severity, "critical".to_owned())
+            .check(Mark::Bad, "9 failed runs".to_owned(), "failed_runs")
+            .check(mark, "2% free on /".to_owned(), id);
+        notice(&judge(&recorded(condition.raised()), &Facts::None)).and_then(|notice| notice.cause.clone())
+    };
+    let critical = Severity::Critical;
+    assert_eq!(cause(critical, Mark::Bad, "disk:/").as_deref(), Some("2% free on /"));
+    assert_eq!(cause(critical, Mark::Bad, "daemon:hung").as_deref(), Some("2% free on /"));
+    assert_eq!(cause(critical, Mark::Doubtful, "disk:/"), None);
+    assert_eq!(cause(critical, Mark::Bad, "task:x"), None);
+    assert_eq!(cause(Severity::Warning, Mark::Bad, "disk:/"), None);
+}
+
+#[test]
+fn what_the_box_leads_to() {
+    let told: Vec<String> = of_the_box()
         .iter()
         .map(|(event, facts)| format!("{}\n{}", event.event.kind.name(), read_all(&judge(event, facts))))
         .collect();
@@ -320,12 +362,6 @@ fn every_kind_that_leads_to_something_is_followed() {
         assert!(!KINDS.contains(&silent));
         assert_eq!(judge(&recorded(Event::new(silent)), &Facts::None), []);
     }
-}
-
-#[test]
-fn ordinals() {
-    let told: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].into_iter().map(ordinal).collect();
-    assert_eq!(told.join(" "), "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 101st 111th");
 }
 
 proptest! {

@@ -239,7 +239,7 @@ impl Ops {
         let mut condition = Condition::new(&key, Severity::Warning, format!("{}: {why}", facts.ticket));
         if let Some(worker) = &facts.worker {
             let text = format!("{} of {}", worker.run, worker.agent);
-            condition.lines.push(Line { mark: Mark::Bad, text });
+            condition.lines.push(Line { mark: Mark::Bad, text, check: None });
         }
         condition.ticket = Some(facts.ticket.to_string());
         self.raise(condition, JANITOR).await?;
