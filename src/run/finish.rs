@@ -48,7 +48,7 @@ impl Runs {
             match ask().await {
                 Ok(judged) => return judged,
                 Err(e) => {
-                    warn!(run = id.0, error = %e, "could not read what a run said of its end; trying again")
+                    warn!(run = id.0, error = %e, "could not read what a run said of its end; trying again");
                 }
             }
             tokio::time::sleep(HEARING_PAUSE).await;
