@@ -32,10 +32,10 @@ pub(super) async fn show(bot: Bot) {
         let next = bot.app.store.read(|conn| Ok::<_, StoreError>(table::next_done(conn)?)).await;
         let go_on = match next {
             Ok(Some((id, written))) => {
-                if let Some(written) = written {
-                    if let Err(why) = unharmed(bot.tell(&written)).await {
-                        bot.app.alerts.stumble("bot's mouth", format!("answer {id} is passed over: {why}"));
-                    }
+                if let Some(written) = written
+                    && let Err(why) = unharmed(bot.tell(&written)).await
+                {
+                    bot.app.alerts.stumble("bot's mouth", format!("answer {id} is passed over: {why}"));
                 }
                 if bot.stop.is_cancelled() {
                     return;

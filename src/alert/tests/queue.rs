@@ -131,3 +131,56 @@ async fn an_end_answers_the_newest_message_that_arrived() {
     };
     assert_eq!(recovery.original, Some(first.id));
 }
+
+#[tokio::test]
+async fn a_message_in_a_chat_that_is_no_more_is_left_alone() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
+    let first = bench.begin().await;
+    let id = first.id;
+    // The settings name chat 5 now.
+    bench.store.write(move |tx| Ok::<_, StoreError>(table::delivered(tx, id, (99, 1), 1)?)).await.unwrap();
+    alerts.at_desk(|desk, _| Ok(desk.clear(&over(1, Tell::Edit))?)).await.unwrap();
+    let edit = bench.store.read(|conn| Ok::<_, StoreError>(next(conn, i64::MAX)?.unwrap())).await.unwrap();
+    assert_eq!((edit.purpose, edit.original), (Purpose::Edit, Some(id)));
+    let stop = tokio_util::sync::CancellationToken::new();
+    let courier = tokio::spawn(alerts.clone().deliver(stop.clone()));
+    while !bench.state(edit.id).await.is_ended() {
+        assert!(!courier.is_finished());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.cancel();
+    courier.await.unwrap();
+    // There is no way out of here: had it been called, it would have been put back.
+    assert_eq!(bench.state(edit.id).await, DeliveryState::Dropped);
+    assert_eq!(alerts.channel(0).await.unwrap().0.broken, None);
+}
+
+#[tokio::test]
+async fn nothing_is_said_again_before_the_first_word_has_gone() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts
+        .at_desk(|desk, _| {
+            let mut often = notice(1);
+            often.repeat_ms = 0;
+            desk.raise(often.clone())?;
+            Ok(desk.raise(often)?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(messages(&all(&alerts).await), [(1, Purpose::First, DeliveryState::Pending)]);
+    bench.deliver(1).await;
+    alerts
+        .at_desk(|desk, _| {
+            let mut often = notice(1);
+            often.repeat_ms = 0;
+            Ok(desk.raise(often)?)
+        })
+        .await
+        .unwrap();
+    let purposes: Vec<Purpose> =
+        messages(&all(&alerts).await).iter().map(|(_, purpose, _)| *purpose).collect();
+    assert_eq!(purposes, [Purpose::First, Purpose::Again]);
+}
