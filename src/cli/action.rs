@@ -33,21 +33,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Doer::Brief(kind) => brief(context, kind.name()),
         Doer::Heartbeat => heartbeat::run(context, heartbeat::By::Task),
         Doer::TokenHealth => token_health::run(context),
-        Doer::Syncs(_) | Doer::Here => {
-            let config = config::load(context)?;
-            match actions::doer(&args.name) {
-                Doer::Syncs(action) => syncs(context, args, actions::syncs(action, &config)?),
-                Doer::Pass
-                | Doer::Daemon
-                | Doer::Brief(_)
-                | Doer::Heartbeat
-                | Doer::TokenHealth
-                | Doer::Here => {
-                    let said = actions::run(&args.name, &config, context.clock)?;
-                    context.print(&format!("{}\n", clean(&said)))?;
-                    Ok(Exit::Done)
-                }
-            }
+        Doer::Syncs(action) => syncs(context, args, actions::syncs(action, &config::load(context)?)?),
+        Doer::Here => {
+            let said = actions::run(&args.name, &config::load(context)?, context.clock)?;
+            context.print(&format!("{}\n", clean(&said)))?;
+            Ok(Exit::Done)
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::dispatch::{AgentView, DispatchError, Passed, gate};
 use crate::journal::{Feed, Filter};
 use crate::model::event::EventKind;
 use crate::model::ids::{TaskId, TicketId};
-use crate::model::task::Kind;
 use crate::model::ticket::{Illegal, Ticket, TicketState};
 use crate::ticket::TicketError;
 
@@ -128,14 +127,8 @@ impl App {
     /// The task that switches dispatch on; an enabled one before any other.
     pub(super) fn pickup_task(&self) -> Option<TaskId> {
         let snapshot = self.snapshot();
-        let is_pickup = |kind: &Kind| matches!(kind, Kind::Action(name) if name == TICKET_PICKUP);
-        let mut found: Vec<(bool, TaskId)> = snapshot
-            .iter()
-            .filter(|(_, entry)| entry.definition.as_ref().is_some_and(|task| is_pickup(&task.kind)))
-            .map(|(id, entry)| (!entry.enabled, id.clone()))
-            .collect();
-        found.sort();
-        found.into_iter().next().map(|(_, id)| id)
+        let first = snapshot.doing(TICKET_PICKUP).min_by_key(|(_, entry)| !entry.enabled);
+        first.map(|(id, _)| id.clone())
     }
 
     /// Has a ticket worked on now, as far as slots and profiles allow; the ticket says what holds it.

@@ -7,7 +7,7 @@ use crate::health::standing::{self, Standing};
 use crate::health::token::{self, TokenReport};
 use crate::health::{look, table, verdict};
 use crate::model::health::{Check, HealthState, TEXT_MAX_CHARS, one_line, worst};
-use crate::model::task::Kind;
+use crate::model::time::millis;
 use crate::run::RunError;
 use crate::store::StoreError;
 
@@ -162,11 +162,7 @@ impl App {
 
     /// Whether a task is to look from outside by itself.
     fn has_heartbeat(&self) -> bool {
-        let snapshot = self.snapshot();
-        snapshot.iter().any(|(_, entry)| {
-            let is_heartbeat = |kind: &Kind| matches!(kind, Kind::Action(name) if name == HEARTBEAT);
-            entry.enabled && entry.definition.as_ref().is_some_and(|task| is_heartbeat(&task.kind))
-        })
+        self.snapshot().doing(HEARTBEAT).any(|(_, entry)| entry.enabled)
     }
 
     async fn sweep_locks(&self) -> Result<Option<Check>, Refused> {
@@ -251,10 +247,6 @@ fn finding(check: &Check) -> Option<Finding> {
         since_ms: None,
         fix: check.hint.clone(),
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

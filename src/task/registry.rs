@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod last_good;
+mod snapshot;
 
 pub use last_good::{Kept, Text};
+pub use snapshot::Snapshot;
 
 use self::last_good::Texts;
 use super::diagnose::{Diagnostic, Severity};
@@ -74,49 +76,6 @@ impl Entry {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.definition.is_none() || self.stale_since.is_some()
-    }
-}
-
-/// The folder at one moment. Never changes.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    pub entries: BTreeMap<TaskId, Arc<Entry>>,
-    /// Findings that belong to no task: names that are no ids, a folder that is missing.
-    pub loose: Vec<Diagnostic>,
-    /// Task files seen, readable or not.
-    pub files: usize,
-    /// Tasks that are switched on.
-    pub enabled: usize,
-    /// Tasks without any definition that counts.
-    pub broken: usize,
-}
-
-impl Snapshot {
-    fn new(entries: BTreeMap<TaskId, Arc<Entry>>, loose: Vec<Diagnostic>) -> Self {
-        let enabled = entries.values().filter(|entry| entry.enabled).count();
-        let broken = entries.values().filter(|entry| entry.definition.is_none()).count();
-        Self { files: entries.len(), enabled, broken, entries, loose }
-    }
-
-    #[must_use]
-    pub fn get(&self, id: &TaskId) -> Option<&Arc<Entry>> {
-        self.entries.get(id)
-    }
-
-    /// Every task, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
-        self.entries.iter()
-    }
-
-    /// The definition of `id` that counts, switched on or not.
-    #[must_use]
-    pub fn definition(&self, id: &TaskId) -> Option<Arc<Task>> {
-        self.entries.get(id)?.definition.clone()
-    }
-
-    /// Everything that is to be said, in the order of the files.
-    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
     }
 }
 

@@ -1,0 +1,69 @@
+//! What the task files came to at one moment, and what is asked of all of them together. It only answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Entry;
+use crate::model::ids::TaskId;
+use crate::model::task::{Kind, Task};
+use crate::task::diagnose::Diagnostic;
+
+/// The folder at one moment. Never changes.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub entries: BTreeMap<TaskId, Arc<Entry>>,
+    /// Findings that belong to no task: names that are no ids, a folder that is missing.
+    pub loose: Vec<Diagnostic>,
+    /// Task files seen, readable or not.
+    pub files: usize,
+    /// Tasks that are switched on.
+    pub enabled: usize,
+    /// Tasks without any definition that counts.
+    pub broken: usize,
+    /// Those that are built-ins: few among many, and asked for with every look at how things stand.
+    pub(super) actions: Vec<TaskId>,
+}
+
+impl Snapshot {
+    pub(super) fn new(entries: BTreeMap<TaskId, Arc<Entry>>, loose: Vec<Diagnostic>) -> Self {
+        let enabled = entries.values().filter(|entry| entry.enabled).count();
+        let broken = entries.values().filter(|entry| entry.definition.is_none()).count();
+        let is_action = |entry: &Entry| {
+            entry.definition.as_ref().is_some_and(|task| matches!(task.kind, Kind::Action(_)))
+        };
+        let actions =
+            entries.iter().filter(|(_, entry)| is_action(entry)).map(|(id, _)| id.clone()).collect();
+        Self { files: entries.len(), enabled, broken, entries, loose, actions }
+    }
+
+    /// The tasks that do the built-in `action`, switched on or not, by id.
+    pub fn doing(&self, action: &str) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
+        self.actions.iter().filter_map(|id| self.entries.get_key_value(id)).filter(move |(_, entry)| {
+            entry
+                .definition
+                .as_ref()
+                .is_some_and(|task| matches!(&task.kind, Kind::Action(name) if name == action))
+        })
+    }
+
+    #[must_use]
+    pub fn get(&self, id: &TaskId) -> Option<&Arc<Entry>> {
+        self.entries.get(id)
+    }
+
+    /// Every task, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Arc<Entry>)> {
+        self.entries.iter()
+    }
+
+    /// The definition of `id` that counts, switched on or not.
+    #[must_use]
+    pub fn definition(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.entries.get(id)?.definition.clone()
+    }
+
+    /// Everything that is to be said, in the order of the files.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
+    }
+}
