@@ -11,6 +11,7 @@ use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, render, tabl
 use crate::model::alert::{Alert, AlertId, Step};
 use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Part, Shown, Topic};
+use crate::model::time::millis;
 use crate::store::StoreError;
 
 /// Deliveries of one alert that are shown.
@@ -76,7 +77,7 @@ impl Alerts {
     /// # Errors
     /// As [`Alerts::ack`].
     pub async fn mute(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
-        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        let length_ms = millis(length);
         let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
         self.step(id, Step::Mute(until_ms), actor).await
     }
@@ -86,7 +87,7 @@ impl Alerts {
     /// # Errors
     /// As [`Alerts::ack`].
     pub async fn snooze(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
-        let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
+        let length_ms = millis(length);
         let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
         self.reach(id, Step::Mute(until_ms), actor, Reach::Alert).await
     }

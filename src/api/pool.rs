@@ -9,6 +9,7 @@ use super::extract::Json;
 use super::state::Api;
 use super::wire::{HealDocument, HealPool, HealedSlot, Pool, PoolDocument, SchemaVersion, Slot};
 use crate::model::slot::Holder;
+use crate::model::time::millis;
 use crate::pool::{Healed, PoolError, PoolView, SlotView};
 
 /// All pools, by their leases and by git.
@@ -55,7 +56,7 @@ fn document(view: PoolView) -> Pool {
         repo: view.repo.display().to_string(),
         base: view.base,
         base_commit: view.base_commit,
-        claim_wait_ms: i64::try_from(view.claim_wait.as_millis()).unwrap_or(i64::MAX),
+        claim_wait_ms: millis(view.claim_wait),
         trouble: view.trouble,
         slots: view.slots.into_iter().map(slot).collect(),
     }

@@ -26,6 +26,7 @@ use crate::model::message::MessageId;
 use crate::model::run::{Run, RunState};
 use crate::model::task::{Deliver, Kind, Task};
 use crate::model::ticket::Priority;
+use crate::model::time::millis;
 use crate::model::worker::Dialect;
 use crate::platform::clock::Clock;
 use crate::platform::process::spec::{Exit, name};
@@ -168,7 +169,7 @@ fn task_facts(task: &Task, next_ms: Option<i64>) -> TaskFacts {
     TaskFacts {
         alerts: task.alerts.as_ref().clone(),
         deliver: task.deliver,
-        timeout_ms: i64::try_from(task.timeout.as_millis()).unwrap_or(i64::MAX),
+        timeout_ms: millis(task.timeout),
         retries_max: task.retries.max,
         next_ms,
     }

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use crate::dispatch::Ages;
 use crate::journal::Keep as KeepEvents;
 use crate::model::event::{Event, EventKind};
+use crate::model::time::millis;
 use crate::platform::process;
 use crate::pool::KeepAside;
 use crate::run::RunError;
@@ -222,7 +223,7 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     swept.folders += folders.folders;
     swept.bytes += folders.bytes;
     let events = KeepEvents {
-        age_ms: i64::try_from(limits.events.as_millis()).unwrap_or(i64::MAX),
+        age_ms: millis(limits.events),
         events: u32::try_from(limits.events_max).unwrap_or(u32::MAX),
         bytes: limits.events_max.saturating_mul(EVENT_BYTES),
     };
@@ -230,7 +231,7 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     app.journal.trim(now_ms, events).await?;
     app.alerts.trim(now_ms.saturating_sub(events.age_ms)).await?;
     // What workers printed goes with the outputs of runs, once its ticket is over.
-    let age_ms = i64::try_from(limits.runs.as_millis()).unwrap_or(i64::MAX);
+    let age_ms = millis(limits.runs);
     app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;
     let ages = Ages { workers: limits.runs, usage: limits.usage, refused: limits.api_errors };
     app.dispatch.trim(ages).await.map_err(|e| warn!(error = %e, "could not trim what agents have left")).ok();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::model::time::millis;
 use crate::run::RunError;
 
 use super::App;
@@ -44,7 +45,7 @@ pub async fn watchdog(app: App) {
 pub async fn check(app: &App) -> Result<(), String> {
     let age_ms = app.tick_age_ms();
     let longest = app.config.scheduler.tick * TICKS_MISSED_MAX;
-    if age_ms > i64::try_from(longest.as_millis()).unwrap_or(i64::MAX) {
+    if age_ms > millis(longest) {
         return Err(format!("the scheduler's last tick was {age_ms} ms ago"));
     }
     let write = app.store.write(|_| -> Result<(), RunError> { Ok(()) });

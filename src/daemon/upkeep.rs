@@ -11,6 +11,7 @@ use crate::model::condition::{Condition, Mark};
 use crate::model::ids::{RunId, TaskId};
 use crate::model::task::Severity;
 use crate::model::ticket::TicketState;
+use crate::model::time::millis;
 use crate::ops::brief::{self, Backup, Facts, Failing, Money, Need, Runs};
 use crate::ops::janitor::learnings;
 use crate::ops::watchdog::Switch;
@@ -96,8 +97,8 @@ impl App {
     ) -> Result<(Facts, String), Refused> {
         let now = self.clock.wall();
         let now_ms = now.as_millisecond();
-        let reach_ms = i64::try_from(kind.reach().as_millis()).unwrap_or(i64::MAX);
-        let week_ms = i64::try_from(brief::Kind::Weekly.reach().as_millis()).unwrap_or(i64::MAX);
+        let reach_ms = millis(kind.reach());
+        let week_ms = millis(brief::Kind::Weekly.reach());
         let counted = self
             .store
             .read(move |conn| {

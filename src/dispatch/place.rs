@@ -12,6 +12,7 @@ use crate::model::ids::{TaskId, TicketId};
 use crate::model::message::MessageId;
 use crate::model::run::Run;
 use crate::model::ticket::Ticket;
+use crate::model::time::millis;
 use crate::pool::{ClaimError, Holder, Leased};
 use crate::run::worker::{self as runs, Claim};
 use crate::ticket::board::NewAttempt;
@@ -131,7 +132,7 @@ impl Dispatch {
     ) -> Result<Option<Begun>, DispatchError> {
         let (this, profile, now_ms) = (self.clone(), profile.clone(), self.clock.wall_ms());
         let (id, attempt) = (ticket.id.clone(), ticket.attempt + 1);
-        let check_in = i64::try_from(self.rules.check_in.as_millis()).unwrap_or(i64::MAX);
+        let check_in = millis(self.rules.check_in);
         self.store
             .write(move |tx| {
                 let legacy = table::legacy(tx, &id)?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::config::{TokenCheck, TokenSource};
 use crate::model::health::{Check, HealthState};
 use crate::model::schedule::format_duration;
+use crate::model::time::millis;
 
 use super::look;
 
@@ -241,7 +242,7 @@ fn judge_expiry(check: &TokenCheck, found: &Value, now_ms: i64) -> Verdict {
     };
     let at = at.strftime("%Y-%m-%d %H:%M UTC");
     let left_ms = at_ms.saturating_sub(now_ms);
-    let before_ms = i64::try_from(check.expiring_before.as_millis()).unwrap_or(i64::MAX);
+    let before_ms = millis(check.expiring_before);
     if left_ms <= 0 {
         (TokenState::NeedsReauth, format!("it expired {at}"))
     } else if left_ms < before_ms {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::health::{Check, HealthState};
 use crate::model::schedule::format_duration;
+use crate::model::time::millis;
 
 /// Tasks that are named where runs have failed.
 const TASKS_NAMED_MAX: usize = 3;
@@ -118,7 +119,7 @@ pub fn failed_runs(by_task: &[(String, u32)], critical_at: u32, window: Duration
 /// The newest backup of the database; `born_ms` is since when there is anything to back up, where known.
 #[must_use]
 pub fn backup(newest_ms: Option<i64>, born_ms: Option<i64>, now_ms: i64, max_age: Duration) -> Check {
-    let max_ms = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+    let max_ms = millis(max_age);
     let age = |since_ms: i64| Duration::from_millis(u64::try_from(now_ms - since_ms).unwrap_or(0));
     let is_late = |since_ms: i64| now_ms.saturating_sub(since_ms) > max_ms;
     let (state, detail) = match newest_ms {

@@ -15,6 +15,7 @@ use crate::model::ids::TaskId;
 use crate::model::schedule::format_duration;
 use crate::model::task::Severity;
 use crate::model::ticket::Ticket;
+use crate::model::time::millis;
 
 /// The key of what it says.
 pub const CONDITION: &str = "dispatch";
@@ -223,7 +224,7 @@ impl Ops {
     }
 
     async fn held(&self) -> Result<Vec<Held>, OpsError> {
-        let limit = i64::try_from(self.held_after.as_millis()).unwrap_or(i64::MAX);
+        let limit = millis(self.held_after);
         let now_ms = self.clock.wall_ms();
         let held = |ticket: Ticket| {
             let reason = ticket.reason?;

@@ -9,6 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tracing::{info, warn};
 
+use crate::model::time::millis;
 use crate::platform::git::{Budget, Found, GitError, Rescue};
 use crate::platform::process;
 
@@ -126,7 +127,7 @@ fn set_aside_at(name: &str) -> Option<i64> {
 
 /// Those that are too old, and the oldest of those that are too many.
 fn over(mut found: Vec<Aside>, keep: KeepAside, now_ms: i64) -> Vec<Aside> {
-    let age_ms = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
+    let age_ms = millis(keep.age);
     found.sort_by_key(|aside| std::cmp::Reverse(aside.at_ms));
     let is_over =
         |(n, aside): &(usize, Aside)| *n >= keep.count || now_ms.saturating_sub(aside.at_ms) > age_ms;

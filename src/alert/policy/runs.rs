@@ -8,6 +8,7 @@ use crate::model::notice::{Button, Notice, NoticeKind, Part, Shown};
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::span::span;
 use crate::model::task::{AlertEvent, Deliver, Severity};
+use crate::model::time::millis;
 
 /// What a run says when it wants nothing delivered.
 const SILENT: &str = "[SILENT]";
@@ -137,7 +138,7 @@ fn failure(facts: &RunFacts, which: AlertEvent) -> Option<Verdict> {
     notice.class = class;
     notice.headline = headline;
     notice.body = body(facts, task, which);
-    notice.repeat_ms = i64::try_from(settings.repeat.as_millis()).unwrap_or(i64::MAX);
+    notice.repeat_ms = millis(settings.repeat);
     notice.buttons = buttons(run, which);
     Some(Verdict::raise(notice))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Dispatch, DispatchError, table as workers};
 
 use crate::model::ids::RunId;
+use crate::model::time::millis;
 use crate::model::worker::Tokens;
 
 /// What one run used.
@@ -59,8 +60,7 @@ impl Dispatch {
     /// Only what the database says; what went before stays gone.
     pub async fn trim(&self, ages: Ages) -> Result<usize, DispatchError> {
         let now_ms = self.clock.wall_ms();
-        let before =
-            |age: Duration| now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let before = |age: Duration| now_ms.saturating_sub(millis(age));
         let (workers, usage, refused) = (before(ages.workers), before(ages.usage), before(ages.refused));
         let mut gone = 0;
         loop {

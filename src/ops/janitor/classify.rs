@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::model::ids::{Fence, RunId, TicketId};
 use crate::model::ticket::{GateAnswer, TicketState};
+use crate::model::time::millis;
 
 /// What is known of one ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,10 +196,6 @@ fn at_work(worker: &AtWork, limits: Limits, now_ms: i64) -> Verdict {
 
 fn last_sign(worker: &AtWork) -> i64 {
     worker.heard_ms.max(worker.started_ms)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::message::{Message, MessageState, Step};
 use crate::model::schedule::format_duration;
 use crate::model::ticket::TicketState;
+use crate::model::time::millis;
 
 use super::super::{MessageRules, TicketError, Tickets};
 use super::table::{self, Standing};
@@ -61,7 +62,7 @@ impl Tickets {
 
 /// What has to become of a message now, if anything.
 fn verdict(message: &Message, standing: &Standing, now_ms: i64, rules: MessageRules) -> Option<Step> {
-    let limit_ms = i64::try_from(rules.expire_after.as_millis()).unwrap_or(i64::MAX);
+    let limit_ms = millis(rules.expire_after);
     let is_late = now_ms.saturating_sub(message.since_ms) >= limit_ms;
     match message.state() {
         MessageState::Received | MessageState::Queued | MessageState::Failed if is_late => {
