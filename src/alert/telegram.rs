@@ -25,6 +25,7 @@ use teloxide::types::{
 };
 
 use crate::model::notice::{Button, Press};
+use crate::platform::failpoint;
 
 use failure::Network;
 
@@ -262,6 +263,7 @@ impl Telegram {
         if let Some(offset) = offset {
             call = call.offset(offset);
         }
+        failpoint::hit("telegram.fetch").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let updates = call.await.map_err(|e| self.failure(&e))?;
         Ok(updates.into_iter().map(update::read).collect())
     }
@@ -274,6 +276,7 @@ impl Telegram {
         let url = format!("{}/bot{token}/{}", base.as_str().trim_end_matches('/'), P::NAME);
         let body = serde_json::to_vec(payload).map_err(|e| TelegramError::Refused(e.to_string()))?;
         let request = self.bot.client().post(url).header("content-type", "application/json").body(body);
+        failpoint::hit("telegram.call").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let answered = match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();

@@ -9,6 +9,7 @@ use super::deed::{Admission, Guests, admit};
 use super::{AGAIN, Bot, command, table};
 use crate::alert::keep::unharmed;
 use crate::alert::telegram::{POLL_MAX, TelegramError, Update};
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 /// Longest wait between two calls that fail.
@@ -106,6 +107,7 @@ impl Bot {
         self.app
             .store
             .write(move |tx| {
+                failpoint::hit("bot.keep").map_err(StoreError::from)?;
                 for (number, deed) in &deeds {
                     table::keep(tx, (bot, *number), deed, now_ms)?;
                 }
@@ -113,6 +115,7 @@ impl Bot {
                 Ok::<_, StoreError>(table::set_offset(tx, bot, next, now_ms)?)
             })
             .await?;
+        failpoint::pass("bot.kept");
         for who in strangers {
             self.app.phone.ignore(who, now_ms);
             info!(user = who, "somebody who is not on the list wrote to the bot");

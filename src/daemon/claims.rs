@@ -12,6 +12,7 @@ use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason, Trigger};
 use crate::model::task::{CatchUp, Task};
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::run::flight::{self, Claim, Request};
 use crate::run::{RunError, table};
 use crate::store::Tx;
@@ -58,6 +59,7 @@ async fn carry(app: &App, chunk: Vec<Due>) {
         .await;
     match carried {
         Ok(all) => {
+            failpoint::pass("claims.carry");
             for carried in all {
                 finish(app, carried);
             }
@@ -203,6 +205,7 @@ async fn retry(app: &App) -> Result<(), RunError> {
     let (claims, next) = app
         .store
         .write(move |tx| -> Result<_, RunError> {
+            failpoint::hit("claims.retry").map_err(crate::store::StoreError::from)?;
             let mut claims = Vec::new();
             for run in table::retries_due(tx, now_ms, RETRIES_MAX)? {
                 let definition = snapshot.definition(&run.task);

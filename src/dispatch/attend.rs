@@ -16,6 +16,7 @@ use super::{Attendance, Dispatch, DispatchError, dialect, lock};
 use crate::model::message::MessageId;
 use crate::model::run::StopReason;
 use crate::model::worker::AgentEvent;
+use crate::platform::failpoint;
 use crate::platform::process::{self, spec::name};
 use crate::ticket::conversation::CommentKind;
 use crate::ticket::events::{NewEvent, Source};
@@ -247,6 +248,7 @@ impl Dispatch {
         let (tickets, now_ms) = (self.tickets.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
+                failpoint::hit("dispatch.intake").map_err(crate::store::StoreError::from)?;
                 let worker = &intake.after;
                 if !table::advance(tx, worker.run, intake.before, worker.read_bytes, &worker.heard)? {
                     // Taken in before: an answer that was lost on its way.

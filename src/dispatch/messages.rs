@@ -7,6 +7,7 @@ use super::attend::Attendant;
 use super::dialect;
 use crate::model::message::{MessageId, MessageState};
 use crate::model::worker::AgentEvent;
+use crate::platform::failpoint;
 use crate::platform::process::{self, spec::name};
 use crate::ticket;
 use crate::ticket::inbox::Query;
@@ -80,6 +81,7 @@ impl Attendant {
         let written = tokio::task::spawn_blocking(move || process::append_stdin(&dir, &line)).await;
         let noted = match written {
             Ok(Ok(())) => {
+                failpoint::pass("message.appended");
                 self.sent.push(id);
                 self.dispatch.tickets.deliver(id, me).await
             }

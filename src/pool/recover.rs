@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::failpoint;
 use crate::platform::git::{Budget, Found, Head, Tree};
 
 use super::base::{Ground, blocking};
@@ -32,6 +33,7 @@ impl Pools {
     /// Only what the database says.
     pub async fn recover(&self) -> Result<u32, PoolError> {
         let slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
+        failpoint::hit("pool.recover").map_err(crate::store::StoreError::from)?;
         let mut begun = 0;
         for slot in slots.into_iter().filter(|slot| slot.state().is_intent()) {
             self.step(&slot, Step::Recover, super::heal::orphan, Vec::new()).await?;

@@ -2,6 +2,7 @@
 
 use crate::model::event::{Event, EventKind};
 use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::failpoint;
 use crate::platform::git::Budget;
 
 use serde_json::json;
@@ -34,6 +35,7 @@ impl Pools {
         let Some(releasing) = self.step(&row, Step::Release, name, Vec::new()).await? else {
             return Ok(Released::Already);
         };
+        failpoint::pass("pool.releasing");
         let budget = Budget::new(UPKEEP_MAX);
         let (Some(desk), Ok(pool)) = (self.try_desk(&releasing.id), self.pool(&releasing.pool)) else {
             return Ok(Released::Later);

@@ -11,6 +11,7 @@ use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step};
 use crate::model::task::{Kind, OnInterrupt, Task};
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::platform::process::spec::Exit;
 use crate::run::outcome;
 use crate::run::{Notice, RunError, Runs, flight, table};
@@ -72,6 +73,7 @@ impl Runs {
 
     async fn record_end(&self, end: End) {
         let Some(written) = self.insist(end.run.id, || self.write_end(end.clone())).await else { return };
+        failpoint::pass("run.finish.after");
         let Written { run, promoted } = written;
         if let Some(run) = run {
             info!(run = run.id.0, task = %run.task, state = run.state().name(), reason = run.reason, "run over");
@@ -86,6 +88,7 @@ impl Runs {
         let (journal, gates) = (self.journal.clone(), self.gates());
         self.store
             .write(move |tx| {
+                failpoint::hit("run.finish.tx").map_err(crate::store::StoreError::from)?;
                 // As it stands now: a stop may have been recorded since it was last read.
                 let Some(mut run) = table::get(tx, end.run.id)? else { return Ok(Written::default()) };
                 let from = run.state();

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
+use crate::platform::failpoint;
 use crate::platform::process::{self, Found};
 use crate::run::{Notice, RunError, Runs, flight, table};
 
@@ -32,6 +33,7 @@ impl Runs {
         F: Fn(&Run) -> Option<Arc<Task>>,
     {
         let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
+        failpoint::hit("run.recover").map_err(crate::store::StoreError::from)?;
         let mut recovered = Recovered::default();
         for run in live {
             match run.state() {
@@ -68,6 +70,7 @@ impl Runs {
         let boot_id = run.boot_id.clone().unwrap_or_default();
         match process::examine(&self.run_dir(run.id), &boot_id) {
             Ok(Found::Alive(keeper)) => {
+                failpoint::pass("run.adopt");
                 recovered.adopted += 1;
                 // A stop that was recorded may not have reached the keeper.
                 if let Some(reason) = run.stop_reason.filter(|_| run.state() == RunState::Stopping) {

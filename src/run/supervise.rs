@@ -13,6 +13,7 @@ use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
 use crate::model::task::Task;
 use crate::model::text::hex;
+use crate::platform::failpoint;
 use crate::platform::process::spec::{Private, Spec};
 use crate::platform::process::{self, Found, Gate, Keeper};
 use crate::run::outcome;
@@ -122,10 +123,12 @@ impl Runs {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
+        failpoint::pass("run.record_start.after");
         Ok(self.open_gate(run, gate, &ready.private).await.map(|(run, keeper)| (run, keeper, ready.limit)))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
+        failpoint::hit("run.record_start.before").map_err(crate::store::StoreError::from)?;
         let from = run.state();
         run.step(Step::Start)?;
         run.keeper_pid = Some(gate.pid);
@@ -239,6 +242,7 @@ impl Runs {
 
     /// The keeper has ended: reads what it left and writes the end.
     pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
+        failpoint::pass("run.settle");
         let found = loop {
             match process::examine(&self.run_dir(run.id), run.boot_id.as_deref().unwrap_or_default()) {
                 // Its lock may be held for an instant longer, by a child between fork and exec.
@@ -357,7 +361,9 @@ struct Ready {
 fn lay_out(dir: &Path, prepared: Prepared) -> Result<Ready, Outcome> {
     let Prepared { spec, private, token, input } = prepared;
     let bad = |e: std::io::Error| not_spawned(&format!("writing {}: {e}", dir.display()));
+    failpoint::hit("run.lay_out.before").map_err(|fault| bad(fault.into()))?;
     spec.write(dir).map_err(bad)?;
+    failpoint::hit("run.lay_out.half").map_err(|fault| bad(fault.into()))?;
     process::begin_stdin(dir, &input).map_err(bad)?;
     Ok(Ready { private, token, limit: limit(&spec) })
 }

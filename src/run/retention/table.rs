@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use crate::model::ids::{RunId, TaskId};
 
 /// Deletes at most `limit` ended rows of `task` that are beyond its newest `rows` or ended before
-/// `oldest_ms`, and gives their numbers. Live rows, waiting retries and rows to be started again stay.
+/// `oldest_ms`, and gives their numbers. Live rows, waiting retries and rows to be started again stay; what never
+/// started for a ticket has had its successor in a new row.
 pub fn delete_over(
     conn: &Connection,
     task: &TaskId,
@@ -18,8 +19,9 @@ pub fn delete_over(
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     conn.prepare_cached(
         "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE task = ?1 AND retry_ms IS NULL \
-           AND state NOT IN ('claimed', 'running', 'stopping', 'kill_failed', 'not_started') \
-           AND (ended_ms < ?3 OR id <= coalesce( \
+           AND state NOT IN ('claimed', 'running', 'stopping', 'kill_failed') \
+           AND (state <> 'not_started' OR ticket IS NOT NULL) \
+           AND (coalesce(ended_ms, claimed_ms) < ?3 OR id <= coalesce( \
              (SELECT id FROM runs WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2), -1)) \
            ORDER BY id LIMIT ?4) RETURNING id",
     )?
