@@ -3,7 +3,8 @@
 //! Debug builds alone have them: a release build is compiled without. They are armed by files in a folder
 //! `failpoints` beside the program, since every process of a daemon (keepers, with an environment that is
 //! cleared, among them) knows where its program lies; where there is no such folder, nothing is looked for.
-//! `armed/NAME` holds what is to happen and at which visit; what has happened is moved to `fired/`, so that a
+//! `armed/NAME` holds what is to happen (`abort`, `error`, `stall`, or `refuse` for errors that go on for a while)
+//! and at which visit; what has happened is moved to `fired/`, so that a
 //! daemon that died of it does not die again; `visited/` names the places that anybody has passed.
 
 /// An error that a test has ordered.
@@ -63,6 +64,8 @@ mod armed {
 
     /// Longer than anything here may be kept waiting without a word.
     const STALL: Duration = Duration::from_secs(2);
+    /// How long a place that refuses goes on with it.
+    const REFUSAL: Duration = Duration::from_secs(3);
 
     /// What happens at a place.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,14 @@ mod armed {
         if SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
             let _ = fs::write(folder.join("visited").join(name), b"");
         }
-        claim(folder, name)
+        if refuses(&folder.join("fired").join(name)) { Some(Action::Error) } else { claim(folder, name) }
+    }
+
+    /// Whether the place began to refuse a short while ago.
+    fn refuses(fired: &Path) -> bool {
+        let young = |file: fs::Metadata| file.modified().ok()?.elapsed().ok().map(|age| age < REFUSAL);
+        fs::metadata(fired).ok().and_then(young) == Some(true)
+            && fs::read_to_string(fired).is_ok_and(|text| text.starts_with("refuse"))
     }
 
     /// One visitor at a time has the order in hand: whoever could rename it.
@@ -111,7 +121,7 @@ mod armed {
         fs::rename(&mine, folder.join("fired").join(name)).ok()?;
         match action {
             "abort" => Some(Action::Abort),
-            "error" => Some(Action::Error),
+            "error" | "refuse" => Some(Action::Error),
             "stall" => Some(Action::Stall),
             _ => None,
         }
