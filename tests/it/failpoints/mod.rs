@@ -2,8 +2,9 @@
 //! of each kind that fails. The list is read from the source, so that a new point cannot be forgotten, and a point
 //! that nothing passed is a failure.
 //!
-//! `LUCID_FAILPOINTS_SEED` plays a sweep again; `LUCID_FAILPOINTS=a.b:abort,c.d:stall` plays orders by themselves.
+//! `LUCID_FAILPOINTS_SEED` plays a sweep again; `LUCID_FAILPOINTS=a.b:abort,c.d:stall:3` plays orders by themselves.
 
+mod nth;
 mod stage;
 mod story;
 mod verdict;
@@ -26,7 +27,11 @@ const ORDERS_FULL: usize = 6;
 /// Days that are lived beside each other: most of a day is waiting.
 const DAYS_AT_ONCE: usize = 4;
 
-const ACTIONS: [&str; 3] = ["abort", "error", "stall"];
+const ACTIONS: [&str; 4] = ["abort", "error", "refuse", "stall"];
+/// What can happen where nothing can fail.
+const MERE: [&str; 2] = ["abort", "stall"];
+/// The latest visit at which an order is carried out; half of them are for the first one.
+const VISIT_MAX: u64 = 12;
 
 /// The failpoints of the source by name, and whether each can fail there, or only die or stall.
 fn points() -> BTreeMap<String, bool> {
@@ -90,7 +95,7 @@ fn sweep(orders: &[Order], a_day: usize) {
 
 fn replay(orders: &[Order]) -> String {
     let orders: Vec<String> =
-        orders.iter().map(|order| format!("{}:{}", order.point, order.action)).collect();
+        orders.iter().map(|order| format!("{}:{}:{}", order.point, order.action, order.visit)).collect();
     format!("LUCID_FAILPOINTS={}", orders.join(","))
 }
 
@@ -113,25 +118,30 @@ fn order(point: &str, action: &'static str) -> Order {
     Order { point: point.to_owned(), action, visit: 1 }
 }
 
+/// `point:action` or `point:action:visit`.
+fn parse(text: &str, known: &BTreeMap<String, bool>) -> Order {
+    let mut words = text.split(':');
+    let (point, action) = (words.next().expect("a point"), words.next().expect("an action"));
+    assert!(known.contains_key(point), "there is no {point}");
+    let action = ACTIONS.into_iter().find(|known| *known == action).expect("an action");
+    let visit = words.next().map_or(1, |visit| visit.parse().expect("a visit"));
+    Order { visit, ..order(point, action) }
+}
+
 #[test]
 fn every_failpoint_once_leaves_one_story() {
     if let Ok(text) = std::env::var("LUCID_FAILPOINTS") {
         let known = points();
-        let orders: Vec<Order> = text
-            .split(',')
-            .map(|pair| {
-                let (point, action) = pair.split_once(':').expect("point:action");
-                assert!(known.contains_key(point), "there is no {point}");
-                order(point, ACTIONS.into_iter().find(|known| *known == action).expect("an action"))
-            })
-            .collect();
+        let orders = text.split(',').map(|order| parse(order, &known)).collect();
         story::live(&mut Stage::new(orders));
         return;
     }
     let mut dice = Dice(seed());
     let orders = points().into_iter().map(|(point, can_fail)| {
-        let actions: &[&'static str] = if can_fail { &ACTIONS } else { &["abort", "stall"] };
-        order(&point, dice.one_of(actions).expect("an action"))
+        let actions: &[&'static str] = if can_fail { &ACTIONS } else { &MERE };
+        let visit = if dice.below(2) == 0 { 1 } else { 1 + dice.below(VISIT_MAX) };
+        let visit = u32::try_from(visit).expect("a visit");
+        Order { visit, ..order(&point, dice.one_of(actions).expect("an action")) }
     });
     let orders = orders.collect();
     sweep(&shuffled(orders, &mut dice), ORDERS);
@@ -143,7 +153,7 @@ fn every_failpoint_in_every_way_leaves_one_story() {
     let mut dice = Dice(seed());
     for action in ACTIONS {
         let mut all = points();
-        all.retain(|_, can_fail| *can_fail || action != "error");
+        all.retain(|_, can_fail| *can_fail || MERE.contains(&action));
         let orders: Vec<Order> = all.keys().map(|point| order(point, action)).collect();
         let (total, began) = (orders.len(), std::time::Instant::now());
         sweep(&shuffled(orders, &mut dice), ORDERS_FULL);

@@ -85,12 +85,23 @@ impl Stage {
         let _ = fs::remove_file(self.folder("armed").join(point));
     }
 
+    /// The point may fire anew.
+    pub fn forget(&self, point: &str) {
+        let _ = fs::remove_file(self.folder("fired").join(point));
+    }
+
     pub fn has_fired(&self, point: &str) -> bool {
         self.folder("fired").join(point).exists()
     }
 
     pub fn has_passed(&self, point: &str) -> bool {
         self.folder("visited").join(point).exists()
+    }
+
+    /// Points with orders that nothing has passed; a later visit may never come.
+    pub fn unpassed(&self) -> Vec<&str> {
+        let points = self.orders.iter().map(|order| order.point.as_str());
+        points.filter(|point| !self.has_passed(point)).collect()
     }
 
     /// Orders that nothing has come by to carry out.

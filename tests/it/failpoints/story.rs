@@ -15,7 +15,7 @@ use crate::workers::git;
 use crate::world::World;
 
 /// On the list of the fake Telegram's settings.
-const OWNER: i64 = 7;
+pub const OWNER: i64 = 7;
 /// Between two looks at whether a task that is off stays off: two of its instants.
 const OFF: Duration = Duration::from_millis(2_200);
 /// Ways in which a worker leaves its slot.
@@ -58,7 +58,7 @@ pub const KINDS: [Kind; 7] = [
     Kind { id: "endless", front: "schedule: manual", script: "sleep 60", limits: limits(0, 20_000) },
 ];
 
-fn write_task(world: &World, kind: &Kind, enabled: &str) {
+pub fn write_task(world: &World, kind: &Kind, enabled: &str) {
     let (front, script) = (kind.front, kind.script);
     let end = "  echo $LUCID_RUN_ID >> ends";
     world.task(kind.id, &format!("{front}\n{enabled}\ncommand: |\n{PRELUDE}  {script}\n{end}"));
@@ -91,13 +91,13 @@ pub fn live(stage: &mut Stage) {
     rest(stage);
     verdict::check(stage, off);
     break_database(stage);
-    let left = stage.left();
-    assert!(left.is_empty(), "nothing came by to carry out {left:#?}\n{}", stage.tale());
+    let left = stage.unpassed();
+    assert!(left.is_empty(), "nothing has passed {left:#?}\n{}", stage.tale());
     stage.keep_up();
     crate::invariants::database_is_sound(&stage.world);
 }
 
-fn ticket(stage: &mut Stage, mode: &str) -> String {
+pub fn ticket(stage: &mut Stage, mode: &str) -> String {
     let body = format!("FAKE_MODE={mode}");
     stage.world.write("body.txt", &body);
     let made = stage.insist(&["ticket", "new", "--title", mode, "--body-file", "body.txt", "--json"]);
@@ -195,7 +195,7 @@ fn show(stage: &Stage, id: &str) -> Option<Value> {
 }
 
 /// Answers what is asked, and takes up what was given up, until the work is there.
-fn until_reviewed(stage: &mut Stage, id: &str) {
+pub fn until_reviewed(stage: &mut Stage, id: &str) {
     loop {
         let state = stage.until(&format!("{id} comes to something"), |stage| {
             let state = show(stage, id)?["state"].as_str()?.to_owned();

@@ -11,7 +11,7 @@ use crate::workers::git;
 /// Every invariant, on a world at rest.
 #[track_caller]
 pub fn check(stage: &mut Stage, (off_ms, on_ms): (i64, i64)) {
-    alerts_arrived(stage);
+    sound(stage);
     let world = &stage.world;
     assert_eq!(world.read("violations"), "", "two at once\n{}", stage.tale());
     for kind in &KINDS {
@@ -28,13 +28,21 @@ pub fn check(stage: &mut Stage, (off_ms, on_ms): (i64, i64)) {
     // What has no script of ours writes no word of its own.
     let ours = "ticket IS NULL AND task NOT IN ('ticket-pickup', 'db-backup')";
     starts_and_rows_agree(world, &world.rows_where(ours));
+    leftovers_are_kept(stage);
+}
+
+/// What must hold whatever the day has brought.
+#[track_caller]
+pub fn sound(stage: &mut Stage) {
+    alerts_arrived(stage);
+    let world = &stage.world;
     invariants::processes_and_rows_agree(world);
     invariants::ended_runs_hold_nothing(world);
     invariants::database_is_sound(world);
     world.until("no process is left", || world.of_runs().is_empty().then_some(()));
     world.until("no keeper is left", || world.keepers().is_empty().then_some(()));
     tickets_had_one_worker_at_a_time(stage);
-    no_work_is_lost(stage);
+    commits_are_there(stage);
     let log = stage.world.read("daemon.log");
     let panic = log.lines().find(|line| line.contains("panicked at"));
     assert_eq!(panic, None, "\n{}", stage.tale());
@@ -114,9 +122,9 @@ fn aside(stage: &Stage) -> bool {
     files.into_iter().any(|file| std::fs::read(file.path()).is_ok_and(|text| text == b"keep this"))
 }
 
-/// What a worker reported as its commit is there, and what was left lying in a slot is in a rescue ref.
+/// What a worker reported as its commit is there.
 #[track_caller]
-fn no_work_is_lost(stage: &Stage) {
+fn commits_are_there(stage: &Stage) {
     let repo = stage.world.path("repo");
     let connection = stage.world.database();
     let mut statement =
@@ -128,6 +136,12 @@ fn no_work_is_lost(stage: &Stage) {
         let refs = git(&repo, &["for-each-ref", "--contains", &commit, "--format=%(refname)"]);
         assert!(!refs.is_empty(), "{commit} is in no ref\n{}", stage.tale());
     }
+}
+
+/// What was left lying in a slot is in a rescue ref, or set aside.
+#[track_caller]
+fn leftovers_are_kept(stage: &Stage) {
+    let repo = stage.world.path("repo");
     assert!(aside(stage), "what lay at a slot's place is gone\n{}", stage.tale());
     let rescued = git(&repo, &["for-each-ref", "--format=%(refname)", "refs/lucid/rescue/"]);
     let holds = |name: &str, file: &str| git(&repo, &["ls-tree", "-r", "--name-only", name]).contains(file);

@@ -1,0 +1,80 @@
+//! The n-th call of a kind fails, for n from 1 until a small piece of work is done without meeting the fault: as
+//! SQLite is tested, only with a daemon around it.
+
+use super::stage::{Order, Stage};
+use super::story::{OWNER, ticket, until_reviewed};
+use super::verdict;
+use crate::fake_telegram::CHAT;
+
+/// A point at which all calls of a kind pass.
+const KINDS: [&str; 6] =
+    ["store.commit.before", "git.call", "run.fork", "telegram.call", "files.replace", "files.sync"];
+/// More calls than the piece of work can make.
+const CALLS_MAX: u32 = 2_000;
+
+/// A run that fails and is told of, and a ticket from new to its review, until nothing more goes on.
+fn work(stage: &mut Stage) {
+    stage.insist(&["run", "failing"]);
+    let asked = stage.fake.writes(OWNER, CHAT, "/status", None);
+    let id = ticket(stage, "commit");
+    until_reviewed(stage, &id);
+    stage.insist(&["disable", "other"]);
+    stage.insist(&["enable", "other"]);
+    verdict::slots_are_whole(stage);
+    stage.until("the bot answers", |stage| stage.fake.chat().into_iter().find(|m| m.reply_to == Some(asked)));
+    stage.until("a world at rest", |stage| {
+        let live = "SELECT (SELECT count(*) FROM outbox WHERE state IN ('pending', 'sending')) \
+                    + (SELECT count(*) FROM workers WHERE verdict IS NULL) \
+                    + (SELECT count(*) FROM runs WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') \
+                       OR (state = 'not_started' AND ticket IS NULL))";
+        (stage.world.number(live) == 0).then_some(())
+    });
+}
+
+/// Fails call after call of `kind`, and gives how many there are; `next` says which one follows.
+fn fail_each(kind: &str, next: impl Fn(u32) -> u32) -> u32 {
+    let mut stage = Stage::new(Vec::new());
+    stage.world.task("failing", "schedule: manual\ncommand: exit 3");
+    stage.world.task("other", "schedule: manual\ncommand: ':'");
+    stage.world.task("ticket-pickup", "action: ticket-pickup\nschedule: manual");
+    work(&mut stage);
+    let mut visit = 1;
+    loop {
+        let order = Order { point: kind.to_owned(), action: "error", visit };
+        stage.forget(kind);
+        stage.arm(&order);
+        work(&mut stage);
+        if !stage.has_fired(kind) {
+            break;
+        }
+        assert!(visit < CALLS_MAX, "{kind} never comes to an end");
+        visit = next(visit);
+    }
+    stage.disarm(kind);
+    verdict::sound(&mut stage);
+    visit
+}
+
+fn all(next: fn(u32) -> u32) {
+    std::thread::scope(|scope| {
+        let kinds: Vec<_> =
+            KINDS.iter().map(|kind| (kind, scope.spawn(move || fail_each(kind, next)))).collect();
+        for (kind, tried) in kinds {
+            let calls = tried.join().unwrap_or_else(|_| panic!("see above: {kind}"));
+            println!("{kind}: no fault at call {calls}");
+            assert!(calls > 1, "{kind} is never called");
+        }
+    });
+}
+
+#[test]
+fn a_call_that_fails_costs_a_try_and_no_more() {
+    // The first ones, then ever fewer: a whole pass is run by name.
+    all(|visit| if visit < 3 { visit + 1 } else { visit * 2 });
+}
+
+#[test]
+#[ignore = "minutes long: run it by name"]
+fn whichever_call_fails_it_costs_a_try_and_no_more() {
+    all(|visit| visit + 1);
+}
