@@ -37,3 +37,33 @@ pub fn tasks(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::{Run, RunState, Trigger};
+    use crate::run::RunError;
+    use crate::run::table::{self, Extras};
+    use crate::store::Store;
+
+    #[test]
+    fn what_never_started_stays_while_it_may_still_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 0).unwrap().store;
+        let gone = store.write_blocking(|tx| -> Result<_, RunError> {
+            let task = TaskId::parse("ticket-pickup").unwrap();
+            let mut numbers = Vec::new();
+            for ticket in [None, Some("MC-1".to_owned())] {
+                let mut run = Run::new(RunId(0), task.clone(), Trigger::Event, RunState::NotStarted);
+                run.ticket = ticket;
+                run.claimed_ms = 1_000;
+                numbers.push(table::insert(tx, &run, &Extras::default())?);
+            }
+            let young = delete_over(tx, &task, 10, 1_000, 10)?;
+            let old = delete_over(tx, &task, 10, 1_001, 10)?;
+            Ok((numbers, young, old))
+        });
+        let (numbers, young, old) = gone.unwrap();
+        assert_eq!((young, old), (vec![], vec![numbers[1]]));
+    }
+}

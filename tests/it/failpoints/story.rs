@@ -123,12 +123,22 @@ fn fail_and_talk(stage: &mut Stage) {
     stage.until("the bot answers", |stage| stage.fake.chat().into_iter().find(|m| m.reply_to == Some(asked)));
 }
 
+/// Starts `task` until a run of it is under way: one that could not be started has failed.
+fn under_way(stage: &mut Stage, task: &str) -> i64 {
+    loop {
+        let run = stage.insist(&["run", task, "--json"]).json()["run"]["id"].as_i64().expect("a number");
+        let row = stage.until("it has started or ended", |stage| {
+            stage.world.row(run).filter(|row| row.started_ms.is_some() || !row.is_live())
+        });
+        if row.is_live() {
+            return run;
+        }
+    }
+}
+
 fn stop_one(stage: &mut Stage) {
-    stage.insist(&["run", "endless"]);
-    let run = stage.until("it runs", |stage| {
-        stage.world.rows("endless").into_iter().rev().find(|row| row.is_live() && row.started_ms.is_some())
-    });
-    stage.world.lucid(["kill", &run.id.to_string()]);
+    let run = under_way(stage, "endless");
+    stage.world.lucid(["kill", &run.to_string()]);
     stage.until("it is over", |stage| {
         stage.world.rows("endless").iter().all(|row| !row.is_live()).then_some(())
     });
@@ -161,10 +171,7 @@ fn backup(stage: &mut Stage) {
 
 /// A daemon that is killed under a run.
 fn adopt(stage: &mut Stage) {
-    stage.insist(&["run", "long"]);
-    stage.until("it runs", |stage| {
-        stage.world.rows("long").into_iter().find(|row| row.is_live() && row.started_ms.is_some())
-    });
+    under_way(stage, "long");
     stage.world.kill_daemon();
     stage.keep_up();
 }

@@ -108,6 +108,10 @@ fn tickets_had_one_worker_at_a_time(stage: &Stage) {
     assert_eq!(doubled, 0, "two workers on one ticket\n{}", stage.tale());
     let open = stage.world.number("SELECT count(*) FROM workers WHERE verdict IS NULL");
     assert_eq!(open, 0, "a worker without an end\n{}", stage.tale());
+    let in_no_hand = stage.world.number(
+        "SELECT count(*) FROM messages WHERE state IN ('received', 'claimed', 'delivered', 'failed')",
+    );
+    assert_eq!(in_no_hand, 0, "a message in the hand of a worker that has ended\n{}", stage.tale());
     let twice = stage.world.number(
         "SELECT count(*) FROM (SELECT 1 FROM ticket_events WHERE type = 'assistant' \
          AND data LIKE '%step %' GROUP BY run, data HAVING count(*) > 1)",
