@@ -234,6 +234,7 @@ fn spoil_slots(stage: &mut Stage) {
 
 /// Everything that is due by itself is switched off, and what goes on comes to its end.
 fn rest(stage: &mut Stage) {
+    verdict::ledger_is_whole(stage);
     for kind in &KINDS {
         write_task(&stage.world, kind, "enabled: false");
     }
