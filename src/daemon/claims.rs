@@ -12,6 +12,7 @@ use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason};
 use crate::model::task::Task;
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::run::RunError;
 use crate::run::flight::Claim;
 use crate::task::agenda::{Again, Due};
