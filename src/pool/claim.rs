@@ -39,7 +39,15 @@ impl Pools {
             };
             failpoint::pass("pool.claimed");
             let id = slot.id.clone();
-            match self.settle(&ground, &desk, slot, Step::Verified, budget).await? {
+            let settled = match self.settle(&ground, &desk, slot, Step::Verified, budget).await {
+                Ok(settled) => settled,
+                Err(e) => {
+                    drop(desk);
+                    self.finish_later(&id);
+                    return Err(e.into());
+                }
+            };
+            match settled {
                 Settled::Clean { slot, report } => return Ok(leased(pool, &ground.dir, *slot, report)),
                 Settled::Quarantined { .. } | Settled::Gone => tried.push(id),
                 Settled::TimedOut { why } => {

@@ -44,12 +44,22 @@ impl Pools {
             Ok(ground) => ground,
             Err(e) => {
                 let why = e.to_string();
+                drop(desk);
+                self.finish_later(&releasing.id);
                 self.drifted(&releasing.pool, &why).await?;
                 return Ok(Released::Later);
             }
         };
         let (id, branch) = (releasing.id.clone(), releasing.branch.clone());
-        match self.settle(&ground, &desk, releasing, Step::Cleaned, budget).await? {
+        let settled = match self.settle(&ground, &desk, releasing, Step::Cleaned, budget).await {
+            Ok(settled) => settled,
+            Err(e) => {
+                drop(desk);
+                self.finish_later(&id);
+                return Err(e);
+            }
+        };
+        match settled {
             Settled::Clean { report, .. } => {
                 if let Some(branch) = branch {
                     drop_branch(&ground, branch, budget).await;

@@ -1,6 +1,8 @@
 //! The n-th call of a kind fails, for n from 1 until a small piece of work is done without meeting the fault: as
 //! SQLite is tested, only with a daemon around it.
 
+use std::time::{Duration, Instant};
+
 use super::stage::{Order, Stage};
 use super::story::{OWNER, ticket, until_reviewed};
 use super::verdict;
@@ -71,6 +73,41 @@ fn all(next: fn(u32) -> u32) {
 fn a_call_that_fails_costs_a_try_and_no_more() {
     // The first ones, then ever fewer: a whole pass is run by name.
     all(|visit| if visit < 3 { visit + 1 } else { visit * 2 });
+}
+
+/// How many steps a slot takes from free over leased to free again.
+const SLOT_STEPS: u32 = 4;
+/// Longest time that a slot may be nobody's and not free.
+const NOBODYS_MAX: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_slot_whose_step_the_database_refused_is_soon_free_again() {
+    std::thread::scope(|scope| {
+        for visit in 1..=SLOT_STEPS {
+            scope.spawn(move || {
+                let order = Order { point: "pool.step".to_owned(), action: "error", visit };
+                let mut stage = Stage::new(Vec::new());
+                stage.world.task("ticket-pickup", "action: ticket-pickup\nschedule: manual");
+                stage.keep_up();
+                stage.arm(&order);
+                let id = ticket(&mut stage, "commit");
+                stage.until("it is refused", |stage| stage.has_fired("pool.step").then_some(()));
+                let began = Instant::now();
+                stage.until("every slot is free", |stage| {
+                    let taken = "SELECT count(*) FROM slots WHERE state <> 'free'";
+                    (stage.world.number(taken) == 0).then_some(())
+                });
+                assert!(
+                    began.elapsed() < NOBODYS_MAX,
+                    "step {visit}: {:?}\n{}",
+                    began.elapsed(),
+                    stage.tale()
+                );
+                until_reviewed(&mut stage, &id);
+                verdict::sound(&mut stage);
+            });
+        }
+    });
 }
 
 #[test]
