@@ -29,8 +29,8 @@ const LOOK_MOST: Duration = Duration::from_millis(250);
 const INBOX_EVERY: Duration = Duration::from_secs(2);
 /// How often a worker's ticket says that it lives.
 const SIGN_EVERY_MS: i64 = 30 * 60_000;
-/// Wait before a batch is offered again to a database that did not take it.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Wait before something is offered again to a database that did not take it.
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 /// How far a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

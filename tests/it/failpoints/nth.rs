@@ -111,6 +111,34 @@ fn a_slot_whose_step_the_database_refused_is_soon_free_again() {
 }
 
 #[test]
+fn a_message_that_was_read_is_known_as_read_whatever_note_of_it_the_database_refused() {
+    std::thread::scope(|scope| {
+        // On the worker's input, and read.
+        for visit in 1..=2 {
+            scope.spawn(move || {
+                let order = Order { point: "message.step".to_owned(), action: "error", visit };
+                let mut stage = Stage::new(vec![order]);
+                stage.world.task("ticket-pickup", "action: ticket-pickup\nschedule: manual");
+                let id = ticket(&mut stage, "slow");
+                stage.until("a worker at work", |stage| {
+                    let steps = "SELECT count(*) FROM ticket_events WHERE data LIKE '%step %'";
+                    (stage.world.number(steps) > 0).then_some(())
+                });
+                stage.insist(&["reply", &id, "hello there"]);
+                until_reviewed(&mut stage, &id);
+                assert!(stage.has_fired("message.step"));
+                let acked = stage
+                    .world
+                    .number("SELECT count(*) FROM messages WHERE state = 'acked' AND attempts <= 1");
+                assert_eq!(acked, 1, "step {visit}\n{}", stage.tale());
+                let heard = "SELECT count(*) FROM ticket_events WHERE data LIKE '%heard: hello there%'";
+                assert_eq!(stage.world.number(heard), 1, "it is read once");
+            });
+        }
+    });
+}
+
+#[test]
 #[ignore = "minutes long: run it by name"]
 fn whichever_call_fails_it_costs_a_try_and_no_more() {
     all(|visit| visit + 1);
