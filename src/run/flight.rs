@@ -283,6 +283,7 @@ pub(super) fn give_up(
     reason: &str,
     now_ms: i64,
 ) -> Result<(), RunError> {
+    failpoint::hit("run.give_up").map_err(crate::store::StoreError::from)?;
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;

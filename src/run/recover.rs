@@ -119,22 +119,21 @@ impl Runs {
         self.store.write(move |tx| flight::promote(tx, &journal, gates, now_ms)).await
     }
 
-    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it.
-    ///
-    /// # Errors
-    /// Only what the database says.
-    pub async fn pass_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
+    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it. Until that
+    /// is written the run holds its key, so it is tried until it is.
+    pub async fn pass_up(&self, run: Run, reason: &'static str) {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
-        let promoted = self
-            .store
-            .write(move |tx| {
+        let id = run.id;
+        let write = || {
+            let (journal, run) = (journal.clone(), run.clone());
+            self.store.write(move |tx| {
                 flight::give_up(tx, &journal, run.clone(), reason, now_ms)?;
                 flight::promote(tx, &journal, gates, now_ms)
             })
-            .await?;
+        };
+        let promoted = self.insist(id, write).await.unwrap_or_default();
         if !promoted.is_empty() {
             self.tell(Notice::Promoted(promoted));
         }
-        Ok(())
     }
 }

@@ -111,6 +111,30 @@ fn a_slot_whose_step_the_database_refused_is_soon_free_again() {
 }
 
 #[test]
+fn a_run_that_found_no_slot_lets_go_of_its_key_whatever_the_database_refused() {
+    let order = Order { point: "run.give_up".to_owned(), action: "error", visit: 1 };
+    let mut stage = Stage::new(vec![order]);
+    let front = "schedule: manual\npool: main\ntimeout: 1m\nworktree: {claim_wait: 500ms}";
+    let holders = ["first", "second", "third"];
+    for holder in holders {
+        stage.world.task(holder, &format!("{front}\ncommand: sleep 20"));
+    }
+    stage.world.task("late", &format!("{front}\ncommand: ls"));
+    for holder in holders {
+        stage.insist(&["run", holder]);
+    }
+    stage.until("every slot is taken", |stage| {
+        let leased = "SELECT count(*) FROM slots WHERE state = 'leased'";
+        (stage.world.number(leased) == 3).then_some(())
+    });
+    stage.insist(&["run", "late"]);
+    let row = stage
+        .until("it is skipped", |stage| stage.world.rows("late").pop().filter(|row| row.state == "skipped"));
+    assert_eq!(row.reason.as_deref(), Some("pool_full"));
+    assert!(stage.has_fired("run.give_up"));
+}
+
+#[test]
 fn a_message_that_was_read_is_known_as_read_whatever_note_of_it_the_database_refused() {
     std::thread::scope(|scope| {
         // On the worker's input, and read.

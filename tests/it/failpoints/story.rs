@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::stage::Stage;
 use super::verdict;
 use crate::fake_telegram::CHAT;
-use crate::invariants::Limits;
+use crate::invariants::{self, Limits};
 use crate::storm::PRELUDE;
 use crate::workers::git;
 use crate::world::World;
@@ -33,7 +33,7 @@ const fn limits(every_s: i64, timeout_ms: i64) -> Limits {
     Limits { every_ms, timeout_ms, grace_ms: 1_000 }
 }
 
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 9] = [
     Kind { id: "quick", front: "schedule: every 1s", script: ":", limits: limits(1, 20_000) },
     Kind { id: "switched", front: "schedule: every 1s", script: ":", limits: limits(1, 20_000) },
     Kind {
@@ -47,6 +47,18 @@ pub const KINDS: [Kind; 7] = [
         front: "schedule: every 4s\ntimeout: 1s",
         script: "trap '' TERM; sleep 30 & sleep 30; sleep 30",
         limits: limits(4, 1_000),
+    },
+    Kind {
+        id: "locked",
+        front: "schedule: every 3s\nlock: [shared]",
+        script: "sleep 2.2",
+        limits: limits(3, 20_000),
+    },
+    Kind {
+        id: "locked-out",
+        front: "schedule: every 1s\nlock: [shared]",
+        script: ":",
+        limits: limits(1, 20_000),
     },
     Kind {
         id: "failing",
@@ -64,6 +76,16 @@ pub fn write_task(world: &World, kind: &Kind, enabled: &str) {
     world.task(kind.id, &format!("{front}\n{enabled}\ncommand: |\n{PRELUDE}  {script}\n{end}"));
 }
 
+/// Tasks that dispatch starts, in a slot and with an agent, and the milliseconds between their instants.
+pub const DISPATCHED: [(&str, i64); 2] = [("slotted", 3_000), ("thinker", 4_000)];
+
+fn write_dispatched(world: &World) {
+    let slotted = "schedule: every 3s\npool: main\ntimeout: 1m\nworktree: {claim_wait: 1s}\ncommand: ls";
+    world.task("slotted", slotted);
+    let thinker = "---\nschedule: every 4s\nagent: fake\ntimeout: 1m\n---\nFAKE_MODE=ok\n";
+    world.write("tasks/thinker.md", thinker);
+}
+
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time");
     i64::try_from(now.as_millis()).expect("a time")
@@ -76,6 +98,7 @@ pub fn live(stage: &mut Stage) {
     }
     stage.world.task("ticket-pickup", "action: ticket-pickup\nschedule: every 10s");
     stage.world.task("db-backup", "action: db-backup\nschedule: manual");
+    write_dispatched(&stage.world);
     stage.keep_up();
     let mut tickets: Vec<String> = MODES.iter().map(|mode| ticket(stage, mode)).collect();
     fail_and_talk(stage);
@@ -87,6 +110,7 @@ pub fn live(stage: &mut Stage) {
     for id in &tickets {
         until_reviewed(stage, id);
     }
+    leave_slots(stage);
     spoil_slots(stage);
     rest(stage);
     verdict::check(stage, off);
@@ -94,7 +118,7 @@ pub fn live(stage: &mut Stage) {
     let left = stage.unpassed();
     assert!(left.is_empty(), "nothing has passed {left:#?}\n{}", stage.tale());
     stage.keep_up();
-    crate::invariants::database_is_sound(&stage.world);
+    invariants::database_is_sound(&stage.world);
 }
 
 pub fn ticket(stage: &mut Stage, mode: &str) -> String {
@@ -218,6 +242,16 @@ pub fn until_reviewed(stage: &mut Stage, id: &str) {
     }
 }
 
+/// No run of a task has a slot or gets one any more.
+fn leave_slots(stage: &mut Stage) {
+    let (slotted, every_ms) = DISPATCHED[0];
+    invariants::each_instant_has_one_row(&stage.world, slotted, every_ms);
+    stage.insist(&["disable", slotted]);
+    stage.until("its runs are over", |stage| {
+        stage.world.rows(slotted).iter().all(|row| !row.is_live() && row.state != "not_started").then_some(())
+    });
+}
+
 /// A slot that is no worktree any more, one without its index, and one with a repository within.
 fn spoil_slots(stage: &mut Stage) {
     verdict::slots_are_whole(stage);
@@ -239,6 +273,7 @@ fn rest(stage: &mut Stage) {
         write_task(&stage.world, kind, "enabled: false");
     }
     stage.insist(&["reload"]);
+    stage.insist(&["disable", "thinker"]);
     stage.insist(&["disable", "ticket-pickup"]);
     // What never started for a ticket was dispatched anew, in another row.
     let at_rest = "SELECT count(*) FROM runs WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') \

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::stage::Stage;
-use super::story::KINDS;
+use super::story::{DISPATCHED, KINDS};
 use crate::invariants;
 use crate::storm::starts_and_rows_agree;
 use crate::workers::git;
@@ -23,7 +23,7 @@ pub fn check(stage: &mut Stage, (off_ms, on_ms): (i64, i64)) {
         .find(|row| row.claimed_ms >= off_ms && row.claimed_ms < on_ms && row.started_ms.is_some());
     assert_eq!(late, None, "started although disabled at {off_ms}\n{}", stage.tale());
     // What has no script of ours writes no word of its own.
-    let ours = "ticket IS NULL AND task NOT IN ('ticket-pickup', 'db-backup')";
+    let ours = "ticket IS NULL AND task NOT IN ('ticket-pickup', 'db-backup', 'slotted', 'thinker')";
     starts_and_rows_agree(world, &world.rows_where(ours));
     leftovers_are_kept(stage);
 }
@@ -37,6 +37,8 @@ pub fn ledger_is_whole(stage: &Stage) {
             invariants::each_instant_has_one_row(&stage.world, kind.id, every_ms);
         }
     }
+    let (thinker, every_ms) = DISPATCHED[1];
+    invariants::each_instant_has_one_row(&stage.world, thinker, every_ms);
 }
 
 /// What must hold whatever the day has brought.
