@@ -64,33 +64,56 @@ fn points() -> BTreeMap<String, bool> {
     found
 }
 
-/// Lives a day for each batch of orders, and sees to it that every point was passed by somebody.
+/// Lives a day for each batch of orders, and sees to it that every point was passed by somebody. What one order brings
+/// about may keep the day from the point of another: those have a day of their own.
 fn sweep(orders: &[Order], a_day: usize) {
     let batches: Vec<Vec<Order>> = orders.chunks(a_day).map(<[Order]>::to_vec).collect();
-    let (next, visited, failures) =
-        (AtomicUsize::new(0), Mutex::new(BTreeSet::new()), Mutex::new(Vec::new()));
+    let mut lived = live_all(&batches);
+    let missed: Vec<Vec<Order>> =
+        std::mem::take(&mut lived.missed).into_iter().map(|order| vec![order]).collect();
+    let again = live_all(&missed);
+    lived.visited.extend(again.visited);
+    lived.failures.extend(again.failures);
+    assert!(lived.failures.is_empty(), "play these again:\n{}", lived.failures.join("\n"));
+    assert!(again.missed.is_empty(), "nothing comes by to carry out {:?}", again.missed);
+    let forgotten: Vec<String> =
+        points().into_keys().filter(|point| !lived.visited.contains(point)).collect();
+    assert!(forgotten.is_empty(), "nothing passes {forgotten:?}");
+}
+
+/// What came of some days.
+#[derive(Default)]
+struct Lived {
+    visited: BTreeSet<String>,
+    missed: Vec<Order>,
+    /// How to play a day again that went wrong.
+    failures: Vec<String>,
+}
+
+fn live_all(batches: &[Vec<Order>]) -> Lived {
+    let (next, lived) = (AtomicUsize::new(0), Mutex::new(Lived::default()));
     std::thread::scope(|scope| {
         for _ in 0..DAYS_AT_ONCE {
             scope.spawn(|| {
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let lived = std::panic::catch_unwind(|| {
+                    let day = std::panic::catch_unwind(|| {
                         let mut stage = Stage::new(batch.clone());
                         story::live(&mut stage);
-                        stage.visited()
+                        (stage.visited(), stage.unpassed())
                     });
-                    match lived {
-                        Ok(passed) => visited.lock().expect("a list").extend(passed),
-                        Err(_) => failures.lock().expect("a list").push(replay(batch)),
+                    let mut lived = lived.lock().expect("a list");
+                    match day {
+                        Ok((visited, missed)) => {
+                            lived.visited.extend(visited);
+                            lived.missed.extend(missed);
+                        }
+                        Err(_) => lived.failures.push(replay(batch)),
                     }
                 }
             });
         }
     });
-    let failures = failures.into_inner().expect("a list");
-    assert!(failures.is_empty(), "play these again:\n{}", failures.join("\n"));
-    let visited = visited.into_inner().expect("a list");
-    let forgotten: Vec<String> = points().into_keys().filter(|point| !visited.contains(point)).collect();
-    assert!(forgotten.is_empty(), "nothing passes {forgotten:?}");
+    lived.into_inner().expect("a list")
 }
 
 fn replay(orders: &[Order]) -> String {

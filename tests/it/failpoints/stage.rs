@@ -98,10 +98,9 @@ impl Stage {
         self.folder("visited").join(point).exists()
     }
 
-    /// Points with orders that nothing has passed; a later visit may never come.
-    pub fn unpassed(&self) -> Vec<&str> {
-        let points = self.orders.iter().map(|order| order.point.as_str());
-        points.filter(|point| !self.has_passed(point)).collect()
+    /// Orders for points that nothing has passed. A later visit may never come: that is no miss.
+    pub fn unpassed(&self) -> Vec<Order> {
+        self.orders.iter().filter(|order| !self.has_passed(&order.point)).cloned().collect()
     }
 
     /// Orders that nothing has come by to carry out.

@@ -115,8 +115,6 @@ pub fn live(stage: &mut Stage) {
     rest(stage);
     verdict::check(stage, off);
     break_database(stage);
-    let left = stage.unpassed();
-    assert!(left.is_empty(), "nothing has passed {left:#?}\n{}", stage.tale());
     stage.keep_up();
     invariants::database_is_sound(&stage.world);
 }
