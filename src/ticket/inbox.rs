@@ -92,7 +92,7 @@ impl Tickets {
         let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
-                failpoint::hit("message.step").map_err(crate::store::StoreError::from)?;
+                failpoint::hit("message.claim").map_err(crate::store::StoreError::from)?;
                 let author = Author::Worker(worker.clone());
                 this.admit(tx, &worker.ticket, &author, now_ms)?;
                 let queued = table::queued(tx, &worker.ticket)?;
@@ -140,6 +140,7 @@ impl Tickets {
         let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
+                failpoint::hit("message.step").map_err(crate::store::StoreError::from)?;
                 let author = Author::Worker(worker.clone());
                 this.admit(tx, &worker.ticket, &author, now_ms)?;
                 let message = table::get(tx, id)?.filter(|m| m.ticket == worker.ticket);
