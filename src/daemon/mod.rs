@@ -22,7 +22,7 @@ mod message;
 pub mod phone;
 pub mod problems;
 mod refused;
-mod reload;
+pub mod reload;
 pub mod ring;
 pub mod service;
 mod shutdown;
