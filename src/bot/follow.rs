@@ -190,7 +190,8 @@ impl Bot {
         let buttons = self.known_by_themselves(snooze, &notice.buttons).await;
         let words = Words {
             chat: snooze.chat,
-            thread: None,
+            // A group without topics takes it all the same.
+            thread: self.app.config.telegram.topics.tickets.filter(|_| snooze.chat < 0),
             reply_to: snooze.message,
             parts: &parts,
             buttons: &buttons,

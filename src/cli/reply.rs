@@ -6,6 +6,7 @@ use super::look::clean;
 use super::ticket::{body, path, text_or_input};
 use crate::api::wire;
 use crate::model::ids::TicketId;
+use crate::model::message::MessageState;
 use crate::platform::client::Request;
 
 #[derive(Debug, clap::Args)]
@@ -27,5 +28,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 fn sent(message: &wire::Message) -> String {
-    format!("message {} to {} is {}\n", message.id, clean(&message.ticket), message.state.name())
+    let (id, ticket) = (message.id, clean(&message.ticket));
+    match (message.state, &message.error) {
+        (MessageState::Expired, Some(why)) => {
+            format!("message {id} to {ticket} is a comment on it, and in the next prompt: {}\n", clean(why))
+        }
+        (state, _) => format!("message {id} to {ticket} is {}\n", state.name()),
+    }
 }
