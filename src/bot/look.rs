@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::press;
 use crate::alert::Query as AlertQuery;
 use crate::alert::compose::name;
+use crate::alert::policy::Answered;
 use crate::alert::words::{clip, passage, phrase};
 use crate::daemon::problems::{Finding, Grave};
 use crate::daemon::{Refused, StatusView, TaskView};
@@ -103,9 +104,10 @@ impl Bot {
             };
             ask.options.iter().take(OPTIONS_MAX).enumerate().map(option).collect()
         });
-        let read_by = match self.app.tickets.unread(&found) {
-            None => "write to its worker",
-            Some(_) => "comment on it; no worker reads it now",
+        let read_by = match (self.app.answered(&found).await?, self.app.tickets.unread(&found)) {
+            (_, None) => "write to its worker",
+            (Answered::ByLook { .. }, Some(_)) => "have the login looked at again",
+            (Answered::ByWorker | Answered::ByPerson, Some(_)) => "comment on it; no worker reads it now",
         };
         Ok(Answer::say(ticket(&found, read_by)).with_buttons(&buttons.unwrap_or_default()).about(id))
     }

@@ -24,7 +24,22 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let wish = wire::SendMessage { text: text_or_input(&args.text)?, via: Some("cli".to_owned()) };
     let request = Request::post(path(&args.id).segment("messages")).json(body(&wish)?);
     let document = context.fetch::<wire::MessageDocument>(&request)?;
-    context.show(&document, |document, _| sent(&document.message))
+    let mut said = sent(&document.value.message);
+    if document.value.message.state == MessageState::Acked {
+        // Nobody reads so fast: something was looked at, and its ticket says what was found.
+        let ticket = context.fetch::<wire::TicketDocument>(&Request::get(path(&args.id)))?;
+        said = found(&ticket.value.ticket);
+    }
+    context.show(&document, |_, _| said)
+}
+
+fn found(ticket: &wire::Ticket) -> String {
+    let why = match (&ticket.ask, &ticket.reason) {
+        (Some(ask), _) => ask.why.as_deref().unwrap_or(&ask.need),
+        (None, Some(reason)) => &reason.text,
+        (None, None) => "",
+    };
+    format!("{} is {}: {}\n", clean(&ticket.id), ticket.state.name(), clean(why))
 }
 
 fn sent(message: &wire::Message) -> String {

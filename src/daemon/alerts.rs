@@ -10,8 +10,7 @@ use tracing::warn;
 
 use crate::alert::pace::Pace;
 use crate::alert::policy::{
-    Answered, Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts,
-    TicketFacts,
+    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts, TicketFacts,
 };
 use crate::alert::quiet::QuietHours;
 use crate::alert::telegram::Telegram;
@@ -20,14 +19,13 @@ use crate::alert::{Alerts, Gather, Settings, Topics};
 use crate::config::{self, Config};
 use crate::dispatch::classify::Heard;
 use crate::dispatch::dialect;
-use crate::health;
 use crate::journal::{Filter, Journal};
 use crate::model::event::{Event, EventKind, Recorded};
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::MessageId;
 use crate::model::run::{Run, RunState};
 use crate::model::task::{Deliver, Kind, Task};
-use crate::model::ticket::{Priority, Ticket};
+use crate::model::ticket::Priority;
 use crate::model::time::millis;
 use crate::model::worker::Dialect;
 use crate::platform::clock::Clock;
@@ -257,7 +255,7 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
     };
     let agent = ticket.agent.clone().or_else(|| app.config.dispatch.agent.clone());
     let profile = app.config.agents.iter().find(|profile| Some(&profile.name) == agent.as_ref());
-    let answered = answered(app, &ticket).await?;
+    let answered = app.answered(&ticket).await?;
     Ok(Some(TicketFacts {
         answered,
         is_critical: ticket.priority == Priority::Critical,
@@ -269,20 +267,6 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
         state: ticket.state().name().to_owned(),
         title: ticket.title,
     }))
-}
-
-/// Who acts on an answer to it.
-async fn answered(app: &App, ticket: &Ticket) -> Result<Answered, StoreError> {
-    let id = ticket.id.to_string();
-    let login = app.store.read(move |conn| Ok::<_, StoreError>(health::table::login_of(conn, &id)?)).await?;
-    Ok(match login {
-        Some(login) => {
-            let check = app.config.token_checks.iter().find(|check| check.name == login);
-            Answered::ByLook { portal: check.and_then(|check| check.portal.clone()) }
-        }
-        None if ticket.assignee.as_deref() == Some(app.config.health.human.as_str()) => Answered::ByPerson,
-        None => Answered::ByWorker,
-    })
 }
 
 async fn message_facts(app: &App, event: &Event) -> Result<Option<Facts>, StoreError> {

@@ -17,6 +17,7 @@ use crate::ticket::board::NewTicket;
 use crate::ticket::conversation::CommentKind;
 use crate::ticket::{Author, TicketError, Tickets};
 
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::App;
@@ -88,13 +89,13 @@ impl App {
 
     /// Looks at one login now, beside whatever goes on: somebody says that they have renewed it. What is found is
     /// told by its ticket.
-    pub fn look_at_login(&self, name: &str) {
+    pub fn look_at_login(&self, name: &str) -> JoinHandle<()> {
         let (app, name) = (self.clone(), name.to_owned());
         tokio::spawn(async move {
             if let Err(e) = app.look_now(&name).await {
                 warn!(login = name, error = %e, "a login was not looked at; the next look is by its task");
             }
-        });
+        })
     }
 
     async fn look_now(&self, name: &str) -> Result<(), Refused> {

@@ -1,6 +1,9 @@
 //! What people write to tickets: to a worker, or about a login that they were asked to renew. An answer about a
 //! login has that login looked at, at once.
 
+use std::time::Duration;
+
+use crate::alert::policy::Answered;
 use crate::health;
 use crate::model::ids::TicketId;
 use crate::model::message::Message;
@@ -10,6 +13,9 @@ use crate::ticket::{Author, TicketError, Tickets};
 
 use super::App;
 use super::refused::{Refused, RefusedKind};
+
+/// Whoever answers about a login waits so long for what is found.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,26 @@ pub fn reply_in(
 }
 
 impl App {
+    /// Who acts on an answer to a ticket's question.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn answered(&self, ticket: &Ticket) -> Result<Answered, StoreError> {
+        let id = ticket.id.to_string();
+        let read =
+            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(health::table::login_of(conn, &id)?);
+        Ok(match self.store.read(read).await? {
+            Some(login) => {
+                let check = self.config.token_checks.iter().find(|check| check.name == login);
+                Answered::ByLook { portal: check.and_then(|check| check.portal.clone()) }
+            }
+            None if ticket.assignee.as_deref() == Some(self.config.health.human.as_str()) => {
+                Answered::ByPerson
+            }
+            None => Answered::ByWorker,
+        })
+    }
+
     /// Has the login looked at that a ticket is about, where it is about one: somebody says that it is renewed.
     pub(super) async fn look_at_login_of(&self, id: &TicketId) -> Result<(), StoreError> {
         let ticket = id.to_string();
@@ -55,7 +81,7 @@ impl App {
         Ok(())
     }
 
-    /// Writes a reply down, and has the login looked at that it is about.
+    /// Writes a reply down, and has the login looked at that it is about: what comes of that soon is in the answer.
     ///
     /// # Errors
     /// [`Refused`]: no such ticket, one that is over, no or too much text.
@@ -70,7 +96,7 @@ impl App {
         let (ticket, text, via) = (id.clone(), text.to_owned(), via.to_owned());
         let replied =
             self.store.write(move |tx| reply_in(&tickets, tx, &ticket, (&text, &via), &author, now_ms)).await;
-        let replied = replied.map_err(|error| match error {
+        let mut replied = replied.map_err(|error| match error {
             TicketError::Illegal(illegal) => Refused::new(
                 RefusedKind::Conflict,
                 "illegal_step",
@@ -82,7 +108,12 @@ impl App {
             other => other.into(),
         })?;
         if let Some(login) = &replied.login {
-            self.look_at_login(login);
+            // It goes on by itself when nobody waits for it any more.
+            let _ = tokio::time::timeout(LOOK_PATIENCE, self.look_at_login(login)).await;
+            if let Some(message) = self.tickets.message(replied.message.id).await? {
+                replied.message = message;
+            }
+            replied.ticket = self.ticket(id).await?;
         }
         Ok(replied)
     }

@@ -219,7 +219,8 @@ fn a_revoked_login_is_one_ticket_for_a_person_however_often_it_is_looked_at() {
 
     // Answered, and still revoked: the same ticket asks again, and no agent is put on it meanwhile.
     let again = world.events("ticket_asked") + 1;
-    world.lucid(["reply", "MC-1", "done"]).expect(0);
+    let said = world.lucid(["reply", "MC-1", "done"]).expect(0).stdout;
+    assert!(said.starts_with("MC-1 is needs_input: It still does not work"), "{said}");
     world.until("it asks again", || (world.events("ticket_asked") == again).then_some(()));
     assert_eq!(ticket(&world, "MC-1")["state"], "needs_input");
     world.lucid(["ticket", "move", "MC-1", "todo"]).expect(0);

@@ -96,11 +96,17 @@ fn an_answer_about_a_login_has_it_looked_at_and_the_truth_is_told() {
     });
     // Nobody can tell.
     world.write("login.sh", "exit 9\n");
-    world.lucid(["reply", "MC-1", "done"]).expect(0);
+    let said = world.lucid(["reply", "MC-1", "done"]).expect(0).stdout;
+    assert_eq!(
+        said,
+        "MC-1 is needs_input: Whether it works again could not be found out: the check failed: exit 9.\n"
+    );
     until_seen(&world, &fake, "could not be found out");
+    fake.writes(OWNER, CHAT, "/t MC-1", None);
+    until_seen(&world, &fake, "Reply to this message to have the login looked at again.");
     // True at last.
     world.write("login.sh", "exit 0\n");
-    let newest = fake.with("could not be found out").pop().expect("a question");
+    let newest = fake.with("could not be found out").swap_remove(0);
     fake.writes(OWNER, CHAT, "now it is", Some(newest.id));
     let over = until_seen(&world, &fake, "The login works again.");
     assert!(
