@@ -1,6 +1,8 @@
 //! What costs money is asked once more: a command waits in its update until somebody says yes, and a yes counts
 //! once.
 
+use tracing::warn;
+
 use super::Bot;
 use super::answer::{Answer, Show, instead};
 use super::command::{self, Command, Read};
@@ -71,7 +73,10 @@ impl Bot {
             Read::Command(Command::Run(task)) => {
                 // Asked for twice, it is the same run.
                 let answer = self.run(&task, by, key_of(&asked)).await?;
-                self.app.store.write(move |tx| Ok::<_, StoreError>(table::redeem(tx, id)?)).await?;
+                let redeemed = self.app.store.write(move |tx| Ok::<_, StoreError>(table::redeem(tx, id)?));
+                if let Err(e) = redeemed.await {
+                    warn!(error = %e, "a question stays open that was answered; another yes is the same run");
+                }
                 Ok(Acted::Done(answer))
             }
             Read::Command(Command::New(text)) => self.make(pressed, &text, Some(id)).await,

@@ -11,6 +11,8 @@ use crate::model::ticket::Ticket;
 use crate::store::{StoreError, Tx};
 use crate::ticket::{Author, TicketError, Tickets};
 
+use tracing::warn;
+
 use super::App;
 use super::refused::{Refused, RefusedKind};
 
@@ -71,14 +73,16 @@ impl App {
     }
 
     /// Has the login looked at that a ticket is about, where it is about one: somebody says that it is renewed.
-    pub(super) async fn look_at_login_of(&self, id: &TicketId) -> Result<(), StoreError> {
+    pub(super) async fn look_at_login_of(&self, id: &TicketId) {
         let ticket = id.to_string();
         let read =
             move |conn: &rusqlite::Connection| Ok::<_, StoreError>(health::table::login_of(conn, &ticket)?);
-        if let Some(login) = self.store.read(read).await? {
-            self.look_at_login(&login);
+        match self.store.read(read).await {
+            Ok(Some(login)) => drop(self.look_at_login(&login)),
+            Ok(None) => {}
+            // What was asked for is done all the same.
+            Err(e) => warn!(ticket = %id, error = %e, "whether a ticket is about a login could not be read"),
         }
-        Ok(())
     }
 
     /// Writes a reply down, and has the login looked at that it is about: what comes of that soon is in the answer.
@@ -110,10 +114,13 @@ impl App {
         if let Some(login) = &replied.login {
             // It goes on by itself when nobody waits for it any more.
             let _ = tokio::time::timeout(LOOK_PATIENCE, self.look_at_login(login)).await;
-            if let Some(message) = self.tickets.message(replied.message.id).await? {
+            // The reply is written down, whatever cannot be read after it.
+            if let Ok(Some(message)) = self.tickets.message(replied.message.id).await {
                 replied.message = message;
             }
-            replied.ticket = self.ticket(id).await?;
+            if let Ok(ticket) = self.ticket(id).await {
+                replied.ticket = ticket;
+            }
         }
         Ok(replied)
     }

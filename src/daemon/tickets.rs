@@ -66,7 +66,7 @@ impl App {
         let is_answer = step == Some(Step::Requeue);
         let ticket = self.tickets.change(id, edit, step, if_version, author).await?;
         if is_answer {
-            self.look_at_login_of(id).await?;
+            self.look_at_login_of(id).await;
         }
         Ok(ticket)
     }
