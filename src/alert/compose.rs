@@ -155,10 +155,11 @@ fn recovery(alert: &Alert, around: &Around) -> Vec<Part> {
         NoticeKind::KillFailed => (format!("{name} has ended after all"), format!(" · after {lasted}")),
         NoticeKind::SlotQuarantined => (format!("{name} is clean again"), format!(" · after {lasted}")),
         NoticeKind::DiskFull => ("The disk takes writes again".to_owned(), format!(" · after {lasted}")),
+        NoticeKind::TicketAsks | NoticeKind::TicketStuck => {
+            (format!("{name} no longer needs you"), format!(" · after {lasted}"))
+        }
         NoticeKind::Condition
         | NoticeKind::DatabaseRestored
-        | NoticeKind::TicketAsks
-        | NoticeKind::TicketStuck
         | NoticeKind::WorkerKilled
         | NoticeKind::MessageExpired
         | NoticeKind::MessageDead

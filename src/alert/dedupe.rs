@@ -120,7 +120,7 @@ fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {
     if before.is_explained && alert.notice.kind.is_of_task() && !is_critical {
         return Say::Nothing(Silence::Explained);
     }
-    if before.changes > FLAP_CHANGES {
+    if before.changes > FLAP_CHANGES && alert.notice.kind.flaps() {
         let told_lately =
             before.flap_told_ms.is_some_and(|told| now_ms.saturating_sub(told) < FLAP_WINDOW_MS);
         return if told_lately { Say::Nothing(Silence::Flapping) } else { Say::Flapping };

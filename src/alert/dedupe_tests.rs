@@ -25,10 +25,11 @@ fn acked() -> Alert {
 }
 
 #[test]
-fn a_question_is_never_one_of_many() {
-    let before = Before { fresh: 9, storm: Some(AlertId(9)), ..Before::default() };
+fn a_question_is_never_one_of_many_nor_the_same_again() {
+    let before = Before { fresh: 9, storm: Some(AlertId(9)), changes: 9, ..Before::default() };
     let ask = Notice::new(NoticeKind::TicketAsks, "ticket:MC-1".to_owned(), Severity::Warning);
     assert_eq!(raise(&before, ask, 5).1, Say::First);
+    let before = Before { changes: 0, ..before };
     let health = Notice::new(NoticeKind::Condition, "condition:health".to_owned(), Severity::Critical);
     assert_eq!(raise(&before, health, 5).1, Say::First);
 }

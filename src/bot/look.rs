@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::press;
 use crate::alert::Query as AlertQuery;
 use crate::alert::compose::name;
+use crate::alert::policy::Answered;
 use crate::alert::words::{clip, passage, phrase};
 use crate::daemon::problems::{Finding, Grave};
 use crate::daemon::{Refused, StatusView, TaskView};
@@ -103,7 +104,12 @@ impl Bot {
             };
             ask.options.iter().take(OPTIONS_MAX).enumerate().map(option).collect()
         });
-        Ok(Answer::say(ticket(&found)).with_buttons(&buttons.unwrap_or_default()).about(id))
+        let read_by = match (self.app.answered(&found).await?, self.app.tickets.unread(&found)) {
+            (_, None) => "write to its worker",
+            (Answered::ByLook { .. }, Some(_)) => "have the login looked at again",
+            (Answered::ByWorker | Answered::ByPerson, Some(_)) => "comment on it; no worker reads it now",
+        };
+        Ok(Answer::say(ticket(&found, read_by)).with_buttons(&buttons.unwrap_or_default()).about(id))
     }
 
     pub(super) async fn usage(&self) -> Result<Vec<Part>, Refused> {
@@ -280,7 +286,7 @@ fn tickets(open: &[Ticket], now_ms: i64) -> Vec<Part> {
     parts
 }
 
-fn ticket(ticket: &Ticket) -> Vec<Part> {
+fn ticket(ticket: &Ticket, what_a_reply_does: &str) -> Vec<Part> {
     let state = ticket.state().name().replace('_', " ");
     let mut parts = vec![bold(format!("{} {}", ticket.id, phrase(&ticket.title)))];
     let mut line = format!("{state} · {} priority · attempt {}", ticket.priority.name(), ticket.attempt);
@@ -309,7 +315,7 @@ fn ticket(ticket: &Ticket) -> Vec<Part> {
         parts.extend([Part::Break, Part::Quote(lines)]);
     }
     if !ticket.state().is_over() {
-        parts.extend([Part::Break, Part::Italic("Reply to this message to write to its worker.".to_owned())]);
+        parts.extend([Part::Break, Part::Italic(format!("Reply to this message to {what_a_reply_does}."))]);
     }
     parts
 }

@@ -9,6 +9,7 @@ use super::deed::{Admission, Guests, admit};
 use super::{AGAIN, Bot, command, table};
 use crate::alert::keep::unharmed;
 use crate::alert::telegram::{POLL_MAX, TelegramError, Update};
+use crate::alert::words::{clip, phrase};
 use crate::store::StoreError;
 
 /// Longest wait between two calls that fail.
@@ -17,6 +18,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const CONFLICT_WAIT: Duration = Duration::from_secs(5);
 /// Calls that fail in a row before it is said: one that fails is nobody's concern.
 const TOLD_AFTER: u32 = 4;
+/// Characters of why an update was passed over.
+const WHY_CHARS: usize = 200;
 
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
@@ -97,7 +100,8 @@ impl Bot {
                 Ok(Admission::Deed(deed)) => deeds.push((number, deed)),
                 Ok(Admission::Stranger(who)) => strangers.push(who),
                 Ok(Admission::Nothing) => {}
-                Err(why) => {
+                Ok(Admission::Unreadable(why)) | Err(why) => {
+                    let why = clip(&phrase(&why), WHY_CHARS).into_owned();
                     self.app.alerts.stumble("bot's ear", format!("update {number} is passed over: {why}"));
                 }
             }
@@ -106,10 +110,11 @@ impl Bot {
         self.app
             .store
             .write(move |tx| {
+                // First: after a quiet week the numbers begin anew, and an old one is no repetition.
+                table::forget(tx, now_ms)?;
                 for (number, deed) in &deeds {
                     table::keep(tx, (bot, *number), deed, now_ms)?;
                 }
-                table::forget(tx, now_ms)?;
                 Ok::<_, StoreError>(table::set_offset(tx, bot, next, now_ms)?)
             })
             .await?;

@@ -215,7 +215,17 @@ enum Told {
 }
 
 fn told(update: Update, code: &str) -> Told {
-    let Update::Text { chat, kind, thread, message, from: Some(from), text, forwarded: false, .. } = update
+    let Update::Text {
+        chat,
+        kind,
+        thread,
+        message,
+        from: Some(from),
+        text,
+        forwarded: false,
+        edited: false,
+        ..
+    } = update
     else {
         return Told::Nothing;
     };
@@ -314,6 +324,8 @@ mod tests {
             text: text.into(),
             reply_to: None,
             forwarded: false,
+            edited: false,
+            attached: None,
         }
     }
 

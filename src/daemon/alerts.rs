@@ -255,7 +255,9 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
     };
     let agent = ticket.agent.clone().or_else(|| app.config.dispatch.agent.clone());
     let profile = app.config.agents.iter().find(|profile| Some(&profile.name) == agent.as_ref());
+    let answered = app.answered(&ticket).await?;
     Ok(Some(TicketFacts {
+        answered,
         is_critical: ticket.priority == Priority::Critical,
         attempt: ticket.attempt,
         max_attempts: Some(ticket.max_attempts.unwrap_or(app.config.dispatch.max_attempts)),

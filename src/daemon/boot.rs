@@ -121,7 +121,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
     pools.recover().await?;
     let rules = message_rules(&config);
-    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
+    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules)
+        .with_human(&config.health.human);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let ops = ops(&config, &dispatch, &gate);

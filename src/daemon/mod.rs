@@ -23,6 +23,7 @@ pub mod phone;
 pub mod problems;
 mod refused;
 pub mod reload;
+pub mod replies;
 pub mod ring;
 pub mod service;
 mod shutdown;

@@ -110,6 +110,30 @@ impl NoticeKind {
         }
     }
 
+    /// Whether it can come and go by itself so often that each time is no news. A question never does.
+    #[must_use]
+    pub fn flaps(self) -> bool {
+        match self {
+            Self::TicketAsks | Self::TicketStuck => false,
+            Self::TaskFailed
+            | Self::TaskTimedOut
+            | Self::TaskMissed
+            | Self::KillFailed
+            | Self::FileBroken
+            | Self::DatabaseRestored
+            | Self::DiskFull
+            | Self::SlotQuarantined
+            | Self::WorkerKilled
+            | Self::MessageExpired
+            | Self::MessageDead
+            | Self::AgentCooled
+            | Self::AgentDisabled
+            | Self::DaemonCrashed
+            | Self::Condition
+            | Self::Storm => true,
+        }
+    }
+
     /// Of a task's runs: what a sick box explains.
     #[must_use]
     pub fn is_of_task(self) -> bool {
@@ -184,6 +208,13 @@ impl Button {
     #[must_use]
     pub fn data(text: &str, data: String) -> Self {
         Self { text: text.to_owned(), press: Press::Data(data) }
+    }
+
+    /// None where the link leads nowhere on the web: a message with such a button is refused.
+    #[must_use]
+    pub fn link(text: &str, link: &str) -> Option<Self> {
+        let is_web = link.starts_with("https://") || link.starts_with("http://");
+        is_web.then(|| Self { text: text.to_owned(), press: Press::Link(link.to_owned()) })
     }
 }
 

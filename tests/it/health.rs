@@ -218,10 +218,13 @@ fn a_revoked_login_is_one_ticket_for_a_person_however_often_it_is_looked_at() {
     );
 
     // Answered, and still revoked: the same ticket asks again, and no agent is put on it meanwhile.
-    world.lucid(["reply", "MC-1", "done"]).expect(0);
-    assert_eq!(ticket(&world, "MC-1")["state"], "todo");
-    look(&world);
+    let again = world.events("ticket_asked") + 1;
+    let said = world.lucid(["reply", "MC-1", "done"]).expect(0).stdout;
+    assert!(said.starts_with("MC-1 is needs_input: It still does not work"), "{said}");
+    world.until("it asks again", || (world.events("ticket_asked") == again).then_some(()));
     assert_eq!(ticket(&world, "MC-1")["state"], "needs_input");
+    world.lucid(["ticket", "move", "MC-1", "todo"]).expect(0);
+    world.until("it asks once more", || (ticket(&world, "MC-1")["state"] == "needs_input").then_some(()));
     // A check that cannot tell is no news.
     world.write("login.sh", "exit 9\n");
     assert!(look(&world).contains("mail: unknown"));

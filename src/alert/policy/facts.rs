@@ -72,6 +72,19 @@ pub struct TicketFacts {
     pub state: String,
     /// Longest time of one worker of its profile.
     pub max_runtime_ms: Option<i64>,
+    pub answered: Answered,
+}
+
+/// Who acts on an answer to a ticket's question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    ByWorker,
+    /// The ticket is a person's own.
+    ByPerson,
+    /// A login that is looked at again; and where it is renewed.
+    ByLook {
+        portal: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{clip, passage, phrase};
 use crate::model::condition::{Condition, Mark};
 use crate::model::event::{Event, EventKind};
-use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Press, Shown, Topic};
+use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Shown, Topic};
 use crate::model::task::Severity;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -17,6 +17,8 @@ const DISK_FADES_MS: i64 = 10 * 60_000;
 const WHY_CHARS: usize = 400;
 /// The key of the box's own health.
 const HEALTH: &str = "health";
+/// Begins the key of a login.
+const LOGIN: &str = "token:";
 /// Lines of a condition.
 const LINES_MAX: usize = 20;
 
@@ -131,9 +133,14 @@ pub(super) fn agent_rests(event: &Event) -> Vec<Verdict> {
 /// Whatever a part of lucid found to be wrong, said by it again and again or once.
 pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let Some(condition) = Condition::of(event) else { return Vec::new() };
+    let subject = format!("condition:{}", condition.key);
+    if let Some(ticket) = condition.ticket.as_deref().filter(|_| condition.key.starts_with(LOGIN)) {
+        // Its ticket asks the person: one trouble is one message.
+        let ending = vec![plain(format!("{} asks for it.", phrase(ticket)))];
+        return vec![Verdict::Clear(Over { subject, kinds: Vec::new(), ending, tell: Tell::Edit })];
+    }
     let is_health = condition.key == HEALTH;
-    let mut notice =
-        Notice::new(NoticeKind::Condition, format!("condition:{}", condition.key), condition.severity);
+    let mut notice = Notice::new(NoticeKind::Condition, subject, condition.severity);
     notice.again = Again::Lasting;
     if condition.severity == Severity::Critical {
         notice.repeat_ms = HOUR_MS;
@@ -154,10 +161,9 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
         notice.buttons.push(Button::data("Status", "s:status".to_owned()));
     }
     if let Some(link) = &condition.link {
-        if link.starts_with("https://") || link.starts_with("http://") {
-            notice.buttons.push(Button { text: "Open".to_owned(), press: Press::Link(link.clone()) });
-        } else {
-            notice.body.extend([Part::Break, plain(phrase(link))]);
+        match Button::link("Open", link) {
+            Some(open) => notice.buttons.push(open),
+            None => notice.body.extend([Part::Break, plain(phrase(link))]),
         }
     }
     if let Some(ticket) = &condition.ticket {

@@ -197,6 +197,7 @@ fn ticket_facts() -> Facts {
         branch: Some("cr/mc-4-rotate-2".to_owned()),
         state: "todo".to_owned(),
         max_runtime_ms: Some(3_600_000),
+        answered: Answered::ByWorker,
     }))
 }
 
