@@ -336,6 +336,7 @@ pub fn rules(config: &Config) -> Rules {
             zone: config.zone.clone(),
         },
         known: Known { actions: ACTIONS, pools: pools.collect(), profiles: profiles.collect() },
+        now: None,
     }
 }
 
