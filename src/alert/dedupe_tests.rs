@@ -69,7 +69,8 @@ fn one_by_one() -> Vec<Row> {
         ("worse", open(told()), Severity::Critical, 5, Say::Worse),
         ("acked", open(acked()), Severity::Warning, 9 * HOUR, Say::Update),
         ("acked and worse", open(acked()), Severity::Critical, 5, Say::Worse),
-        ("muted", open(muted(100)), Severity::Critical, 5, Say::Nothing(Silence::Muted)),
+        ("muted", open(muted(100)), Severity::Warning, 5, Say::Nothing(Silence::Muted)),
+        ("muted and worse", open(muted(100)), Severity::Critical, 5, Say::Worse),
         ("mute is over", open(muted(100)), Severity::Warning, 101, Say::Update),
         ("mute is over, late", open(muted(100)), Severity::Warning, 7 * HOUR, Say::Again),
     ]

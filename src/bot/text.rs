@@ -3,6 +3,7 @@
 use super::answer::{Answer, Show};
 use super::command::{self, Command, Read, Which};
 use super::deed::{Deed, Person, Wording};
+use super::look::Firing;
 use super::table::{self, Written};
 use super::work::Acted;
 use super::{Bot, press};
@@ -37,7 +38,7 @@ impl Bot {
             Some(original) => self.ticket_of(by.chat, *original).await?,
             None => None,
         };
-        match (command::read(text, self.name.get().map(String::as_str)), ticket) {
+        match (command::read(text, self.own_name().as_deref()), ticket) {
             (Read::ForAnother, _) => Ok(Acted::Done(Answer::default())),
             (Read::Wrong(why), _) => Ok(Acted::Done(Answer::text(format!("✋ {why}")))),
             (Read::Command(command), _) => {
@@ -238,7 +239,8 @@ impl Bot {
         Ok(Answer::say(parts).with_toast(format!("Paused until {}", self.clock(until_ms))))
     }
 
-    /// Mutes one alert, those about something, or all that fire.
+    /// Mutes one alert, those about something, or all that fire and that somebody has been told of: nobody wants
+    /// peace from what they do not know.
     async fn mute(
         &self,
         length: std::time::Duration,
@@ -247,29 +249,29 @@ impl Bot {
         by: &Person,
     ) -> Result<Answer, Refused> {
         let firing = self.firing().await?;
-        let is_meant = |id: AlertId, subject: &str| match (&what, alert) {
-            (None, None) => true,
-            (None, Some(alert)) => id == alert,
+        let is_meant = |one: &Firing| match (&what, alert) {
+            (None, None) => one.is_heard,
+            (None, Some(alert)) => one.id == alert,
             (Some(what), _) => {
-                subject == what
-                    || crate::alert::compose::name(subject).eq_ignore_ascii_case(what)
-                    || id.0.to_string() == *what
+                one.subject == *what
+                    || crate::alert::compose::name(&one.subject).eq_ignore_ascii_case(what)
+                    || one.id.0.to_string() == *what
             }
         };
-        let meant: Vec<_> = firing.iter().filter(|(id, subject)| is_meant(*id, subject)).cloned().collect();
+        let meant: Vec<&Firing> = firing.iter().filter(|one| is_meant(one)).collect();
         if meant.is_empty() {
             let about = what.map(|what| format!(" about {}", phrase(&what))).unwrap_or_default();
             return Err(Refused::new(RefusedKind::NotFound, "no_alert", format!("Nothing fires{about}"), ""));
         }
-        for (id, _) in &meant {
-            if let Err(e) = self.app.alerts.mute(*id, length, &by.actor()).await {
+        for one in &meant {
+            if let Err(e) = self.app.alerts.mute(one.id, length, by.known()).await {
                 // It has ended meanwhile.
                 tracing::debug!(error = %e, "an alert was not muted");
             }
         }
         let until_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         let names: Vec<String> =
-            meant.iter().map(|(_, subject)| phrase(crate::alert::compose::name(subject))).collect();
+            meant.iter().map(|one| phrase(crate::alert::compose::name(&one.subject))).collect();
         Ok(Answer::say(vec![
             Part::Text(format!("🔕 {} muted until ", names.join(", "))),
             Part::Time { ms: until_ms, shown: Shown::Day },

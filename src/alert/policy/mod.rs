@@ -14,7 +14,7 @@ use crate::model::notice::{Notice, Part};
 use super::dedupe::Over;
 
 pub use facts::{
-    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts, TicketFacts,
+    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, Missed, RunFacts, TaskFacts, TicketFacts,
 };
 
 /// What an event leads to.

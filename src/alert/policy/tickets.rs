@@ -43,12 +43,9 @@ pub(super) fn asked(event: &Event, facts: &Facts) -> Vec<Verdict> {
         };
         notice.body.extend([bold(name), plain(said), Part::Break]);
     }
-    notice.body.extend([
-        Part::Break,
-        Part::Italic(
-            "Reply to this message. Your text goes to the ticket and the worker resumes.".to_owned(),
-        ),
-    ]);
+    notice.meanwhile = vec![Part::Italic(
+        "Reply to this message. Your text goes to the ticket and the worker resumes.".to_owned(),
+    )];
     notice.buttons = ask
         .options
         .iter()
@@ -100,8 +97,7 @@ fn stuck(ticket: &str, event: &Event, facts: &Facts) -> Notice {
     if let Some(why) = text(event, "reason") {
         notice.body.push(plain(passage(why, ASK_CHARS)));
     }
-    notice.body.extend([
-        Part::Break,
+    notice.meanwhile.extend([
         plain("No worker is put on it until you reply, or: "),
         code(format!("lucid ticket move {ticket} todo")),
     ]);
@@ -209,10 +205,9 @@ pub(super) fn message_lost(event: &Event, facts: &Facts) -> Vec<Verdict> {
         1 => format!("1 attempt failed. Last error: {why}."),
         n => format!("{n} attempts failed. Last error: {why}."),
     }));
-    notice.body.extend([
-        Part::Break,
-        plain("It is not tried again unless you say so; its text is on the ticket and in the next prompt."),
-    ]);
+    notice.meanwhile = vec![plain(
+        "It is not tried again unless you say so; its text is on the ticket and in the next prompt.",
+    )];
     notice.buttons = vec![
         Button::data("Try again", format!("m:retry:{id}")),
         Button::data("Put on ticket as comment", format!("m:comment:{id}")),
