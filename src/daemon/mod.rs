@@ -22,6 +22,7 @@ pub mod phone;
 pub mod problems;
 mod refused;
 mod reload;
+mod returned;
 pub mod ring;
 pub mod service;
 mod shutdown;
