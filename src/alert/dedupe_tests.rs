@@ -92,7 +92,8 @@ fn among_others() -> Vec<Row> {
             5,
             Say::Join(fold),
         ),
-        ("folded, again", open(folded), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded, again", open(folded.clone()), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded and worse", open(folded), Severity::Critical, 5, Say::Worse),
         (
             "explained",
             Before { is_explained: true, ..Before::default() },

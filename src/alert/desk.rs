@@ -183,7 +183,12 @@ impl Desk<'_> {
                 let original = outbox::table::answerable(self.conn, alert.id)?;
                 self.send(&alert, Purpose::Recovery, original)?;
             }
-            Farewell::Storm(storm) => self.leave(storm)?,
+            Farewell::Storm(_) => {}
+        }
+        if farewell != Farewell::NotYet
+            && let Some(storm) = alert.storm
+        {
+            self.leave(storm)?;
         }
         Ok(farewell)
     }

@@ -156,6 +156,33 @@ async fn what_gets_worse_breaks_the_mute_of_the_lesser_thing() {
 }
 
 #[tokio::test]
+async fn what_gets_worse_in_a_fold_is_told_by_itself_and_its_end_ends_the_fold() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    for n in 1..6 {
+        raise(&alerts, notice(n)).await;
+    }
+    for message in 1..5 {
+        bench.arrive(message).await;
+    }
+    raise(&alerts, grave(5)).await;
+    let told = |views: &[AlertView]| {
+        let five = views.iter().find(|view| view.alert.notice.subject == "task:t5").unwrap();
+        five.deliveries.iter().map(|delivery| delivery.purpose).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&all(&alerts).await), [Purpose::Worse]);
+    end(&alerts, 4).await;
+    let is_over = |views: &[AlertView]| {
+        views.iter().find(|view| view.alert.notice.kind == NoticeKind::Storm).unwrap().alert.is_over()
+    };
+    assert!(!is_over(&all(&alerts).await), "one of it goes on");
+    end(&alerts, 5).await;
+    let views = all(&alerts).await;
+    assert_eq!(told(&views), [Purpose::Worse, Purpose::Recovery]);
+    assert!(is_over(&views));
+}
+
+#[tokio::test]
 async fn only_what_arrived_was_heard() {
     let bench = Bench::new();
     let alerts = bench.alerts(None).await;
