@@ -369,3 +369,9 @@ pub(super) fn delete_over(conn: &Connection, before_ms: i64, limit: usize) -> ru
     )?
     .execute(params![before_ms, i64::try_from(limit).unwrap_or(i64::MAX)])
 }
+
+/// A row as a bad disk or another program leaves it.
+#[cfg(test)]
+pub(super) fn damage(conn: &Connection, id: AlertId) -> rusqlite::Result<usize> {
+    conn.execute("UPDATE alerts SET notice = '{', ending = 'x' WHERE id = ?1", [id.0])
+}
