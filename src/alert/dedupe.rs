@@ -114,7 +114,8 @@ fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {
         };
     }
     if let Some(storm) = alert.storm {
-        return Say::Join(storm);
+        // What is graver than those it was folded with is not one of them any more.
+        return if worse.0 { Say::Worse } else { Say::Join(storm) };
     }
     let is_critical = alert.severity == Severity::Critical;
     if before.is_explained && alert.notice.kind.is_of_task() && !is_critical {

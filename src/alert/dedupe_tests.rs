@@ -70,7 +70,8 @@ fn one_by_one() -> Vec<Row> {
         ("worse", open(told()), Severity::Critical, 5, Say::Worse),
         ("acked", open(acked()), Severity::Warning, 9 * HOUR, Say::Update),
         ("acked and worse", open(acked()), Severity::Critical, 5, Say::Worse),
-        ("muted", open(muted(100)), Severity::Critical, 5, Say::Nothing(Silence::Muted)),
+        ("muted", open(muted(100)), Severity::Warning, 5, Say::Nothing(Silence::Muted)),
+        ("muted and worse", open(muted(100)), Severity::Critical, 5, Say::Worse),
         ("mute is over", open(muted(100)), Severity::Warning, 101, Say::Update),
         ("mute is over, late", open(muted(100)), Severity::Warning, 7 * HOUR, Say::Again),
     ]
@@ -92,7 +93,8 @@ fn among_others() -> Vec<Row> {
             5,
             Say::Join(fold),
         ),
-        ("folded, again", open(folded), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded, again", open(folded.clone()), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded and worse", open(folded), Severity::Critical, 5, Say::Worse),
         (
             "explained",
             Before { is_explained: true, ..Before::default() },

@@ -143,7 +143,8 @@ impl Telegram {
     /// Sends a message; its number in the chat.
     ///
     /// # Errors
-    /// [`TelegramError`]; after [`TelegramError::Unclear`] it may have been sent.
+    /// [`TelegramError`]; after [`TelegramError::Unclear`] it may have been sent, after
+    /// [`TelegramError::Unnamed`] it most likely was.
     pub async fn send(&self, message: &Outgoing<'_>) -> Result<i32, TelegramError> {
         let mut call = SendMessage::new(ChatId(message.chat), message.text)
             .link_preview_options(no_preview())
@@ -162,8 +163,7 @@ impl Telegram {
         }
         let sent = self.call(&call).await?;
         let id = sent.get("message_id").and_then(Value::as_i64).and_then(|id| i32::try_from(id).ok());
-        // It says that it was sent, and not as what.
-        id.ok_or_else(|| TelegramError::Unclear("the answer names no message".to_owned()))
+        id.ok_or(TelegramError::Unnamed)
     }
 
     /// Replaces the text and buttons of a message. That nothing was different is no failure.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::By;
 use crate::alert::telegram::{ChatKind, Sender, Update};
 
 /// Bytes of a text that are written down: more than a message to a worker may have, so that one that is too
@@ -23,6 +24,12 @@ impl Person {
     #[must_use]
     pub fn actor(&self) -> String {
         format!("telegram:{}", self.id)
+    }
+
+    /// As it stands with an alert.
+    #[must_use]
+    pub fn known(&self) -> By {
+        By::named(self.actor(), &self.name)
     }
 }
 

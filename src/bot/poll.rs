@@ -1,9 +1,10 @@
 //! Fetches what happens in the chat. An update is written down before the next call tells Telegram that it was
 //! taken; what a stranger does is counted and forgotten.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::deed::{Admission, Guests, admit};
 use super::{AGAIN, Bot, command, table};
@@ -21,6 +22,13 @@ const TOLD_AFTER: u32 = 4;
 /// Characters of why an update was passed over.
 const WHY_CHARS: usize = 200;
 
+/// What was done since the last call that failed.
+#[derive(Debug, Default)]
+struct Greeted {
+    is_named: bool,
+    has_menu: bool,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
     #[error(transparent)]
@@ -32,11 +40,11 @@ enum RoundError {
 /// Fetches until the daemon goes down.
 pub(super) async fn poll(bot: Bot) {
     let mut failures: u32 = 0;
-    let mut is_menu_told = false;
+    let mut greeted = Greeted::default();
     loop {
         let round = tokio::select! {
             () = bot.stop.cancelled() => return,
-            round = bot.round(&mut is_menu_told) => round,
+            round = bot.round(&mut greeted) => round,
         };
         let wait = match round {
             Ok(()) => {
@@ -48,6 +56,8 @@ pub(super) async fn poll(bot: Bot) {
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
+                // Whoever is there when it works again may be another.
+                greeted = Greeted::default();
                 bot.failed(&error, failures)
             }
         };
@@ -59,14 +69,37 @@ pub(super) async fn poll(bot: Bot) {
 }
 
 impl Bot {
-    async fn round(&self, is_menu_told: &mut bool) -> Result<(), RoundError> {
-        if self.name.get().is_none() {
-            let name = self.telegram.me().await?;
-            info!(bot = %crate::model::text::clean(&name), "listening to Telegram");
-            let _ = self.name.set(name);
+    /// Its name, where Telegram has told it.
+    pub(super) fn own_name(&self) -> Option<String> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks who it is. One that was told once may go on by that.
+    async fn ask_name(&self) -> Result<bool, TelegramError> {
+        match self.telegram.me().await {
+            Ok(name) if name.is_empty() => Ok(false),
+            Ok(name) => {
+                let known = &mut *self.name.lock().unwrap_or_else(PoisonError::into_inner);
+                if known.as_ref() != Some(&name) {
+                    info!(bot = %crate::model::text::clean(&name), "listening to Telegram");
+                }
+                *known = Some(name);
+                Ok(true)
+            }
+            Err(error) if self.own_name().is_none() => Err(error),
+            Err(error) => {
+                debug!(%error, "the bot's name could not be asked for again");
+                Ok(false)
+            }
         }
-        if !*is_menu_told {
-            *is_menu_told = true;
+    }
+
+    async fn round(&self, greeted: &mut Greeted) -> Result<(), RoundError> {
+        if !greeted.is_named {
+            greeted.is_named = self.ask_name().await?;
+        }
+        if !greeted.has_menu {
+            greeted.has_menu = true;
             let menu = command::MENU.map(|(name, wanted, what)| (name, described(wanted, what)));
             let menu: Vec<(&str, &str)> = menu
                 .iter()
@@ -154,6 +187,7 @@ impl Bot {
                 | TelegramError::Moved { .. }
                 | TelegramError::Markup(_)
                 | TelegramError::Unchanged
+                | TelegramError::Unnamed
                 | TelegramError::Gone(_)
                 | TelegramError::Trouble(_)
                 | TelegramError::Refused(_) => (grown(AGAIN), false),

@@ -117,12 +117,12 @@ impl Bot {
         let by = written.deed.by();
         let answer = match press {
             Press::Ack(id) => {
-                self.app.alerts.ack(id, &by.actor()).await.map_err(refused)?;
+                self.app.alerts.ack(id, by.known()).await.map_err(refused)?;
                 Answer::toast("Acknowledged")
             }
             Press::Mute(id, length) => self.mute_once(id, length, by).await?,
             Press::Unmute(id) => {
-                self.app.alerts.unmute(id, &by.actor()).await.map_err(refused)?;
+                self.app.alerts.unmute(id, by.known()).await.map_err(refused)?;
                 Answer::toast("Unmuted")
             }
             Press::Log(run) => {
@@ -168,7 +168,7 @@ impl Bot {
         if let (AlertState::Muted, Some(until_ms)) = (view.state, view.alert.muted_until_ms) {
             return Ok(Answer::toast(format!("Muted until {} already", self.clock(until_ms))));
         }
-        let view = self.app.alerts.mute(id, length, &by.actor()).await.map_err(refused)?;
+        let view = self.app.alerts.mute(id, length, by.known()).await.map_err(refused)?;
         let length_ms = i64::try_from(length.as_millis()).unwrap_or(0);
         let until_ms = view.alert.muted_until_ms.unwrap_or(self.app.clock.wall_ms() + length_ms);
         Ok(Answer::toast(format!("Muted until {}", self.clock(until_ms))))
@@ -270,7 +270,7 @@ impl Bot {
         if let Some(until_ms) = known {
             return Ok(Answer::toast(format!("Put off until {} already", self.clock(until_ms))));
         }
-        self.app.alerts.snooze(alert, length, &by.actor()).await.map_err(refused)?;
+        self.app.alerts.snooze(alert, length, by.known()).await.map_err(refused)?;
         let at_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         let snooze = Snooze { alert, ticket: ticket.to_string(), chat: by.chat, message, at_ms };
         self.app.store.write(move |tx| Ok::<_, StoreError>(table::snooze(tx, &snooze)?)).await?;
@@ -308,7 +308,7 @@ impl Bot {
             Err(e) => return Err(e.into()),
         }
         if let Some(alert) = self.open_about(&format!("message:{}", id.0)).await? {
-            self.app.alerts.ack(alert, &by.actor()).await.map_err(refused)?;
+            self.app.alerts.ack(alert, by.known()).await.map_err(refused)?;
         }
         Ok(Answer::toast(told))
     }

@@ -152,6 +152,7 @@ impl Bot {
             TelegramError::Moved { .. }
             | TelegramError::Markup(_)
             | TelegramError::Unchanged
+            | TelegramError::Unnamed
             | TelegramError::Gone(_)
             | TelegramError::Shut(_)
             | TelegramError::Refused(_) => return Err(error),

@@ -69,7 +69,7 @@ impl Bot {
             return Ok(answered());
         };
         let Deed::Text { text, .. } = &asked.deed else { return Ok(answered()) };
-        match command::read(text, self.name.get().map(String::as_str)) {
+        match command::read(text, self.own_name().as_deref()) {
             Read::Command(Command::Run(task)) => {
                 // Asked for twice, it is the same run.
                 let answer = self.run(&task, by, key_of(&asked)).await?;

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Show};
 use super::command::{self, Command, Read, Which};
 use super::deed::{Deed, Person, Wording};
+use super::look::Firing;
 use super::reply::with_note;
 use super::table::{self, Written};
 use super::work::Acted;
@@ -45,7 +46,7 @@ impl Bot {
         if let Some(what) = written.deed.attached().filter(|_| text.trim().is_empty()) {
             return Ok(Acted::Done(Self::cannot_take(what, by.chat > 0 || ticket.is_some())));
         }
-        match (command::read(text, self.name.get().map(String::as_str)), ticket) {
+        match (command::read(text, self.own_name().as_deref()), ticket) {
             (Read::ForAnother, _) => Ok(Acted::Done(Answer::default())),
             (Read::Wrong(why), _) => Ok(Acted::Done(Answer::text(format!("✋ {why}")))),
             (Read::Command(command), _) => {
@@ -216,7 +217,8 @@ impl Bot {
         Ok(Answer::say(parts).with_toast(format!("Paused until {}", self.clock(until_ms))))
     }
 
-    /// Mutes one alert, those about something, or all that fire.
+    /// Mutes one alert, those about something, or all that fire and that somebody has been told of: nobody wants
+    /// peace from what they do not know.
     async fn mute(
         &self,
         length: std::time::Duration,
@@ -225,19 +227,19 @@ impl Bot {
         by: &Person,
     ) -> Result<Answer, Refused> {
         let firing = self.firing().await?;
-        let is_meant = |id: AlertId, subject: &str| match (&what, alert) {
-            (None, None) => true,
-            (None, Some(alert)) => id == alert,
+        let is_meant = |one: &Firing| match (&what, alert) {
+            (None, None) => one.is_heard,
+            (None, Some(alert)) => one.id == alert,
             (Some(what), _) => {
-                subject == what
-                    || crate::alert::compose::name(subject).eq_ignore_ascii_case(what)
-                    || id.0.to_string() == *what
+                one.subject == *what
+                    || crate::alert::compose::name(&one.subject).eq_ignore_ascii_case(what)
+                    || one.id.0.to_string() == *what
             }
         };
         let mut muted = Vec::new();
-        for (id, subject) in firing.iter().filter(|(id, subject)| is_meant(*id, subject)) {
-            match self.app.alerts.mute(*id, length, &by.actor()).await {
-                Ok(_) => muted.push(phrase(crate::alert::compose::name(subject))),
+        for one in firing.iter().filter(|one| is_meant(one)) {
+            match self.app.alerts.mute(one.id, length, by.known()).await {
+                Ok(_) => muted.push(phrase(crate::alert::compose::name(&one.subject))),
                 // It has ended meanwhile.
                 Err(e) => tracing::debug!(error = %e, "an alert was not muted"),
             }

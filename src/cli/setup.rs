@@ -93,6 +93,7 @@ fn failed(error: &TelegramError) -> Failure {
         | TelegramError::Moved { .. }
         | TelegramError::Markup(_)
         | TelegramError::Unchanged
+        | TelegramError::Unnamed
         | TelegramError::Gone(_)
         | TelegramError::Trouble(_)
         | TelegramError::Refused(_) => None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
@@ -83,6 +83,7 @@ pub struct Shutdown {
     /// Listeners end on this: the runs that were to end have ended.
     pub closed: CancellationToken,
     kind: AtomicU8,
+    by: OnceLock<String>,
 }
 
 /// Why the daemon goes.
@@ -97,8 +98,10 @@ pub enum Leave {
 }
 
 impl Shutdown {
-    /// Begins, or sharpens, the shutdown.
-    pub fn begin(&self, leave: Leave) {
+    /// Begins, or sharpens, the shutdown, as `by` wants.
+    pub fn begin(&self, leave: Leave, by: &str) {
+        // Whoever was first has stopped it.
+        let _ = self.by.set(by.to_owned());
         let rank = match leave {
             Leave::RunsAlive => 0,
             Leave::EndRuns => 1,
@@ -106,6 +109,12 @@ impl Shutdown {
         };
         self.kind.fetch_max(rank, Ordering::AcqRel);
         self.token.cancel();
+    }
+
+    /// Who wanted it.
+    #[must_use]
+    pub fn by(&self) -> &str {
+        self.by.get().map_or("somebody", String::as_str)
     }
 
     #[must_use]

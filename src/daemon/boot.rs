@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Sources};
 use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
+use crate::health::stopped;
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::ops::{self, Ops};
@@ -107,6 +108,9 @@ pub struct Daemon {
 pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> Result<Daemon, BootError> {
     let clock = surroundings.clock;
     let lock = lock::take(&config.state_dir).await?;
+    if let Err(e) = stopped::forget(&config.state_dir) {
+        warn!(error = %e, "could not forget that the last daemon was stopped on purpose");
+    }
     let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
         BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
@@ -191,6 +195,7 @@ impl Daemon {
         tokio::spawn(super::housekeeping::keep(app.clone()));
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
+        tokio::spawn(super::returned::tell(app.clone()));
         tokio::spawn(super::dispatch::keep(app.clone()));
         let gather = super::alerts::gather(app.clone());
         let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
@@ -337,6 +342,7 @@ pub fn rules(config: &Config) -> Rules {
             zone: config.zone.clone(),
         },
         known: Known { actions: ACTIONS, pools: pools.collect(), profiles: profiles.collect() },
+        now: None,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod problems;
 mod refused;
 pub mod reload;
 pub mod replies;
+mod returned;
 pub mod ring;
 pub mod service;
 mod shutdown;

@@ -280,7 +280,7 @@ impl App {
     pub async fn stop(&self, actor: &str) -> Result<Vec<Run>, Refused> {
         tracing::info!(actor, "asked to stop");
         let running = self.live_runs().await?;
-        self.shutdown.begin(Leave::EndRuns);
+        self.shutdown.begin(Leave::EndRuns, actor);
         Ok(running)
     }
 

@@ -93,6 +93,13 @@ pub fn api(answer: Result<Duration, String>) -> Check {
     }
 }
 
+/// The daemon was stopped on purpose: `when_and_by_whom`.
+#[must_use]
+pub fn stopped(when_and_by_whom: &str) -> Check {
+    let detail = format!("the daemon is stopped: {when_and_by_whom}");
+    Check::new("api", HealthState::Degraded, &detail).hint("systemctl start lucid")
+}
+
 /// Failed runs within the window, with the tasks that had them, the most failures first.
 #[must_use]
 pub fn failed_runs(by_task: &[(String, u32)], critical_at: u32, window: Duration) -> Check {

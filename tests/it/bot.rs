@@ -174,7 +174,7 @@ fn what_was_muted_and_acknowledged_stays_so_over_a_restart() {
     let query = fake.presses(OWNER, CHAT, two.id, &button(&two, "Ack"));
     assert_eq!(until_toast(&world, &fake, &query), "Acknowledged");
     let muted = until_seen(&world, &fake, "Muted until ");
-    assert!(muted.id == one.id && muted.visible.contains("telegram:7"), "{}", muted.visible);
+    assert!(muted.id == one.id && muted.visible.contains(" by Somebody."), "{}", muted.visible);
     assert_eq!(until_seen(&world, &fake, "Acknowledged by ").id, two.id);
     world.restart();
     let page = world.lucid(["alerts", "--json"]).expect(0).json();

@@ -23,6 +23,7 @@ mod invariants;
 mod ledger;
 mod limits;
 mod ops;
+mod peace;
 mod phone;
 mod processes;
 mod secrets;

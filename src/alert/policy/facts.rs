@@ -24,12 +24,26 @@ pub enum Before {
     Crashed,
 }
 
+/// Why nothing ran when something was due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Missed {
+    /// No daemon was there, or no machine.
+    #[default]
+    Down,
+    /// The daemon was there: the machine slept, its clock was set, or the task was off.
+    Passed,
+    /// The task's file was read only after that.
+    Unseen,
+}
+
 /// The run of an event, as it stood when it ended.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub run: Run,
     /// None when its task is gone.
     pub task: Option<TaskFacts>,
+    /// Why instants were missed, where they were.
+    pub missed: Missed,
     /// Failures in a row up to this run.
     pub failures: u32,
     /// Good ends in a row before them.

@@ -62,13 +62,10 @@ pub(super) fn restored(facts: &Facts) -> Vec<Verdict> {
 pub(super) fn disk_full(facts: &Facts) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::DiskFull, "daemon:disk".to_owned(), Severity::Critical);
     notice.headline = vec![bold(format!("Disk full on {}", host(facts)))];
-    notice.body = vec![
-        plain(
-            "The disk of the state directory took no write. The reserve was given up so that lucid goes on; ",
-        ),
-        plain("runs may fail. Free some space: "),
-        code("df -h"),
-    ];
+    notice.body = vec![plain(
+        "The disk of the state directory took no write. The reserve was given up so that lucid goes on.",
+    )];
+    notice.meanwhile = vec![plain("Runs may fail. Free some space: "), code("df -h")];
     notice.repeat_ms = HOUR_MS;
     notice.fades_ms = Some(DISK_FADES_MS);
     vec![Verdict::raise(notice)]
@@ -79,10 +76,10 @@ pub(super) fn quarantined(event: &Event) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::SlotQuarantined, format!("slot:{slot}"), Severity::Warning);
     notice.headline = vec![bold(format!("Slot {slot} is in quarantine"))];
     if let Some(why) = text(event, "why") {
-        notice.body.extend([plain(passage(why, WHY_CHARS)), Part::Break]);
+        notice.body.push(plain(passage(why, WHY_CHARS)));
         notice.cause = Some(phrase(why));
     }
-    notice.body.extend([
+    notice.meanwhile.extend([
         plain("Nothing of it is lost. It is tried again every 10 min; the other slots go on. By hand: "),
         code(format!("lucid pool heal {slot}")),
     ]);
@@ -114,15 +111,15 @@ pub(super) fn agent_rests(event: &Event) -> Vec<Verdict> {
         if is_disabled { "gets no work until you mend it" } else { "rests" }
     ))];
     if let Some(why) = text(event, "reason") {
-        notice.body.extend([plain(passage(why, WHY_CHARS)), Part::Break]);
+        notice.body.push(plain(passage(why, WHY_CHARS)));
         notice.cause = Some(phrase(why));
     }
     match super::number(event, "until_ms") {
         Some(ms) => {
-            notice.body.extend([plain("Until "), Part::Time { ms, shown: Shown::Day }, plain(".")]);
+            notice.meanwhile.extend([plain("Until "), Part::Time { ms, shown: Shown::Day }, plain(".")]);
             notice.fades_ms = Some(DAY_MS);
         }
-        None => notice.body.extend([
+        None => notice.meanwhile.extend([
             plain("Tickets go to its fallbacks, else they wait. When it is mended: "),
             code(format!("lucid agents enable {agent}")),
         ]),
@@ -157,7 +154,7 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     }
     notice.body = lines(&condition, is_health.then(|| phrase(&condition.title)));
     if is_health && condition.severity == Severity::Critical {
-        notice.body.extend([Part::Break, plain("Repeats every 1h until it clears or you press Ack.")]);
+        notice.meanwhile.push(plain("Repeats every 1h until it clears or you press Ack."));
         notice.buttons.push(Button::data("Status", "s:status".to_owned()));
     }
     if let Some(link) = &condition.link {

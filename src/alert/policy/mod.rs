@@ -14,7 +14,7 @@ use crate::model::notice::{Notice, Part};
 use super::dedupe::Over;
 
 pub use facts::{
-    Answered, Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts,
+    Answered, Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, Missed, RunFacts, TaskFacts,
     TicketFacts,
 };
 

@@ -52,7 +52,7 @@ pub(super) fn asked(event: &Event, facts: &Facts) -> Vec<Verdict> {
         | Facts::File(_)
         | Facts::Machine(_) => &Answered::ByWorker,
     };
-    notice.body.extend([Part::Break, Part::Italic(what_a_reply_does(answered).to_owned())]);
+    notice.meanwhile = vec![Part::Italic(what_a_reply_does(answered).to_owned())];
     notice.buttons = ask
         .options
         .iter()
@@ -130,8 +130,7 @@ fn stuck(ticket: &str, event: &Event, facts: &Facts) -> Notice {
     if let Some(why) = text(event, "reason") {
         notice.body.push(plain(passage(why, ASK_CHARS)));
     }
-    notice.body.extend([
-        Part::Break,
+    notice.meanwhile.extend([
         plain("No worker is put on it until you reply, or: "),
         code(format!("lucid ticket move {ticket} todo")),
     ]);
@@ -242,10 +241,9 @@ pub(super) fn message_lost(event: &Event, facts: &Facts) -> Vec<Verdict> {
         1 => format!("1 attempt failed. Last error: {why}."),
         n => format!("{n} attempts failed. Last error: {why}."),
     }));
-    notice.body.extend([
-        Part::Break,
-        plain("It is not tried again unless you say so; its text is on the ticket and in the next prompt."),
-    ]);
+    notice.meanwhile = vec![plain(
+        "It is not tried again unless you say so; its text is on the ticket and in the next prompt.",
+    )];
     notice.buttons = vec![
         Button::data("Try again", format!("m:retry:{id}")),
         Button::data("Put on ticket as comment", format!("m:comment:{id}")),
