@@ -42,6 +42,7 @@ use quiet::QuietHours;
 use telegram::Telegram;
 
 pub use follow::Gather;
+pub use people::TEST_PATIENCE;
 pub use table::Query;
 
 /// The name of the reader that follows the journal.

@@ -55,7 +55,8 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let mut checks = health::outside(context, &config)?;
     let client = context.client()?;
     let ready = ready(context, &config, &client)?;
-    checks.insert(0, verdict::api(ready.as_ref().map(|took| *took).map_err(|silence| silence.why.clone())));
+    let answer = ready.as_ref().map(|took| *took).map_err(|silence| silence.why.clone());
+    checks.insert(0, verdict::api(answer, config.placement.restart()));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
         Err(silence) => {
@@ -90,9 +91,12 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
 
 /// Nobody can be told what is not known: that is as grave as what it may hide.
 fn critical(by: By, refused: Failure) -> Failure {
-    match by {
-        By::Task => refused,
-        By::Itself => {
+    match (by, refused) {
+        (By::Task, refused) => refused,
+        (By::Itself, Failure::Settings { errors, help, .. }) => {
+            Failure::Settings { errors, exit: Exit::Code(2), help }
+        }
+        (By::Itself, refused) => {
             Failure::Ended { exit: Exit::Code(2), message: refused.to_string(), help: refused.help() }
         }
     }

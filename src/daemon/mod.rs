@@ -24,6 +24,7 @@ mod refused;
 mod reload;
 pub mod ring;
 pub mod service;
+mod settings;
 mod shutdown;
 pub mod signals;
 mod site;

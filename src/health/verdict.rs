@@ -80,15 +80,15 @@ pub fn agent(name: &str, answer: Result<(String, Duration), String>, limit: Dura
     }
 }
 
-/// The daemon's answer: how long it took, or why there is none.
+/// The daemon's answer: how long it took, or why there is none; `restart` is what starts it again.
 #[must_use]
-pub fn api(answer: Result<Duration, String>) -> Check {
+pub fn api(answer: Result<Duration, String>, restart: &str) -> Check {
     match answer {
         Ok(took) => Check::new("api", HealthState::Healthy, "the daemon answers")
             .value(format!("{} ms", took.as_millis())),
         Err(why) => {
             let detail = format!("the daemon does not answer: {why}");
-            Check::new("api", HealthState::Critical, &detail).hint("systemctl restart lucid")
+            Check::new("api", HealthState::Critical, &detail).hint(restart)
         }
     }
 }
@@ -220,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_daemon_that_does_not_answer_is_critical() {
-        assert_eq!(api(Ok(Duration::from_millis(3))).state, HealthState::Healthy);
+        assert_eq!(api(Ok(Duration::from_millis(3)), "").state, HealthState::Healthy);
         let wanted = "critical api: the daemon does not answer: nothing listens [systemctl restart lucid]";
-        assert_eq!(told(&api(Err("nothing listens".to_owned()))), wanted);
+        assert_eq!(told(&api(Err("nothing listens".to_owned()), "systemctl restart lucid")), wanted);
     }
 
     #[test]

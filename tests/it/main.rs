@@ -25,6 +25,7 @@ mod limits;
 mod ops;
 mod processes;
 mod secrets;
+mod settings;
 mod signals;
 mod socket;
 mod storm;

@@ -337,7 +337,7 @@ fn what_explains_failures_is_a_disk_and_no_failure() {
     };
     let critical = Severity::Critical;
     assert_eq!(cause(critical, Mark::Bad, "disk:/").as_deref(), Some("2% free on /"));
-    assert_eq!(cause(critical, Mark::Bad, "daemon:hung").as_deref(), Some("2% free on /"));
+    assert_eq!(cause(critical, Mark::Bad, "daemon").as_deref(), Some("2% free on /"));
     assert_eq!(cause(critical, Mark::Doubtful, "disk:/"), None);
     assert_eq!(cause(critical, Mark::Bad, "task:x"), None);
     assert_eq!(cause(Severity::Warning, Mark::Bad, "disk:/"), None);

@@ -7,6 +7,7 @@
 
 mod checkout;
 mod clean;
+mod glance;
 mod remote;
 mod rescue;
 mod state;
@@ -21,6 +22,7 @@ use crate::platform::process::bounded::{self, Done, Errand, ErrandError};
 
 pub use checkout::{Change, Checkout, Merged, Names};
 pub use clean::Keep;
+pub use glance::{no_repository, no_working_copy};
 pub use rescue::Rescue;
 pub use state::{Head, State};
 pub use worktree::{Found, Tree};
