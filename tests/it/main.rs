@@ -32,6 +32,7 @@ mod storm;
 mod telegram;
 mod telegram_calls;
 mod streams;
+mod sync_crash;
 mod syncs;
 mod time;
 mod verdicts;
