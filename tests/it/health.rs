@@ -255,7 +255,7 @@ fn a_login_that_hangs_or_floods_is_ended_and_one_in_a_file_expires() {
     assert!(said.contains("slow: unknown") && said.contains("flood: unknown"), "{said}");
     let problems = world.lucid(["problems"]).expect(0).stdout;
     assert!(problems.contains("token slow  slow: sleep was killed after 1000 ms"), "{problems}");
-    assert!(problems.contains("lucid run token-health --follow"), "{problems}");
+    assert!(problems.contains("lucid action token-health"), "{problems}");
     assert!(said.contains("file: well"), "{said}");
     assert!(world.of_runs().is_empty(), "{}", world.picture());
     world.write("token.json", r#"{"status": "ok", "expires": "2020-01-01T00:00:00Z"}"#);

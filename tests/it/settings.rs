@@ -127,3 +127,94 @@ fn what_waits_for_a_restart_is_said_and_everybody_measures_by_what_is_in_force()
     assert_eq!(world.run("heartbeat").state, "ok");
     world.lucid(["health"]).expect(2);
 }
+
+/// The command that mends a problem, as a person types it.
+fn typed(world: &World, command: &str) -> std::process::Output {
+    let lucid = std::path::Path::new(crate::world::LUCID).parent().expect("a folder");
+    let path = format!("{}:{}", lucid.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", command]).env("PATH", path).env("LUCID_CONFIG", world.path("lucid.yaml"));
+    shell.current_dir(world.root()).stdin(std::process::Stdio::null()).output().expect("a shell")
+}
+
+#[test]
+fn each_trouble_is_named_once_with_a_command_that_works_as_it_is_typed() {
+    let settings = "health: {disk_degraded_pct: 100, disk_critical_pct: 0, disks: ['/', 'a disk'], failed_runs_critical: 2}
+agents:
+  gone: {command: [/nowhere/agent]}
+pools:
+  none: {repo: none, slots: 1}
+token_checks:
+  mail: {command: ['false']}
+syncs:
+  notes: {repo: notes}";
+    let mut world = World::with(settings);
+    fs::create_dir(world.path("a disk")).expect("a folder");
+    world.task("heartbeat", "action: heartbeat\ntimeout: 2m");
+    world.task("token-health", "action: token-health\ntimeout: 2m");
+    world.task("bad", "command: exit 3");
+    world.task("late", "command: sleep 60\ntimeout: 1s\nkill_grace: 1s");
+    world.task("blocked", "command: 'true'\npreflight: 'false'");
+    world.task("missing", "command: [/nowhere/program]");
+    world.task("broken", "command: x\ntimeout: 1:30");
+    world.serve();
+    for task in ["bad", "late", "blocked", "missing", "token-health"] {
+        world.run(task);
+    }
+    let new = world.lucid(["ticket", "new", "--title", "Asks", "--json"]).expect(0).json();
+    let id = new["ticket"]["id"].as_str().expect("an id").to_owned();
+    world.lucid(["ticket", "ask", &id, "--need", "a decision"]).expect(0);
+    world.run("heartbeat");
+    world.lucid(["pause", "--all"]).expect(0);
+    world.configure(&format!("{settings}\nlog: {{level: debug}}"));
+    world.lucid(["drain"]).expect(0);
+    let problems = world.until("all of it is seen", || {
+        let problems = world.lucid(["problems", "--json"]).expect(0).json();
+        problem(&problems, "settings:changed").is_some().then_some(problems)
+    });
+    let rows = problems["problems"].as_array().expect("problems").clone();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let mut names: Vec<String> = rows.iter().map(|row| text(row, "subject")).collect();
+    for wanted in [
+        "agent gone",
+        "bad",
+        "blocked",
+        "daemon",
+        "disk /",
+        "failed runs",
+        "late",
+        "missing",
+        "pools.none.repo",
+        "settings",
+        "syncs.notes.repo",
+        "tasks/broken.md",
+        "tickets",
+        "token mail",
+    ] {
+        assert!(names.iter().any(|name| name == wanted), "{wanted}: {names:?}");
+    }
+    // Two things can be said of the daemon itself; nothing else has a name that another has.
+    names.retain(|name| name != "daemon");
+    let mut once = names.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), names.len(), "{names:?}");
+    assert!(
+        rows.iter()
+            .any(|row| text(row, "fix").contains(&format!("df -h '{}", world.path("a disk").display())))
+    );
+    for row in &rows {
+        let fix = text(row, "fix");
+        if fix.starts_with("lucid stop;") {
+            // It would not come back, and works as each of the two does.
+            continue;
+        }
+        let ended = typed(&world, &fix);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        let refused = [2, 4, 127].contains(&ended.status.code().unwrap_or(127));
+        assert!(!refused && !said.trim().is_empty(), "{row}: {said}");
+    }
+    let status = world.lucid(["status"]).expect(0).stdout;
+    assert!(status.contains("timed out") && !status.contains("signal 15"), "{status}");
+}
