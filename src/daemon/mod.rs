@@ -5,6 +5,7 @@ mod alerts;
 pub mod answers;
 mod app;
 pub mod boot;
+pub mod carry;
 mod claims;
 mod copy;
 pub mod dispatch;

@@ -15,14 +15,15 @@ use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::run::RunError;
 use crate::store::Tx;
+use crate::task::agenda::Standing;
 use crate::task::due::{CORRECTION_MS, Instants};
 use crate::task::registry::Text;
 use crate::task::table::{self, Seen};
 use crate::task::{Change, Entry, Registry, Snapshot};
 
 use super::App;
+use super::message::ToTick;
 use super::message::answer;
-use super::message::{Synced, ToTick};
 
 /// Why the files could not be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -49,39 +50,22 @@ impl App {
         }
         self.synced.store(false, Ordering::Release);
         let (journal, actor, told) = (self.journal.clone(), actor.to_owned(), change.clone());
-        let (rows, anchors) = {
+        let all = {
             let (snapshot, texts) = (Arc::clone(&snapshot), texts.clone());
             self.store
-                .write(move |tx| -> Result<_, RunError> {
+                .write(move |tx| -> Result<Vec<Standing>, RunError> {
                     keep_texts(tx, &snapshot, &texts)?;
-                    for event in write(tx, &snapshot, now_ms)? {
+                    for event in take_over(tx, &snapshot, now_ms)? {
                         journal.record(tx, now_ms, event.actor(&actor))?;
                     }
                     for event in events(&told, &actor) {
                         journal.record(tx, now_ms, event)?;
                     }
-                    Ok((table::all(tx)?, table::anchors(tx)?))
+                    Ok(standings(table::all(tx)?, table::anchors(tx)?, &snapshot))
                 })
                 .await?
         };
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).saved(&texts);
-        let anchors: HashMap<(TaskId, String), i64> =
-            anchors.into_iter().map(|(task, schedule, at)| ((task, schedule), at)).collect();
-        let all = rows
-            .into_iter()
-            .filter_map(|row| {
-                let entry = snapshot.get(&row.id)?;
-                let task = entry.definition.clone()?;
-                let key = (row.id.clone(), anchor_text(&task));
-                Some(Synced {
-                    anchor_ms: anchors.get(&key).copied().unwrap_or(row.covered_ms),
-                    covered_ms: row.covered_ms,
-                    expired: entry.expired,
-                    enabled: entry.enabled,
-                    task,
-                })
-            })
-            .collect();
         answer(self, ToTick::Synced(all));
         self.synced.store(true, Ordering::Release);
         log(&change);
@@ -165,9 +149,37 @@ pub fn anchor_text(task: &Task) -> String {
     task.schedule.texts().collect::<Vec<_>>().join("; ")
 }
 
+/// What the agenda is to know of all tasks, from what the database holds of them.
+#[must_use]
+pub fn standings(
+    rows: Vec<table::TaskRow>,
+    anchors: Vec<(TaskId, String, i64)>,
+    snapshot: &Snapshot,
+) -> Vec<Standing> {
+    let anchors: HashMap<(TaskId, String), i64> =
+        anchors.into_iter().map(|(task, schedule, at)| ((task, schedule), at)).collect();
+    rows.into_iter()
+        .filter_map(|row| {
+            let entry = snapshot.get(&row.id)?;
+            let task = entry.definition.clone()?;
+            let key = (row.id.clone(), anchor_text(&task));
+            Some(Standing {
+                anchor_ms: anchors.get(&key).copied().unwrap_or(row.covered_ms),
+                covered_ms: row.covered_ms,
+                expired: entry.expired,
+                enabled: entry.enabled,
+                task,
+            })
+        })
+        .collect()
+}
+
 /// Rows for every task of the snapshot that differs from what the database holds. Gives what was
 /// switched on or off.
-fn write(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
+///
+/// # Errors
+/// Only what the database says.
+pub fn take_over(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
     let mut switched = Vec::new();
     // Marks that a clock which was wrong has left in the future would silence their tasks until then.
     table::uncover(tx, now_ms, now_ms.saturating_add(CORRECTION_MS))?;

@@ -5,9 +5,6 @@
 //! or a machine that slept is noticed at once. `wake` is the backstop: any number of calls is safe,
 //! since a due instant is decided by its row in the ledger and not by who asked.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,31 +12,21 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use crate::model::event::{Event, EventKind};
-use crate::model::ids::TaskId;
 use crate::model::time::millis;
-use crate::task::due::{self, CORRECTION_MS, Instants, Policy};
+use crate::task::agenda::Agenda;
+use crate::task::due::{CORRECTION_MS, Policy};
 
 use super::App;
 use super::claims;
-use super::message::{Again, Due, Synced, ToTick};
+use super::message::ToTick;
 
 /// A wall clock that has moved this much against the time since boot was set by somebody.
 const STEP_MS: i64 = 2_000;
-struct Known {
-    synced: Synced,
-    due_ms: Option<i64>,
-    /// A plan of it is on its way to the database.
-    busy: bool,
-    /// Instants of a gap are being made up for.
-    backlog: bool,
-}
 
 pub struct Tick {
     app: App,
     inbox: mpsc::UnboundedReceiver<ToTick>,
-    known: HashMap<TaskId, Known>,
-    heap: BinaryHeap<Reverse<(i64, TaskId)>>,
-    retry_ms: Option<i64>,
+    agenda: Agenda,
     clocks: Clocks,
 }
 
@@ -60,7 +47,11 @@ impl Tick {
     #[must_use]
     pub fn new(app: App, inbox: mpsc::UnboundedReceiver<ToTick>, retry_ms: Option<i64>) -> Self {
         let clocks = Clocks::read(&app);
-        Self { app, inbox, known: HashMap::new(), heap: BinaryHeap::new(), retry_ms, clocks }
+        let mut agenda = Agenda::default();
+        if let Some(at) = retry_ms {
+            agenda.retry_at(at);
+        }
+        Self { app, inbox, agenda, clocks }
     }
 
     /// Runs until the daemon goes down.
@@ -88,47 +79,19 @@ impl Tick {
     fn pause(&self) -> Duration {
         let now_ms = self.app.clock.wall_ms();
         let longest = self.app.config.scheduler.tick;
-        let due = self.heap.peek().map(|Reverse((due, _))| *due);
-        let first = [due, self.retry_ms].into_iter().flatten().min();
-        first
+        self.agenda
+            .next_ms()
             .map_or(longest, |at| Duration::from_millis(u64::try_from(at - now_ms).unwrap_or(0)).min(longest))
     }
 
     fn take(&mut self, message: ToTick) {
         match message {
-            ToTick::Synced(all) => self.sync(all),
-            ToTick::RetryAt(at) => self.retry_ms = Some(self.retry_ms.map_or(at, |old| old.min(at))),
+            ToTick::Synced(all) => self.agenda.sync(all),
+            ToTick::RetryAt(at) => return self.agenda.retry_at(at),
             ToTick::Covered { task, covered_ms, next } => {
-                if let Some(known) = self.known.get_mut(&task) {
-                    known.busy = false;
-                    known.backlog = matches!(next, Again::Spaced(_));
-                    // A plan from before the clock was corrected must not silence what follows.
-                    if covered_ms <= self.clocks.wall_ms + CORRECTION_MS {
-                        known.synced.covered_ms = known.synced.covered_ms.max(covered_ms);
-                    }
-                    let due = next_due(&known.synced);
-                    known.due_ms = match next {
-                        Again::WhenDue => due,
-                        Again::NotBefore(at) | Again::Spaced(at) => due.map(|due| due.max(at)),
-                    };
-                    push(&mut self.heap, known.due_ms, &task);
-                }
-                self.publish();
+                self.agenda.covered(&task, covered_ms, next, self.clocks.wall_ms);
             }
         }
-    }
-
-    fn sync(&mut self, all: Vec<Synced>) {
-        let mut known = HashMap::with_capacity(all.len());
-        self.heap.clear();
-        for synced in all {
-            let id = synced.task.id.clone();
-            let (busy, backlog) = self.known.get(&id).map_or((false, false), |old| (old.busy, old.backlog));
-            let due_ms = if busy { None } else { next_due(&synced) };
-            push(&mut self.heap, due_ms, &id);
-            known.insert(id, Known { synced, due_ms, busy, backlog });
-        }
-        self.known = known;
         self.publish();
     }
 
@@ -136,29 +99,12 @@ impl Tick {
     fn tick(&mut self) {
         self.watch_clocks();
         let now_ms = self.app.clock.wall_ms();
-        let mut due = Vec::new();
-        while let Some(Reverse((at, _))) = self.heap.peek() {
-            if *at > now_ms {
-                break;
-            }
-            let Some(Reverse((at, id))) = self.heap.pop() else { break };
-            let policy = self.policy();
-            if let Some(known) = self.known.get_mut(&id)
-                && known.due_ms == Some(at)
-                && !known.busy
-                && let Some(plan) = plan(known, now_ms, policy)
-            {
-                known.busy = true;
-                known.due_ms = None;
-                due.push(plan);
-            }
-        }
+        let due = self.agenda.due(now_ms, self.policy());
         if !due.is_empty() {
             debug!(tasks = due.len(), "due");
             claims::send(&self.app, due);
         }
-        if self.retry_ms.is_some_and(|at| at <= now_ms) {
-            self.retry_ms = None;
+        if self.agenda.take_retry(now_ms) {
             claims::send_retries(&self.app);
         }
         self.app.ticked_ms.store(millis(self.clocks.boot), std::sync::atomic::Ordering::Release);
@@ -191,15 +137,10 @@ impl Tick {
         }
     }
 
-    /// The old clock was wrong: instants it had reached in what is now the future are due again,
-    /// except those that have a row.
+    /// Instants that the old clock had reached in what is now the future are due again.
     fn follow_correction(&mut self) {
-        let now_ms = self.clocks.wall_ms;
-        let mut all: Vec<Synced> = self.known.drain().map(|(_, known)| known.synced).collect();
-        for synced in &mut all {
-            synced.covered_ms = synced.covered_ms.min(now_ms);
-        }
-        self.sync(all);
+        self.agenda.correct(self.clocks.wall_ms);
+        self.publish();
         // The database follows with the reload, or a restart would bring the old marks back.
         self.app.synced.store(false, std::sync::atomic::Ordering::Release);
         let app = self.app.clone();
@@ -216,43 +157,13 @@ impl Tick {
 
     fn publish(&self) {
         let first = self
-            .heap
-            .peek()
-            .and_then(|Reverse((at, id))| Some((Timestamp::from_millisecond(*at).ok()?, id.clone())));
+            .agenda
+            .first()
+            .and_then(|(at, id)| Some((Timestamp::from_millisecond(at).ok()?, id.clone())));
         self.app.next.send_if_modified(|old| {
             let changed = *old != first;
             *old = first;
             changed
         });
     }
-}
-
-fn push(heap: &mut BinaryHeap<Reverse<(i64, TaskId)>>, due_ms: Option<i64>, id: &TaskId) {
-    if let Some(due_ms) = due_ms {
-        heap.push(Reverse((due_ms, id.clone())));
-    }
-}
-
-fn next_due(synced: &Synced) -> Option<i64> {
-    if !synced.enabled {
-        return None;
-    }
-    let anchor = Timestamp::from_millisecond(synced.anchor_ms).ok()?;
-    let covered = Timestamp::from_millisecond(synced.covered_ms).ok()?;
-    Instants::new(&synced.task, anchor).next(covered).map(Timestamp::as_millisecond)
-}
-
-fn plan(known: &Known, now_ms: i64, policy: Policy) -> Option<Due> {
-    let synced = &known.synced;
-    let anchor = Timestamp::from_millisecond(synced.anchor_ms).ok()?;
-    let covered = Timestamp::from_millisecond(synced.covered_ms).ok()?;
-    let now = Timestamp::from_millisecond(now_ms).ok()?;
-    let plan = due::plan(&synced.task, anchor, covered, now, policy);
-    Some(Due {
-        task: Arc::clone(&synced.task),
-        plan,
-        covered_ms: synced.covered_ms,
-        backlog: known.backlog,
-        expired: synced.expired,
-    })
 }

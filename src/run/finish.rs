@@ -6,14 +6,17 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step};
 use crate::model::task::{Kind, OnInterrupt, Task};
 use crate::model::time::millis;
 use crate::platform::process::spec::Exit;
+use crate::run::flight::{self, Gates};
 use crate::run::outcome;
-use crate::run::{Notice, RunError, Runs, flight, table};
+use crate::run::{Notice, RunError, Runs, table};
+use crate::store::Tx;
 
 /// Most times one due instant is run again after being cut off, by `on_interrupt: rerun`.
 const RERUN_MAX: u32 = 3;
@@ -27,11 +30,11 @@ impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
         let codes = task.map_or(&[0][..], |task| &task.success_codes);
         let outcome = outcome::decide(exit, codes);
-        let mut end = End::new(self, run, task, outcome, Some(exit));
+        let mut end = End::of(run, task, outcome, exit);
         if end.may_say_more(task) {
             let ask = || (self.judge)(end.run.clone(), end.outcome.clone());
             if let Some(judged) = self.hear(end.run.id, ask).await {
-                end = End::new(self, end.run, task, judged.outcome, Some(exit));
+                end = End::of(end.run, task, judged.outcome, exit);
                 end.not_before_ms = judged.not_before_ms;
             }
         }
@@ -60,14 +63,8 @@ impl Runs {
     }
 
     /// Writes the end of a run, plans its retry, and lets go whoever waited for it.
-    pub(super) async fn finish(
-        &self,
-        run: Run,
-        task: Option<&Arc<Task>>,
-        outcome: Outcome,
-        exit: Option<&Exit>,
-    ) {
-        self.record_end(End::new(self, run, task, outcome, exit)).await;
+    pub(super) async fn finish(&self, run: Run, task: Option<&Arc<Task>>, outcome: Outcome) {
+        self.record_end(End::new(run, task, outcome, self.clock.wall_ms())).await;
     }
 
     async fn record_end(&self, end: End) {
@@ -84,59 +81,22 @@ impl Runs {
 
     async fn write_end(&self, end: End) -> Result<Written, RunError> {
         let (journal, gates) = (self.journal.clone(), self.gates());
-        self.store
-            .write(move |tx| {
-                // As it stands now: a stop may have been recorded since it was last read.
-                let Some(mut run) = table::get(tx, end.run.id)? else { return Ok(Written::default()) };
-                let from = run.state();
-                if run.fence != end.run.fence || !from.is_live() {
-                    return Ok(Written::default());
-                }
-                run.step(Step::Finish(end.outcome.state))?;
-                run.waiting = None;
-                run.reason.clone_from(&end.outcome.reason);
-                // A stop that was recorded names the reason better than the keeper's own clock.
-                if let Some(reason) = run.stop_reason.filter(|_| end.outcome.state == RunState::Killed) {
-                    run.reason = Some(reason.name().to_owned());
-                }
-                run.exit_code = end.outcome.exit_code;
-                run.signal = end.outcome.signal;
-                run.ended_ms = Some(end.now_ms);
-                run.duration_ms = end.duration_ms;
-                run.log_bytes = end.log_bytes;
-                run.retry_ms = end.retry_ms();
-                if !table::update(tx, &run, from)? {
-                    return Ok::<_, RunError>(Written::default());
-                }
-                table::drop_locks(tx, run.id)?;
-                let event = Event::new(EventKind::RunFinished).task(&run.task).run(run.id).data(json!({
-                    "state": run.state().name(), "reason": run.reason, "exit_code": run.exit_code,
-                    "signal": run.signal, "duration_ms": run.duration_ms, "attempt": run.attempt,
-                    "trigger": run.trigger.name(),
-                }));
-                journal.record(tx, end.now_ms, event)?;
-                if let Some(at) = run.retry_ms {
-                    let event = Event::new(EventKind::RetryPlanned).task(&run.task).run(run.id);
-                    journal.record(tx, end.now_ms, event.data(json!({"at_ms": at})))?;
-                }
-                let promoted = flight::promote(tx, &journal, gates, end.now_ms)?;
-                Ok(Written { run: Some(run), promoted })
-            })
-            .await
+        self.store.write(move |tx| end.write(tx, &journal, gates)).await
     }
 }
 
 /// What the last transaction of a run came to.
-#[derive(Default)]
-struct Written {
+#[derive(Debug, Default)]
+pub struct Written {
     /// `None`: somebody else has written its end.
-    run: Option<Run>,
-    promoted: Vec<Run>,
+    pub run: Option<Run>,
+    /// They have their place now and are to be started.
+    pub promoted: Vec<Run>,
 }
 
 /// Everything that the last transaction of a run needs.
-#[derive(Clone)]
-struct End {
+#[derive(Debug, Clone)]
+pub struct End {
     run: Run,
     outcome: Outcome,
     now_ms: i64,
@@ -150,7 +110,9 @@ struct End {
 }
 
 impl End {
-    fn new(runs: &Runs, run: Run, task: Option<&Arc<Task>>, outcome: Outcome, exit: Option<&Exit>) -> Self {
+    /// An end at `now_ms`, with what `task` wants done about it.
+    #[must_use]
+    pub fn new(run: Run, task: Option<&Arc<Task>>, outcome: Outcome, now_ms: i64) -> Self {
         let retry_after = task.and_then(|task| outcome::retry_after(&outcome, &task.retries, run.attempt));
         let reruns = outcome.state == RunState::Lost
             && task.is_some_and(|task| match task.on_interrupt {
@@ -158,15 +120,67 @@ impl End {
                 OnInterrupt::Fail => false,
             });
         Self {
-            now_ms: exit.map_or_else(|| runs.clock.wall_ms(), |exit| exit.ended_ms),
-            duration_ms: exit.and_then(|exit| i64::try_from(exit.duration_ms).ok()),
-            log_bytes: exit.and_then(|exit| i64::try_from(exit.log_bytes).ok()),
+            now_ms,
+            duration_ms: None,
+            log_bytes: None,
             run,
             outcome,
             retry_after,
             not_before_ms: None,
             reruns,
         }
+    }
+
+    /// An end that the keeper has seen and measured.
+    fn of(run: Run, task: Option<&Arc<Task>>, outcome: Outcome, exit: &Exit) -> Self {
+        Self {
+            duration_ms: i64::try_from(exit.duration_ms).ok(),
+            log_bytes: i64::try_from(exit.log_bytes).ok(),
+            ..Self::new(run, task, outcome, exit.ended_ms)
+        }
+    }
+
+    /// Writes the end, plans the retry, and lets go whoever waited for the run. Changes nothing when the run is over
+    /// already or somebody else holds it by now.
+    ///
+    /// # Errors
+    /// What the database says, and a run that cannot end in that state.
+    pub fn write(&self, tx: &Tx<'_>, journal: &Journal, gates: Gates) -> Result<Written, RunError> {
+        // As it stands now: a stop may have been recorded since it was last read.
+        let Some(mut run) = table::get(tx, self.run.id)? else { return Ok(Written::default()) };
+        let from = run.state();
+        if run.fence != self.run.fence || !from.is_live() {
+            return Ok(Written::default());
+        }
+        run.step(Step::Finish(self.outcome.state))?;
+        run.waiting = None;
+        run.reason.clone_from(&self.outcome.reason);
+        // A stop that was recorded names the reason better than the keeper's own clock.
+        if let Some(reason) = run.stop_reason.filter(|_| self.outcome.state == RunState::Killed) {
+            run.reason = Some(reason.name().to_owned());
+        }
+        run.exit_code = self.outcome.exit_code;
+        run.signal = self.outcome.signal;
+        run.ended_ms = Some(self.now_ms);
+        run.duration_ms = self.duration_ms;
+        run.log_bytes = self.log_bytes;
+        run.retry_ms = self.retry_ms();
+        if !table::update(tx, &run, from)? {
+            return Ok(Written::default());
+        }
+        table::drop_locks(tx, run.id)?;
+        let event = Event::new(EventKind::RunFinished).task(&run.task).run(run.id).data(json!({
+            "state": run.state().name(), "reason": run.reason, "exit_code": run.exit_code,
+            "signal": run.signal, "duration_ms": run.duration_ms, "attempt": run.attempt,
+            "trigger": run.trigger.name(),
+        }));
+        journal.record(tx, self.now_ms, event)?;
+        if let Some(at) = run.retry_ms {
+            let event = Event::new(EventKind::RetryPlanned).task(&run.task).run(run.id);
+            journal.record(tx, self.now_ms, event.data(json!({"at_ms": at})))?;
+        }
+        let promoted = flight::promote(tx, journal, gates, self.now_ms)?;
+        Ok(Written { run: Some(run), promoted })
     }
 
     /// Agents of tasks say themselves what became of their work; so may those whose task is gone by now. What

@@ -3,12 +3,13 @@
 //! Knows runs and keepers; which task is due, and what a task file says, is decided elsewhere.
 
 pub mod command;
-mod finish;
+pub mod finish;
 pub mod flight;
 pub mod history;
 pub mod outcome;
 pub mod recover;
 pub mod retention;
+pub mod step;
 pub mod stop;
 pub mod supervise;
 pub mod table;

@@ -4,20 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tracing::{error, info, warn};
 
-use crate::model::event::{Event, EventKind};
+use crate::model::event::EventKind;
 use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
 use crate::model::task::Task;
 use crate::model::text::hex;
 use crate::platform::process::spec::{Private, Spec};
 use crate::platform::process::{self, Found, Gate, Keeper};
-use crate::run::outcome;
-use crate::run::table;
-use crate::run::{Notice, RunError, Runs, command};
+use crate::run::{Notice, RunError, Runs, command, outcome, step};
 
 /// Everything that a run needs to be started.
 #[derive(Debug)]
@@ -67,7 +64,7 @@ impl Runs {
 
     /// Ends a claimed run that cannot be tried.
     pub async fn block(&self, run: Run, why: &str) {
-        self.finish(run, None, blocked(why), None).await;
+        self.finish(run, None, blocked(why)).await;
     }
 
     /// Starts `run` as somebody else has prepared it, and sees it through. `task` is whose `retries` and
@@ -84,7 +81,7 @@ impl Runs {
         let started = match ready {
             Ok(ready) => self.let_go(run, task.as_ref(), ready).await,
             Err(outcome) => {
-                self.finish(run, task.as_ref(), outcome, None).await;
+                self.finish(run, task.as_ref(), outcome).await;
                 return;
             }
         };
@@ -113,7 +110,7 @@ impl Runs {
             Ok(gate) => gate,
             Err(e) => {
                 warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, task, not_spawned(&e.to_string()), None).await;
+                self.finish(run, task, not_spawned(&e.to_string())).await;
                 return Ok(None);
             }
         };
@@ -126,36 +123,19 @@ impl Runs {
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
-        let from = run.state();
-        run.step(Step::Start)?;
         run.keeper_pid = Some(gate.pid);
         run.keeper_start = i64::try_from(gate.start_ticks).ok();
         run.boot_id = process::boot_id().ok().map(str::to_owned);
-        run.started_ms = Some(self.clock.wall_ms());
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         let token_hash = Sha256::digest(token.as_bytes()).to_vec();
-        self.store
-            .write(move |tx| -> Result<Option<Run>, RunError> {
-                if !table::update(tx, &run, from)? {
-                    return Ok(None);
-                }
-                table::set_token(tx, run.id, &token_hash)?;
-                let late_ms = run.scheduled_ms.map(|at| now_ms - at);
-                let event = Event::new(EventKind::RunStarted)
-                    .task(&run.task)
-                    .run(run.id)
-                    .data(json!({"attempt": run.attempt, "late_ms": late_ms}));
-                journal.record(tx, now_ms, event)?;
-                Ok(Some(run.clone()))
-            })
-            .await
+        self.store.write(move |tx| step::start(tx, &journal, run.clone(), &token_hash, now_ms)).await
     }
 
     async fn open_gate(&self, run: Run, gate: Gate, private: &Private) -> Option<(Run, Keeper)> {
         match gate.open(private).await {
             Ok(keeper) => Some((run, keeper)),
             Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
-                self.finish(run, None, blocked(&e.to_string()), None).await;
+                self.finish(run, None, blocked(&e.to_string())).await;
                 None
             }
             Err(e) => {
@@ -260,9 +240,9 @@ impl Runs {
                     self.say_kill_failed(&mut run).await;
                     tokio::time::sleep(KILL_FAILED_LOOK).await;
                 }
-                self.finish(run, task.as_ref(), outcome::lost("keeper_killed"), None).await;
+                self.finish(run, task.as_ref(), outcome::lost("keeper_killed")).await;
             }
-            Found::OtherBoot => self.finish(run, task.as_ref(), outcome::lost("reboot"), None).await,
+            Found::OtherBoot => self.finish(run, task.as_ref(), outcome::lost("reboot")).await,
         }
     }
 
@@ -295,7 +275,7 @@ impl Runs {
                 exit_code: None,
                 signal: None,
             };
-            self.finish(run, None, outcome, None).await;
+            self.finish(run, None, outcome).await;
         }
         self.look();
     }
@@ -309,28 +289,7 @@ impl Runs {
         reason: Option<StopReason>,
     ) -> Result<Option<Run>, RunError> {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| {
-                let Some(mut run) = table::get(tx, id)? else { return Ok(None) };
-                let from = run.state();
-                if run.step(step).is_err() {
-                    return Ok::<_, RunError>(None);
-                }
-                run.waiting = None;
-                if reason.is_some() {
-                    run.stop_reason = reason;
-                }
-                if !table::update(tx, &run, from)? {
-                    return Ok(None);
-                }
-                if !run.state().is_live() {
-                    table::drop_locks(tx, run.id)?;
-                }
-                let data = json!({"reason": reason.map(StopReason::name)});
-                journal.record(tx, now_ms, Event::new(kind).task(&run.task).run(run.id).data(data))?;
-                Ok(Some(run))
-            })
-            .await
+        self.store.write(move |tx| step::take(tx, &journal, id, (step, kind, reason), now_ms)).await
     }
 
     pub(super) fn tell(&self, notice: Notice) {

@@ -6,6 +6,7 @@
 //! whole, `registry` keeps the last good version of each, `watch` says when to look again. Nothing
 //! here runs a task.
 
+pub mod agenda;
 mod build;
 pub mod check;
 pub mod codes;

@@ -8,7 +8,6 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -33,7 +32,8 @@ const RESERVE_BYTES: u64 = 4096;
 const EXIT_PAUSE: Duration = Duration::from_millis(200);
 /// Longest error text in an exit, in bytes.
 const ERROR_MAX_BYTES: usize = 1024;
-const EXIT_UNRECORDED: u8 = 1;
+const EXIT_DONE: i32 = 0;
+const EXIT_UNRECORDED: i32 = 1;
 
 /// What the nursery was asked for.
 pub struct Birth {
@@ -55,27 +55,27 @@ fn refuse(ready: OwnedFd, why: &str) {
     let _ = File::from(ready).write_all(format!("refused {why}\n").as_bytes());
 }
 
-/// The whole life of a keeper.
-pub fn keeper_main(birth: Birth) -> ExitCode {
+/// The whole life of a keeper, to its exit code.
+pub fn keeper_main(birth: Birth) -> i32 {
     let Birth { dir, cgroups, gate, ready } = birth;
     let nest = match Nest::settle(&dir) {
         Ok(nest) => nest,
         Err(e) => {
             refuse(ready, &e.to_string());
-            return ExitCode::SUCCESS;
+            return EXIT_DONE;
         }
     };
     let answer = format!("ready {}", nest.holder);
     if File::from(ready).write_all(answer.as_bytes()).is_err() {
-        return ExitCode::SUCCESS;
+        return EXIT_DONE;
     }
     match wait_for_go(File::from(gate)) {
         Ok(Some(private)) => match nest.run(&dir, cgroups.as_deref(), &private) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(EXIT_UNRECORDED),
+            Ok(()) => EXIT_DONE,
+            Err(_) => EXIT_UNRECORDED,
         },
         // Without "go" nothing has happened, and the directory may be used again.
-        Ok(None) | Err(_) => ExitCode::SUCCESS,
+        Ok(None) | Err(_) => EXIT_DONE,
     }
 }
 

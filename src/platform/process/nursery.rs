@@ -29,12 +29,12 @@ const ORPHAN_PAUSE_MS: i64 = 20;
 const CLEAR_BUDGET: Duration = Duration::from_millis(500);
 const EXIT_BAD_START: u8 = 2;
 
-/// Runs the nursery until the daemon is gone and the last keeper has ended. In a forked keeper it returns
-/// when that keeper is done.
+/// Runs the nursery until the daemon is gone and the last keeper has ended. In a forked keeper it never returns.
 #[must_use]
 pub fn nursery_main() -> ExitCode {
     match serve() {
-        Ok(Some(birth)) => keeper::keeper_main(birth),
+        // What a program does when it ends is the nursery's to do, and costs each keeper a dozen page faults.
+        Ok(Some(birth)) => sys::exit_now(keeper::keeper_main(birth)),
         Ok(None) => ExitCode::SUCCESS,
         Err(e) => {
             let _ = writeln!(io::stderr(), "lucid nursery: {e} (it is started by `lucid serve` only)");
