@@ -98,7 +98,7 @@ impl Round {
         // Not part of the sync: it comes from elsewhere and is nobody's here.
         put(&other, "deep/out.sh".to_owned(), "theirs");
         put(&other, format!("new-{number}/only.sh"), "theirs");
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             fs::remove_file(other.join("gone.md")).expect("it is there");
         } else {
             put(&other, "gone.md".to_owned(), "theirs");
