@@ -37,6 +37,7 @@ case "$how $*" in
   "lock "*"update-index -z --index-info"*)
     : > "$dir/notes/.git/index.lock"; : > "$dir/notes/.git/refs/heads/main.lock"
     : > "$dir/notes/.git/refs/remotes/origin/main.lock"
+    : > "$dir/origin.git/HEAD.lock"; : > "$dir/origin.git/refs/heads/main.lock"
     echo killed > "$dir/killed"; kill -9 $PPID; exit 1;;
 esac
 if [ "$n" = "$at" ]; then
@@ -229,8 +230,6 @@ fn killed_at_any_time_with_all_its_gits_the_next_one_goes_on() {
         let _ = kill_process_group(pid, Signal::KILL);
         end_gits(&world.path("notes"));
         child.wait().expect("an end");
-        // The remote is another machine's: what a server leaves that was killed with us is not ours to mend.
-        let _ = fs::remove_file(world.path("origin.git/refs/heads/main.lock"));
         goes_on(&world, &round, "killed at any time");
     }
 }

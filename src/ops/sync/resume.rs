@@ -110,7 +110,7 @@ impl Left {
                 Head::Branch(branch) => Some(branch),
                 Head::Detached(_) | Head::Broken(_) => None,
             };
-            copy.remove_left_locks(since, &sync.remote, branch.as_deref())?;
+            copy.remove_left_locks(since, &sync.remote, branch.as_deref(), budget)?;
         }
         let Some(intent) = intent else { return Ok(None) };
         let is_there = copy.head()? == Head::Branch(intent.branch.clone());

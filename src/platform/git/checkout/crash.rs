@@ -31,12 +31,17 @@ impl Checkout {
         since: SystemTime,
         remote: &str,
         branch: Option<&str>,
+        budget: Budget,
     ) -> Result<(), GitError> {
         self.tree.end_leftovers();
         let (admin, common) = (&self.tree.admin, self.tree.repo.common());
         let mut locks: BTreeSet<PathBuf> =
             LOCKS.iter().flat_map(|name| [admin.join(name), common.join(name)]).collect();
+        // A remote on this machine was written by gits that died with the sync.
+        let near = self.remote_here(remote, budget);
+        locks.extend(near.iter().flat_map(|dir| LOCKS.map(|name| dir.join(name))));
         if let Some(branch) = branch {
+            locks.extend(near.iter().map(|dir| dir.join(format!("refs/heads/{branch}.lock"))));
             locks.insert(common.join(format!("refs/heads/{branch}.lock")));
             locks.insert(common.join(format!("refs/remotes/{remote}/{branch}.lock")));
         }
@@ -46,7 +51,9 @@ impl Checkout {
         };
         locks.retain(is_left);
         let Some(first) = locks.first() else { return Ok(()) };
-        let inside = process::processes_inside(&[&self.tree.path, admin, common]);
+        let mut dirs: Vec<&Path> = vec![&self.tree.path, admin, common];
+        dirs.extend(near.as_deref());
+        let inside = process::processes_inside(&dirs);
         let pids: Vec<i32> = inside.into_iter().filter(|pid| is_git(*pid)).collect();
         if !pids.is_empty() {
             return Err(GitError::Locked { lock: first.clone(), pids });
@@ -55,6 +62,18 @@ impl Checkout {
             fs::remove_file(lock).map_err(GitError::io(format!("removing {}", lock.display())))?;
         }
         Ok(())
+    }
+
+    /// The git directory of the remote, where it is a path on this machine.
+    fn remote_here(&self, remote: &str, budget: Budget) -> Option<PathBuf> {
+        let named = self.tree.call().read(["remote", "get-url", "--push", remote], budget).ok()?;
+        let named = line(&named);
+        let path = self.tree.path.join(named.strip_prefix("file://").unwrap_or(&named));
+        let dirs = [path.join(".git"), path];
+        dirs.into_iter()
+            .find(|dir| dir.join("HEAD").is_file() && dir.join("objects").is_dir())?
+            .canonicalize()
+            .ok()
     }
 
     /// Puts files that were taken over from the tree `to`, wholly or in part, back as `from` has them. Whatever
