@@ -44,7 +44,7 @@ use quiet::QuietHours;
 use telegram::Telegram;
 
 pub use follow::Gather;
-pub use people::By;
+pub use people::{By, TEST_PATIENCE};
 pub use table::Query;
 
 /// The name of the reader that follows the journal.

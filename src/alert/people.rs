@@ -17,7 +17,9 @@ use crate::store::StoreError;
 /// Deliveries of one alert that are shown.
 const DELIVERIES_MAX: u32 = 20;
 /// How long a test message may take before it is left to the outbox.
-const TEST_PATIENCE: Duration = Duration::from_secs(25);
+pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
+/// One that was refused for now is given another try or two before that is told.
+const TEST_AGAIN: Duration = Duration::from_secs(5);
 /// Characters of a person's name.
 const NAME_CHARS: usize = 40;
 const TEST_LOOK: Duration = Duration::from_millis(50);
@@ -223,7 +225,7 @@ impl Alerts {
                 Ok(desk.text(Purpose::Test, Topic::Alerts, text.clone())?)
             })
             .await?;
-        let give_up_at = self.0.clock.boot() + TEST_PATIENCE;
+        let begun = self.0.clock.boot();
         loop {
             let row: Option<Tested> =
                 self.0.store.read(move |conn| Ok::<_, StoreError>(outbox::table::outcome(conn, id)?)).await?;
@@ -231,7 +233,9 @@ impl Alerts {
             if tested.state == DeliveryState::Delivered {
                 self.catch_up().await;
             }
-            if tested.state.is_ended() || self.0.clock.boot() >= give_up_at {
+            let waited = self.0.clock.boot().saturating_sub(begun);
+            let is_refused = tested.error.is_some() && waited >= TEST_AGAIN;
+            if tested.state.is_ended() || is_refused || waited >= TEST_PATIENCE {
                 return Ok(tested);
             }
             tokio::time::sleep(TEST_LOOK).await;

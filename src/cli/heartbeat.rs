@@ -59,7 +59,7 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let client = context.client()?;
     let ready = ready(context, &config, &client)?
         .map_err(|silence| on_purpose(&config, context.clock.wall_ms()).unwrap_or(silence));
-    checks.insert(0, of_daemon(&ready));
+    checks.insert(0, of_daemon(&ready, config.placement.restart()));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
         Err(silence) => {
@@ -95,19 +95,22 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
 
 /// Nobody can be told what is not known: that is as grave as what it may hide.
 fn critical(by: By, refused: Failure) -> Failure {
-    match by {
-        By::Task => refused,
-        By::Itself => {
+    match (by, refused) {
+        (By::Task, refused) => refused,
+        (By::Itself, Failure::Settings { errors, help, .. }) => {
+            Failure::Settings { errors, exit: Exit::Code(2), help }
+        }
+        (By::Itself, refused) => {
             Failure::Ended { exit: Exit::Code(2), message: refused.to_string(), help: refused.help() }
         }
     }
 }
 
-fn of_daemon(ready: &Result<Duration, Silence>) -> Check {
+fn of_daemon(ready: &Result<Duration, Silence>, restart: &str) -> Check {
     match ready {
-        Ok(took) => verdict::api(Ok(*took)),
+        Ok(took) => verdict::api(Ok(*took), restart),
         Err(Silence { trouble: Trouble::Stopped, why }) => verdict::stopped(why),
-        Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => verdict::api(Err(why.clone())),
+        Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => verdict::api(Err(why.clone()), restart),
     }
 }
 

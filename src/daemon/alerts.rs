@@ -333,14 +333,15 @@ impl App {
             findings.push(Finding {
                 id: id.to_owned(),
                 grave,
-                subject: "telegram".into(),
+                subject: id.replace(':', " "),
                 text,
                 since_ms,
                 fix: Some(fix.to_owned()),
             });
         };
         if let Some(why) = &self.mute {
-            find("telegram:token", Grave::Critical, why.clone(), None, "lucid config --effective");
+            let text = format!("no alert can be sent: {why}; a restart reads it again");
+            find("telegram:token", Grave::Critical, text, None, "lucid telegram setup");
         }
         if self.config.telegram.token_file.is_some() && self.config.telegram.chat_id.is_none() {
             let text = "there is a token and no chat: nothing is sent".to_owned();

@@ -25,6 +25,7 @@ use crate::ticket::Tickets;
 use super::message::ToTick;
 use super::phone::Phone;
 use super::ring::LogRing;
+use super::settings::SettingsLook;
 
 /// The daemon. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct Inner {
     pub gate: Gate,
     /// The built-in actions that happen in here.
     pub ops: Ops,
+    /// What was last seen of the settings and of what they name.
+    pub settings: SettingsLook,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

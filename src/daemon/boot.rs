@@ -150,6 +150,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         alerts,
         mute,
         phone: Phone::default(),
+        settings: super::settings::SettingsLook::default(),
         gate,
         ops,
         log,
@@ -166,7 +167,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         shutdown: Shutdown::default(),
     });
     for notice in opened.notices {
-        warn!(?notice, "the database");
+        warn!(notice = %notice, "the database");
         app.note(notice);
     }
     let change = app.reload("daemon").await?;

@@ -27,6 +27,7 @@ pub mod replies;
 mod returned;
 pub mod ring;
 pub mod service;
+mod settings;
 mod shutdown;
 pub mod signals;
 mod site;

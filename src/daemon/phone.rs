@@ -70,7 +70,7 @@ fn of(known: &Known, now_ms: i64) -> Vec<Finding> {
         findings.push(Finding {
             id: "telegram:deaf".into(),
             grave: Grave::Warning,
-            subject: "telegram".into(),
+            subject: "telegram replies".into(),
             text: format!("buttons and replies are not heard: {why}"),
             since_ms: Some(*since_ms),
             fix: Some("lucid logs --daemon".into()),
@@ -87,7 +87,7 @@ fn of(known: &Known, now_ms: i64) -> Vec<Finding> {
         findings.push(Finding {
             id: "telegram:strangers".into(),
             grave: Grave::Info,
-            subject: "telegram".into(),
+            subject: "telegram strangers".into(),
             text,
             since_ms: Some(at_ms),
             fix: Some("lucid config --effective | grep telegram".into()),

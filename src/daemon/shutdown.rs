@@ -88,8 +88,8 @@ async fn end_runs(app: &App) {
             patience = stop_all(app, asked).await;
         }
         if patience.is_zero() {
-            let left: Vec<i64> = live.iter().map(|run| run.id.0).collect();
-            warn!(?left, "these runs did not end in time; their keepers go on ending them");
+            let left: Vec<String> = live.iter().map(|run| run.id.to_string()).collect();
+            warn!(runs = left.join(" "), "these runs did not end in time; their keepers go on ending them");
             return;
         }
         tokio::time::sleep(LOOK).await;

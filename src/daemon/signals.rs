@@ -48,7 +48,10 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
                 let reader = app.clone();
                 match tokio::task::spawn_blocking(move || reader.config_drift()).await {
                     Ok(super::Drift::Settings(lines)) => {
-                        warn!(?lines, "these settings take effect at the next start, which costs no run");
+                        warn!(
+                            settings = lines.join("; "),
+                            "these settings take effect at the next start, which costs no run"
+                        );
                     }
                     Ok(super::Drift::Refused(why)) => warn!(why, "lucid would refuse to start with this"),
                     Ok(super::Drift::None) | Err(_) => {}

@@ -167,6 +167,22 @@ fn a_daemon_killed_between_sending_and_noting_it_marks_the_repeat() {
 }
 
 #[test]
+fn a_test_against_a_server_that_is_down_says_what_it_does_and_gives_up() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.serve();
+    fake.set(Mode::Gateway);
+    let begun = std::time::Instant::now();
+    let tested = world.lucid(["telegram", "test"]).expect(1);
+    assert!(begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
+    assert!(
+        tested.stderr.contains("sending a message to the chat of the settings; waiting 25 s at most"),
+        "{tested:?}"
+    );
+    assert!(tested.stdout.starts_with("not delivered") && tested.stdout.contains("502"), "{tested:?}");
+}
+
+#[test]
 fn a_bot_that_is_shut_out_says_so_everywhere_else_and_comes_back() {
     let fake = FakeTelegram::start();
     let mut world = world(&fake);

@@ -6,6 +6,7 @@ use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{clip, passage, phrase};
 use crate::model::condition::{Condition, Mark};
 use crate::model::event::{Event, EventKind};
+use crate::model::health::DAEMON;
 use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Shown, Topic};
 use crate::model::task::Severity;
 
@@ -175,7 +176,7 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
 /// What of the box's health makes its tasks fail: a disk without room, a database that takes nothing. Failed runs
 /// explain no failed run, and what the database has been through explains none of today.
 fn explanation(condition: &Condition) -> Option<String> {
-    let explains = |id: &str| id.starts_with("disk:") || id == "daemon:hung";
+    let explains = |id: &str| id.starts_with("disk:") || id == DAEMON;
     let bad = condition.lines.iter().filter(|line| line.mark == Mark::Bad);
     bad.filter(|line| line.check.as_deref().is_some_and(explains))
         .map(|line| clip(&phrase(&line.text), WHY_CHARS).into_owned())
