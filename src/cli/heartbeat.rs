@@ -110,7 +110,9 @@ fn of_daemon(ready: &Result<Duration, Silence>, restart: &str) -> Check {
     match ready {
         Ok(took) => verdict::api(Ok(*took), restart),
         Err(Silence { trouble: Trouble::Stopped, why }) => verdict::stopped(why),
-        Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => verdict::api(Err(why.clone()), restart),
+        Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => {
+            verdict::api(Err(why.clone()), restart)
+        }
     }
 }
 
