@@ -18,6 +18,7 @@ use super::render::{LONG_MAX, Rendered, VISIBLE_MAX, render};
 use super::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use super::{AlertError, Alerts};
 use crate::model::notice::{Button, Part};
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 /// How often a way that is broken is tried.
@@ -151,6 +152,7 @@ impl Alerts {
         self.0
             .store
             .write(move |tx| {
+                failpoint::hit("outbox.take").map_err(StoreError::from)?;
                 while let Some(id) = table::next_id(tx, now_ms)? {
                     match table::get(tx, id) {
                         Ok(mut row) => {
@@ -190,8 +192,10 @@ impl Alerts {
                 return self.settle(row, chat, fate).await;
             }
         };
+        failpoint::pass("outbox.send");
         pace.used(chat, self.0.clock.boot());
         let called = call(bot, chat, &ready, &row).await;
+        failpoint::pass("outbox.sent");
         let now = self.0.clock.boot();
         let (target, fate) = match called {
             Ok((chat, message)) => {
@@ -293,6 +297,7 @@ impl Alerts {
             let (id, was_dead) = (row.id, matches!(fate, Fate::Dead { .. }));
             let (row, next, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
             let written = self.0.store.write(move |tx| {
+                failpoint::hit("outbox.note").map_err(StoreError::from)?;
                 match &next {
                     Fate::Delivered { message } => table::delivered(tx, row.id, (chat, *message), now_ms)?,
                     Fate::Back { why, wait } => {

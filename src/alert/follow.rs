@@ -18,6 +18,7 @@ use super::{AlertError, Alerts, CURSOR, Settings};
 use crate::journal::{Feed, FeedError, Filter};
 use crate::model::event::Recorded;
 use crate::model::notice::Topic;
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 /// Looks up what an event alone does not tell. It answers in any case.
@@ -145,6 +146,7 @@ impl Alerts {
         let this = self.clone();
         let judged: Arc<[Judged]> = judged.into();
         self.at_desk(move |desk, tx| {
+            failpoint::hit("alert.follow").map_err(StoreError::from)?;
             for verdict in judged.iter().flat_map(|judged| &judged.verdicts) {
                 match verdict {
                     Verdict::Raise(notice) => desk.raise(notice.as_ref().clone())?,

@@ -25,6 +25,7 @@ use teloxide::types::{
 };
 
 use crate::model::notice::{Button, Press};
+use crate::platform::failpoint;
 
 use failure::Network;
 
@@ -262,6 +263,7 @@ impl Telegram {
         if let Some(offset) = offset {
             call = call.offset(offset);
         }
+        failpoint::hit("telegram.fetch").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let told = self.call_by(&self.patient, &call).await?;
         let told = told.as_array().ok_or_else(|| TelegramError::Unclear("no list of updates".to_owned()))?;
         Ok(update::read_all(told))
@@ -279,6 +281,7 @@ impl Telegram {
         let url = format!("{}/bot{token}/{}", base.as_str().trim_end_matches('/'), P::NAME);
         let body = serde_json::to_vec(payload).map_err(|e| TelegramError::Refused(e.to_string()))?;
         let request = bot.client().post(url).header("content-type", "application/json").body(body);
+        failpoint::hit("telegram.call").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let answered = match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();

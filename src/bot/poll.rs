@@ -11,6 +11,7 @@ use super::{AGAIN, Bot, command, table};
 use crate::alert::keep::unharmed;
 use crate::alert::telegram::{POLL_MAX, TelegramError, Update};
 use crate::alert::words::{clip, phrase};
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 /// Longest wait between two calls that fail.
@@ -145,12 +146,14 @@ impl Bot {
             .write(move |tx| {
                 // First: after a quiet week the numbers begin anew, and an old one is no repetition.
                 table::forget(tx, now_ms)?;
+                failpoint::hit("bot.keep").map_err(StoreError::from)?;
                 for (number, deed) in &deeds {
                     table::keep(tx, (bot, *number), deed, now_ms)?;
                 }
                 Ok::<_, StoreError>(table::set_offset(tx, bot, next, now_ms)?)
             })
             .await?;
+        failpoint::pass("bot.kept");
         for who in strangers {
             self.app.phone.ignore(who, now_ms);
             info!(user = who, "somebody who is not on the list wrote to the bot");

@@ -15,6 +15,7 @@ use crate::alert::telegram::{Document, Format, Outgoing, Sound, TelegramError};
 use crate::alert::words::passage;
 use crate::model::ids::RunId;
 use crate::model::notice::{Button, Part};
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 const ATTEMPTS_MAX: u32 = 5;
@@ -69,6 +70,7 @@ pub(super) struct Words<'a> {
 
 impl Bot {
     async fn tell(&self, written: &Written) {
+        failpoint::pass("bot.show");
         let Some(answer) = &written.answer else { return };
         for show in &answer.shows {
             if let Err(error) = self.tell_one(&written.deed, show).await {

@@ -12,6 +12,7 @@ use super::table::{self, Written};
 use super::{AGAIN, Bot, SLEEP_MAX};
 use crate::alert::keep::unharmed;
 use crate::daemon::Refused;
+use crate::platform::failpoint;
 use crate::store::StoreError;
 
 /// A press spins on the phone until it is answered; one that takes longer than this is told so.
@@ -76,6 +77,7 @@ impl Bot {
     }
 
     async fn handle(&self, written: Written) -> Result<(), StoreError> {
+        failpoint::hit("bot.act").map_err(StoreError::from)?;
         let mut query = match &written.deed {
             Deed::Press { query, .. } => Some(query.clone()),
             Deed::Text { .. } => None,
@@ -105,6 +107,7 @@ impl Bot {
         if let Some(query) = query {
             self.toast(query, answer.toast.clone().unwrap_or_default());
         }
+        failpoint::hit("bot.done").map_err(StoreError::from)?;
         if !is_noted {
             let id = written.id;
             self.app.store.write(move |tx| Ok::<_, StoreError>(table::done(tx, id, &answer)?)).await?;

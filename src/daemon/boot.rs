@@ -20,6 +20,7 @@ use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::ops::{self, Ops};
 use crate::platform::clock::Clock;
+use crate::platform::failpoint;
 use crate::platform::files::Lock;
 use crate::platform::process::Nursery;
 use crate::pool::{PoolError, Pools};
@@ -280,6 +281,7 @@ async fn begin_epoch(
     let restored = notices.iter().any(|notice| matches!(notice, store::Notice::Restored { .. }));
     store
         .write(move |tx| {
+            failpoint::hit("boot.epoch").map_err(StoreError::from)?;
             let epoch = runs_table::next_epoch(tx)?;
             if behind {
                 runs_table::skip_fences(tx, store::RESTORE_ID_MARGIN)?;

@@ -11,6 +11,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, Trigger};
 use crate::model::task::{CatchUp, Task};
+use crate::platform::failpoint;
 use crate::run::flight::{self, Claim, Gates, Request};
 use crate::run::{RunError, history, table};
 use crate::store::Tx;
@@ -135,6 +136,7 @@ impl Ledger {
         tx: &Tx<'_>,
         definition: impl Fn(&TaskId) -> Option<Arc<Task>>,
     ) -> Result<TakenUp, RunError> {
+        failpoint::hit("claims.retry").map_err(crate::store::StoreError::from)?;
         let mut claims = Vec::new();
         for run in table::retries_due(tx, self.now_ms, RETRIES_MAX)? {
             claims.extend(self.retry(tx, &run, definition(&run.task))?);

@@ -12,6 +12,7 @@ use crate::model::ids::TaskId;
 use crate::model::run::{Run, StopReason};
 use crate::model::task::Task;
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::run::RunError;
 use crate::run::flight::Claim;
 use crate::task::agenda::{Again, Due};
@@ -47,6 +48,7 @@ async fn carry(app: &App, chunk: Vec<Due>) {
         .await;
     match carried {
         Ok(all) => {
+            failpoint::pass("claims.carry");
             for carried in all {
                 finish(app, carried);
             }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
+use crate::platform::failpoint;
 use crate::run::RunError;
 use crate::store::Tx;
 use crate::task::agenda::Standing;
@@ -42,6 +43,7 @@ impl App {
     pub async fn reload(&self, actor: &str) -> Result<Change, ReloadError> {
         let _turn = self.reloading.lock().await;
         let now_ms = self.clock.wall_ms();
+        failpoint::hit("reload.read").map_err(|fault| ReloadError::Read(fault.to_string()))?;
         let Files { change, snapshot, texts } = self.read_files(now_ms).await?;
         *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&snapshot);
         // A write that failed last time is made up for, whatever the files say now.
@@ -54,6 +56,7 @@ impl App {
             let (snapshot, texts) = (Arc::clone(&snapshot), texts.clone());
             self.store
                 .write(move |tx| -> Result<Vec<Standing>, RunError> {
+                    failpoint::hit("reload.write").map_err(crate::store::StoreError::from)?;
                     keep_texts(tx, &snapshot, &texts)?;
                     for event in take_over(tx, &snapshot, now_ms)? {
                         journal.record(tx, now_ms, event.actor(&actor))?;
@@ -66,6 +69,7 @@ impl App {
                 .await?
         };
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).saved(&texts);
+        failpoint::pass("reload.tell");
         answer(self, ToTick::Synced(all));
         self.synced.store(true, Ordering::Release);
         log(&change);

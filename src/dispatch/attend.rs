@@ -16,6 +16,7 @@ use super::{Attendance, Dispatch, DispatchError, dialect, lock};
 use crate::model::message::MessageId;
 use crate::model::run::StopReason;
 use crate::model::worker::AgentEvent;
+use crate::platform::failpoint;
 use crate::platform::process::{self, spec::name};
 use crate::ticket::conversation::CommentKind;
 use crate::ticket::events::{NewEvent, Source};
@@ -28,8 +29,8 @@ const LOOK_MOST: Duration = Duration::from_millis(250);
 const INBOX_EVERY: Duration = Duration::from_secs(2);
 /// How often a worker's ticket says that it lives.
 const SIGN_EVERY_MS: i64 = 30 * 60_000;
-/// Wait before a batch is offered again to a database that did not take it.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Wait before something is offered again to a database that did not take it.
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 
 /// How far a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +248,7 @@ impl Dispatch {
         let (tickets, now_ms) = (self.tickets.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
+                failpoint::hit("dispatch.intake").map_err(crate::store::StoreError::from)?;
                 let worker = &intake.after;
                 if !table::advance(tx, worker.run, intake.before, worker.read_bytes, &worker.heard)? {
                     // Taken in before: an answer that was lost on its way.

@@ -15,6 +15,7 @@ use crate::model::ids::TicketId;
 use crate::model::run::{Outcome, Run, RunState, StopReason};
 use crate::model::ticket::{Step, Ticket, TicketState};
 use crate::model::worker::Verdict;
+use crate::platform::failpoint;
 use crate::store::Tx;
 use crate::ticket::board::Ending;
 use crate::ticket::conversation::CommentKind;
@@ -49,6 +50,7 @@ impl Dispatch {
             }
             tokio::time::sleep(AGAIN).await;
         }
+        failpoint::pass("dispatch.finish.after");
         if let Some(place) = &worker.place {
             self.release(place.lease).await;
         }
@@ -60,6 +62,7 @@ impl Dispatch {
         let run =
             self.store.read(move |conn| Ok::<_, DispatchError>(crate::run::table::get(conn, id)?)).await?;
         let ended = run.as_ref().map_or(Ended::Lost, how);
+        failpoint::hit("dispatch.finish.before").map_err(crate::store::StoreError::from)?;
         let ticket = match &ticket {
             Some(id) => self.tickets.get(id).await?,
             None => None,
@@ -94,6 +97,7 @@ impl Dispatch {
     }
 
     fn write_end(&self, tx: &Tx<'_>, end: &End) -> Result<Option<&'static str>, DispatchError> {
+        failpoint::hit("dispatch.finish.tx").map_err(crate::store::StoreError::from)?;
         let worker = &end.worker;
         let ticket = match &worker.ticket {
             Some(id) => Some(self.tickets.find_in(tx, id)?),

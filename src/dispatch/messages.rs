@@ -3,16 +3,19 @@
 
 use tracing::warn;
 
-use super::attend::Attendant;
+use super::attend::{AGAIN, Attendant};
 use super::dialect;
-use crate::model::message::{MessageId, MessageState};
+use crate::model::message::{Message, MessageId, MessageState};
 use crate::model::worker::AgentEvent;
+use crate::platform::failpoint;
 use crate::platform::process::{self, spec::name};
-use crate::ticket;
 use crate::ticket::inbox::Query;
+use crate::ticket::{self, TicketError};
 
 /// Messages looked at after a restart.
 const MESSAGES_MAX: u32 = 200;
+/// Times that a note about a message is offered to the database.
+const NOTES_MAX: u32 = 20;
 
 impl Attendant {
     pub(super) async fn acknowledge(&mut self, said: &[AgentEvent]) {
@@ -41,9 +44,7 @@ impl Attendant {
             }
         }
         for id in read {
-            if let Err(e) = self.dispatch.tickets.ack(id, &me).await {
-                warn!(message = id.0, error = %e, "could not note that a message was read");
-            }
+            self.note(id, "that it was read", || self.dispatch.tickets.ack(id, &me)).await;
         }
     }
 
@@ -78,16 +79,32 @@ impl Attendant {
     async fn send(&mut self, me: &ticket::Worker, id: MessageId, text: &str) {
         let (dir, line) = (self.dispatch.runs.run_dir(self.worker.run), dialect::input_line(id.0, text));
         let written = tokio::task::spawn_blocking(move || process::append_stdin(&dir, &line)).await;
-        let noted = match written {
+        let why = match written {
             Ok(Ok(())) => {
+                failpoint::pass("message.appended");
                 self.sent.push(id);
-                self.dispatch.tickets.deliver(id, me).await
+                return self.note(id, "its delivery", || self.dispatch.tickets.deliver(id, me)).await;
             }
-            Ok(Err(e)) => self.dispatch.tickets.fail(id, me, &e.to_string()).await,
-            Err(e) => self.dispatch.tickets.fail(id, me, &e.to_string()).await,
+            Ok(Err(e)) => e.to_string(),
+            Err(e) => e.to_string(),
         };
-        if let Err(e) = noted {
-            warn!(message = id.0, error = %e, "could not note a message's delivery");
+        self.note(id, "that it did not get through", || self.dispatch.tickets.fail(id, me, &why)).await;
+    }
+
+    /// Notes something of a message, though the database may need a few tries: one that was read and of which that
+    /// is not known would be sent again, or its author told that it was not.
+    async fn note<F, W>(&self, id: MessageId, what: &str, work: F)
+    where
+        F: Fn() -> W,
+        W: Future<Output = Result<Message, TicketError>>,
+    {
+        for tries in 1.. {
+            match work().await {
+                Ok(_) => return,
+                Err(TicketError::Store(_) | TicketError::Sql(_)) if tries < NOTES_MAX => {}
+                Err(e) => return warn!(message = id.0, error = %e, "could not note of a message {what}"),
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -114,9 +131,8 @@ impl Attendant {
                 MessageState::Claimed if !is_there => self.send(&me, message.id, &message.text).await,
                 MessageState::Claimed => {
                     self.sent.push(message.id);
-                    if let Err(e) = self.dispatch.tickets.deliver(message.id, &me).await {
-                        warn!(message = message.id.0, error = %e, "could not note a message's delivery");
-                    }
+                    self.note(message.id, "its delivery", || self.dispatch.tickets.deliver(message.id, &me))
+                        .await;
                 }
                 MessageState::Delivered if is_there => self.sent.push(message.id),
                 MessageState::Delivered => self.prompted.push(message.id),

@@ -37,6 +37,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::{RunId, TicketId};
 use crate::model::worker::Standing;
 use crate::platform::clock::Clock;
+use crate::platform::failpoint;
 use crate::pool::{LeaseId, PoolError, Pools};
 use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
@@ -146,6 +147,7 @@ impl Dispatch {
     /// Only what the database says.
     pub async fn recover(&self) -> Result<usize, DispatchError> {
         let workers = self.store.read(|conn| Ok::<_, DispatchError>(table::unfinished(conn)?)).await?;
+        failpoint::hit("dispatch.recover").map_err(StoreError::from)?;
         let count = workers.len();
         for worker in workers {
             let run = worker.run;

@@ -13,6 +13,7 @@ use crate::model::message::MessageId;
 use crate::model::run::Run;
 use crate::model::ticket::Ticket;
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::pool::{ClaimError, Holder, Leased};
 use crate::run::worker::{self as runs, Claim};
 use crate::ticket::board::NewAttempt;
@@ -70,8 +71,10 @@ impl Dispatch {
         let id = &assignment.ticket;
         let profile = self.profile(&assignment.agent).ok_or(Failed::Moot)?.clone();
         let ticket = self.tickets.get(id).await.map_err(DispatchError::from)?.ok_or(Failed::Moot)?;
+        failpoint::hit("dispatch.assign").map_err(|fault| Failed::Ticket(fault.to_string()))?;
         let leased = self.lease(id, &assignment.pool).await?;
         let lease = leased.lease;
+        failpoint::pass("dispatch.leased");
         match self.begin(&ticket, &profile, &assignment.pool, leased, switch).await {
             Ok((begun, path)) => {
                 self.start(begun, &profile, &path).await;
@@ -135,6 +138,7 @@ impl Dispatch {
         let check_in = millis(self.rules.check_in);
         self.store
             .write(move |tx| {
+                failpoint::hit("dispatch.begin").map_err(crate::store::StoreError::from)?;
                 let legacy = table::legacy(tx, &id)?;
                 let request = runs::Request {
                     switch: switch.clone(),
@@ -179,6 +183,7 @@ impl Dispatch {
     /// From here on the worker's row exists: whatever happens, its attendant writes the end.
     async fn start(&self, begun: Begun, profile: &config::Agent, path: &std::path::Path) {
         let Begun { run, worker, ticket, legacy } = begun;
+        failpoint::pass("dispatch.start");
         let attendance = self.attendance(&worker);
         let (brief, told) = match self.ready(&ticket, &worker, legacy.as_ref()).await {
             Ok(brief) => brief,
@@ -217,6 +222,7 @@ impl Dispatch {
         worker: &Worker,
         legacy: Option<&Legacy>,
     ) -> Result<(prompt::Brief, Vec<MessageId>), DispatchError> {
+        failpoint::hit("dispatch.ready").map_err(crate::store::StoreError::from)?;
         if let Some(place) = &worker.place
             && let Some(branch) = &place.branch
         {

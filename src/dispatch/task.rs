@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::launch::{EVENTS_MAX_BYTES, Told, told};
 use super::table::{self, Place, Worker};
@@ -63,11 +63,7 @@ impl Dispatch {
             Err(refused) => {
                 lock(&self.state.placing).retain(|placing| *placing != id);
                 match refused {
-                    Refused::Skip(reason) => {
-                        if let Err(e) = self.runs.pass_up(run, reason).await {
-                            error!(run = id.0, error = %e, "could not record that a run was skipped");
-                        }
-                    }
+                    Refused::Skip(reason) => self.runs.pass_up(run, reason).await,
                     Refused::Block(why) => self.runs.block(run, &why).await,
                 }
             }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::failpoint;
+
 /// Most that a reader takes of a lock's text, in bytes.
 const HOLDER_MAX_BYTES: u64 = 256;
 
@@ -32,7 +34,9 @@ pub fn replace_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 
 fn replace_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let tmp = sibling(path)?;
-    let written = write(&tmp).and_then(|()| std::fs::rename(&tmp, path));
+    let written = write(&tmp)
+        .and_then(|()| Ok(failpoint::hit("files.replace")?))
+        .and_then(|()| std::fs::rename(&tmp, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&tmp);
     }
@@ -44,6 +48,7 @@ fn replace_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io:
 /// # Errors
 /// What the file system says.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.sync")?;
     File::open(parent(path))?.sync_all()
 }
 

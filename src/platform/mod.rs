@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod failpoint;
 pub mod files;
 pub mod git;
 pub mod process;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::failpoint;
 use crate::platform::git::Budget;
 
 use super::heal::Settled;
@@ -36,8 +37,17 @@ impl Pools {
             let Some((desk, slot)) = self.take(&holder, name, &tried).await? else {
                 return Err(self.none_left(name).await?);
             };
+            failpoint::pass("pool.claimed");
             let id = slot.id.clone();
-            match self.settle(&ground, &desk, slot, Step::Verified, budget).await? {
+            let settled = match self.settle(&ground, &desk, slot, Step::Verified, budget).await {
+                Ok(settled) => settled,
+                Err(e) => {
+                    drop(desk);
+                    self.finish_later(&id);
+                    return Err(e.into());
+                }
+            };
+            match settled {
                 Settled::Clean { slot, report } => return Ok(leased(pool, &ground.dir, *slot, report)),
                 Settled::Quarantined { .. } | Settled::Gone => tried.push(id),
                 Settled::TimedOut { why } => {

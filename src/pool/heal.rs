@@ -80,7 +80,8 @@ impl Pools {
         let ground = self.ground(found, budget).await?;
         let mut healed = Vec::new();
         for row in slots {
-            match self.mend(&ground, &row, budget).await? {
+            let mended = self.mend(&ground, &row, budget).await.inspect_err(|_| self.finish_later(&row.id));
+            match mended? {
                 Some(result) => healed.push(result),
                 None if slot.is_some() => {
                     let state = row.state();

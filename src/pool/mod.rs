@@ -30,6 +30,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::Fence;
 use crate::model::slot::{Illegal, Slot, SlotState, Step};
 use crate::platform::clock::Clock;
+use crate::platform::failpoint;
 use crate::platform::git::GitError;
 use crate::store::{Store, StoreError, Tx};
 
@@ -284,6 +285,7 @@ impl Pools {
         self.0
             .store
             .write(move |tx| {
+                failpoint::hit("pool.step").map_err(StoreError::from)?;
                 let mut after = before.clone();
                 after.step(step)?;
                 after.since_ms = now_ms;

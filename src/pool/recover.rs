@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::failpoint;
 use crate::platform::git::{Budget, Found, Head, Tree};
 
 use super::base::{Ground, blocking};
@@ -14,6 +15,14 @@ use super::{PoolError, Pools, table};
 
 /// How often slots are looked after.
 const TEND_EVERY: Duration = Duration::from_secs(600);
+/// Waits before a slot on which work stopped halfway is taken up again; after the last its next round has to do.
+const LATER: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(120),
+];
 
 /// What a round came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +41,7 @@ impl Pools {
     /// Only what the database says.
     pub async fn recover(&self) -> Result<u32, PoolError> {
         let slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
+        failpoint::hit("pool.recover").map_err(crate::store::StoreError::from)?;
         let mut begun = 0;
         for slot in slots.into_iter().filter(|slot| slot.state().is_intent()) {
             self.step(&slot, Step::Recover, super::heal::orphan, Vec::new()).await?;
@@ -74,13 +84,19 @@ impl Pools {
                 }
             };
             for row in rows {
-                tended.healed.extend(self.tend_slot(&ground, &row).await);
+                match self.tend_slot(&ground, &row).await {
+                    Ok(healed) => tended.healed.extend(healed),
+                    Err(e) => {
+                        warn!(slot = row.id, error = %e, "could not look after a slot");
+                        self.finish_later(&row.id);
+                    }
+                }
             }
         }
         tended
     }
 
-    async fn tend_slot(&self, ground: &Ground, row: &Slot) -> Option<Healed> {
+    async fn tend_slot(&self, ground: &Ground, row: &Slot) -> Result<Option<Healed>, PoolError> {
         let needs = match row.state() {
             SlotState::Leased => false,
             SlotState::Free => drifts(ground, row).await,
@@ -89,32 +105,36 @@ impl Pools {
             }
         };
         if !needs {
-            return None;
+            return Ok(None);
         }
-        match self.mend(ground, row, Budget::new(UPKEEP_MAX)).await {
-            Ok(healed) => healed.inspect(|healed| {
-                info!(slot = healed.slot, state = healed.state.name(), "looked after a slot");
-            }),
-            Err(e) => {
-                warn!(slot = row.id, error = %e, "could not look after a slot");
-                None
-            }
-        }
+        let healed = self.mend(ground, row, Budget::new(UPKEEP_MAX)).await?;
+        Ok(healed.inspect(|healed| {
+            info!(slot = healed.slot, state = healed.state.name(), "looked after a slot");
+        }))
     }
 
-    /// Finishes in the background what ran out of its caller's time.
+    /// Finishes in the background what ran out of its caller's time, or what the database did not take: until then
+    /// nobody has the slot, and nobody can get it.
     pub(super) fn finish_later(&self, slot: &str) {
         let (pools, id) = (self.clone(), slot.to_owned());
         tokio::spawn(async move {
-            let wanted = id.clone();
-            let row = pools.0.store.read(move |conn| Ok::<_, PoolError>(table::get(conn, &wanted)?)).await;
-            let Ok(Some(row)) = row else { return };
-            let Ok(pool) = pools.pool(&row.pool) else { return };
-            match pools.ground(pool, Budget::new(UPKEEP_MAX)).await {
-                Ok(ground) => drop(pools.tend_slot(&ground, &row).await),
-                Err(e) => warn!(slot = id, error = %e, "a slot waits for its next round"),
+            for wait in LATER {
+                tokio::time::sleep(wait).await;
+                match pools.finish(&id).await {
+                    Ok(()) => return,
+                    Err(e) => warn!(slot = id, error = %e, "work on a slot stopped halfway"),
+                }
             }
         });
+    }
+
+    /// Finishes what was begun on a slot, if nobody is at it.
+    async fn finish(&self, id: &str) -> Result<(), PoolError> {
+        let wanted = id.to_owned();
+        let row = self.0.store.read(move |conn| Ok::<_, PoolError>(table::get(conn, &wanted)?)).await?;
+        let Some(row) = row.filter(|row| row.state().is_intent()) else { return Ok(()) };
+        let ground = self.ground(self.pool(&row.pool)?, Budget::new(UPKEEP_MAX)).await?;
+        self.tend_slot(&ground, &row).await.map(drop)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::model::event::{Event, EventKind};
 use crate::model::slot::{Slot, SlotState, Step};
+use crate::platform::failpoint;
 use crate::platform::git::Budget;
 
 use serde_json::json;
@@ -34,6 +35,7 @@ impl Pools {
         let Some(releasing) = self.step(&row, Step::Release, name, Vec::new()).await? else {
             return Ok(Released::Already);
         };
+        failpoint::pass("pool.releasing");
         let budget = Budget::new(UPKEEP_MAX);
         let (Some(desk), Ok(pool)) = (self.try_desk(&releasing.id), self.pool(&releasing.pool)) else {
             return Ok(Released::Later);
@@ -42,12 +44,22 @@ impl Pools {
             Ok(ground) => ground,
             Err(e) => {
                 let why = e.to_string();
+                drop(desk);
+                self.finish_later(&releasing.id);
                 self.drifted(&releasing.pool, &why).await?;
                 return Ok(Released::Later);
             }
         };
         let (id, branch) = (releasing.id.clone(), releasing.branch.clone());
-        match self.settle(&ground, &desk, releasing, Step::Cleaned, budget).await? {
+        let settled = match self.settle(&ground, &desk, releasing, Step::Cleaned, budget).await {
+            Ok(settled) => settled,
+            Err(e) => {
+                drop(desk);
+                self.finish_later(&id);
+                return Err(e);
+            }
+        };
+        match settled {
             Settled::Clean { report, .. } => {
                 if let Some(branch) = branch {
                     drop_branch(&ground, branch, budget).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::model::slot::{Slot, SlotState};
+use crate::platform::failpoint;
 use crate::platform::git::{Budget, Found, GitError, Tree};
 
 use super::base::{Ground, blocking};
@@ -22,6 +23,7 @@ impl Pools {
     pub async fn branch(&self, lease: LeaseId, name: &str) -> Result<(), PoolError> {
         let made = name.to_owned();
         self.with_tree(lease, move |tree, _, budget| tree.make_branch(&made, budget)).await?;
+        failpoint::pass("pool.branch.made");
         let name = name.to_owned();
         let recorded = self
             .0

@@ -12,6 +12,7 @@ use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step};
 use crate::model::task::{Kind, OnInterrupt, Task};
 use crate::model::time::millis;
+use crate::platform::failpoint;
 use crate::platform::process::spec::Exit;
 use crate::run::flight::{self, Gates};
 use crate::run::outcome;
@@ -69,6 +70,7 @@ impl Runs {
 
     async fn record_end(&self, end: End) {
         let Some(written) = self.insist(end.run.id, || self.write_end(end.clone())).await else { return };
+        failpoint::pass("run.finish.after");
         let Written { run, promoted } = written;
         if let Some(run) = run {
             info!(run = run.id.0, task = %run.task, state = run.state().name(), reason = run.reason, "run over");
@@ -146,6 +148,7 @@ impl End {
     /// # Errors
     /// What the database says, and a run that cannot end in that state.
     pub fn write(&self, tx: &Tx<'_>, journal: &Journal, gates: Gates) -> Result<Written, RunError> {
+        failpoint::hit("run.finish.tx").map_err(crate::store::StoreError::from)?;
         // As it stands now: a stop may have been recorded since it was last read.
         let Some(mut run) = table::get(tx, self.run.id)? else { return Ok(Written::default()) };
         let from = run.state();

@@ -11,6 +11,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Fence, RunId};
 use crate::model::run::{Run, RunState, Step, StopReason, Trigger, Waiting};
 use crate::model::task::{Kind, Overlap, Task};
+use crate::platform::failpoint;
 use crate::run::RunError;
 use crate::run::stop;
 use crate::run::table::{self, Extras};
@@ -188,6 +189,7 @@ fn write_claimed(
     request: &Request,
     waiting: Option<Waiting>,
 ) -> Result<Run, RunError> {
+    failpoint::hit("run.claim").map_err(crate::store::StoreError::from)?;
     let mut run = row(request, RunState::Claimed);
     run.waiting = waiting;
     run.fence = table::next_fence(tx)?;
@@ -280,6 +282,7 @@ pub fn give_up(
     reason: &str,
     now_ms: i64,
 ) -> Result<(), RunError> {
+    failpoint::hit("run.give_up").map_err(crate::store::StoreError::from)?;
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;
@@ -299,6 +302,7 @@ pub fn give_up(
 /// # Errors
 /// Only what the database says.
 pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
+    failpoint::hit("run.promote").map_err(crate::store::StoreError::from)?;
     let mut gone = Vec::new();
     if gates.draining {
         return Ok(gone);

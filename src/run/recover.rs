@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
+use crate::platform::failpoint;
 use crate::platform::process::{self, Found};
 use crate::run::{Notice, RunError, Runs, flight, table};
 
@@ -32,6 +33,7 @@ impl Runs {
         F: Fn(&Run) -> Option<Arc<Task>>,
     {
         let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
+        failpoint::hit("run.recover").map_err(crate::store::StoreError::from)?;
         let mut recovered = Recovered::default();
         for run in live {
             match run.state() {
@@ -69,6 +71,7 @@ impl Runs {
         let boot_id = run.boot_id.clone().unwrap_or_default();
         match process::examine(&self.run_dir(run.id), &boot_id) {
             Ok(Found::Alive(keeper)) => {
+                failpoint::pass("run.adopt");
                 recovered.adopted += 1;
                 // A stop that was recorded may not have reached the keeper.
                 if let Some(reason) = run.stop_reason.filter(|_| run.state() == RunState::Stopping) {
@@ -117,22 +120,21 @@ impl Runs {
         self.store.write(move |tx| flight::promote(tx, &journal, gates, now_ms)).await
     }
 
-    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it.
-    ///
-    /// # Errors
-    /// Only what the database says.
-    pub async fn pass_up(&self, run: Run, reason: &'static str) -> Result<(), RunError> {
+    /// Turns a claimed run that could not start in time into a skipped one, and lets go who waited for it. Until that
+    /// is written the run holds its key, so it is tried until it is.
+    pub async fn pass_up(&self, run: Run, reason: &'static str) {
         let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
-        let promoted = self
-            .store
-            .write(move |tx| {
+        let id = run.id;
+        let write = || {
+            let (journal, run) = (journal.clone(), run.clone());
+            self.store.write(move |tx| {
                 flight::give_up(tx, &journal, run.clone(), reason, now_ms)?;
                 flight::promote(tx, &journal, gates, now_ms)
             })
-            .await?;
+        };
+        let promoted = self.insist(id, write).await.unwrap_or_default();
         if !promoted.is_empty() {
             self.tell(Notice::Promoted(promoted));
         }
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
 use crate::model::run::{Run, Step, StopReason};
+use crate::platform::failpoint;
 use crate::run::{RunError, table};
 use crate::store::Tx;
 
@@ -23,6 +24,7 @@ pub fn start(
     token_hash: &[u8],
     now_ms: i64,
 ) -> Result<Option<Run>, RunError> {
+    failpoint::hit("run.record_start.before").map_err(crate::store::StoreError::from)?;
     let from = run.state();
     run.step(Step::Start)?;
     run.started_ms = Some(now_ms);

@@ -9,6 +9,7 @@ use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
 use crate::model::run::{Run, RunState, Step, StopReason};
+use crate::platform::failpoint;
 use crate::platform::process;
 use crate::run::{RunError, Runs, table};
 use crate::store::Tx;
@@ -50,7 +51,8 @@ impl Runs {
 
     /// Tells the keeper of a run that is recorded as stopping.
     pub fn tell_keeper(&self, id: RunId, reason: StopReason, grace: Option<Duration>) {
-        if let Err(e) = process::stop(&self.run_dir(id), reason.name(), grace) {
+        let told = failpoint::hit("run.stop.tell").map_err(std::io::Error::from);
+        if let Err(e) = told.and_then(|()| process::stop(&self.run_dir(id), reason.name(), grace)) {
             // No reader: the keeper has just ended, and its own end is being settled.
             warn!(run = id.0, error = %e, "could not reach the keeper");
         }

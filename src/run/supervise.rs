@@ -12,6 +12,7 @@ use crate::model::ids::RunId;
 use crate::model::run::{Outcome, Run, RunState, Step, StopReason};
 use crate::model::task::Task;
 use crate::model::text::hex;
+use crate::platform::failpoint;
 use crate::platform::process::spec::{Private, Spec};
 use crate::platform::process::{self, Found, Gate, Keeper};
 use crate::run::{Notice, RunError, Runs, command, outcome, step};
@@ -119,6 +120,7 @@ impl Runs {
             // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
             return Ok(None);
         };
+        failpoint::pass("run.record_start.after");
         Ok(self.open_gate(run, gate, &ready.private).await.map(|(run, keeper)| (run, keeper, ready.limit)))
     }
 
@@ -219,6 +221,7 @@ impl Runs {
 
     /// The keeper has ended: reads what it left and writes the end.
     pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
+        failpoint::pass("run.settle");
         let found = loop {
             match process::examine(&self.run_dir(run.id), run.boot_id.as_deref().unwrap_or_default()) {
                 // Its lock may be held for an instant longer, by a child between fork and exec.
@@ -316,7 +319,9 @@ struct Ready {
 fn lay_out(dir: &Path, prepared: Prepared) -> Result<Ready, Outcome> {
     let Prepared { spec, private, token, input } = prepared;
     let bad = |e: std::io::Error| not_spawned(&format!("writing {}: {e}", dir.display()));
+    failpoint::hit("run.lay_out.before").map_err(|fault| bad(fault.into()))?;
     spec.write(dir).map_err(bad)?;
+    failpoint::hit("run.lay_out.half").map_err(|fault| bad(fault.into()))?;
     process::begin_stdin(dir, &input).map_err(bad)?;
     Ok(Ready { private, token, limit: limit(&spec) })
 }

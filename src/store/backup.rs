@@ -15,6 +15,7 @@ use super::condition::{Condition, inspect};
 use super::connection::{self, Role, beside};
 use super::maintain::Depth;
 use super::rotate::{self, BackupName};
+use crate::platform::failpoint;
 
 /// What is kept unless the configuration says otherwise: the newest of each of so many days and weeks.
 pub const KEEP_DAILY: usize = 7;
@@ -111,6 +112,7 @@ pub fn rotate(
     weekly: usize,
 ) -> Result<Vec<PathBuf>, BackupError> {
     let names: Vec<String> = list(dest_dir)?.into_iter().map(|name| name.file_name()).collect();
+    failpoint::hit("backup.rotate").map_err(|fault| io_error("deleting", dest_dir)(fault.into()))?;
     let mut gone = Vec::new();
     for name in rotate::to_delete(&names, now_ms, daily, weekly) {
         let path = dest_dir.join(name);
@@ -160,6 +162,7 @@ fn copy(database: &Path, partial: &Path) -> Result<Vec<(String, i64)>, BackupErr
     let doing = sqlite_error("copying the database");
     let source = connection::open(database, Role::Reader).map_err(doing)?;
     let mut target = connection::open(partial, Role::Copy).map_err(doing)?;
+    failpoint::hit("backup.copy").map_err(|fault| doing(fault.into()))?;
     let snapshot = source.unchecked_transaction().map_err(doing)?;
     let mut counted = Vec::new();
     for table in tables(&snapshot).map_err(doing)? {
@@ -224,6 +227,7 @@ fn describe(path: &Path, now_ms: i64) -> Result<BackupInfo, BackupError> {
 
 /// Gives the finished copy the first free name; a link never replaces another backup.
 fn publish(partial: &Path, dest_dir: &Path, mut name: BackupName) -> Result<PathBuf, BackupError> {
+    failpoint::hit("backup.publish").map_err(|fault| io_error("naming", partial)(fault.into()))?;
     let last = name.at_ms + SAME_SECOND_MAX * 1_000;
     loop {
         let path = dest_dir.join(name.file_name());

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::connection::beside;
 use super::filesystem;
+use crate::platform::failpoint;
 
 /// Size of the reserve in bytes.
 pub const BALLAST_BYTES: u64 = 8 << 20;
@@ -68,6 +69,7 @@ fn fill(path: &Path) -> io::Result<()> {
         file.write_all(&chunk)?;
         left = left.saturating_sub(CHUNK_BYTES as u64);
     }
+    failpoint::hit("store.ballast")?;
     file.sync_all()
 }
 

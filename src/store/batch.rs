@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 
 use super::writer::{Counters, Hook, Tx};
 use super::{Notice, StoreError, ballast, filesystem, maintain};
+use crate::platform::failpoint;
 
 /// What became of one attempt of a job.
 pub(super) enum Attempt {
@@ -155,10 +156,13 @@ impl Desk {
                 }
             }
         }
-        if let Err(failure) = self.run("COMMIT") {
+        let committed =
+            failpoint::hit("store.commit.before").map_err(|fault| Failure::Database(fault.into()));
+        if let Err(failure) = committed.and_then(|()| self.run("COMMIT")) {
             self.roll_back();
             return Err(failure);
         }
+        failpoint::pass("store.commit.after");
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.writes.fetch_add(kept, Ordering::Relaxed);
         self.counters.largest_batch.fetch_max(kept, Ordering::Relaxed);

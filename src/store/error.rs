@@ -2,6 +2,8 @@
 
 use rusqlite::ErrorCode;
 
+use crate::platform::failpoint::Fault;
+
 /// A read or write that did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -40,6 +42,19 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error.to_string()),
             Some(_) | None => Self::Sqlite(error),
         }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        Self::Sqlite(fault.into())
+    }
+}
+
+impl From<Fault> for rusqlite::Error {
+    fn from(fault: Fault) -> Self {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        Self::SqliteFailure(code, Some(fault.to_string()))
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::connection::APPLICATION_ID;
+use crate::platform::failpoint;
 
 /// Every schema, oldest first; number `n` leads from version `n` to `n + 1`. Never edit one that has shipped.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -36,7 +37,9 @@ pub(super) fn apply(conn: &mut Connection, migrations: &[&str]) -> rusqlite::Res
         tx.execute_batch(sql)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", i64::try_from(index + 1).unwrap_or(i64::MAX))?;
+        failpoint::hit("store.migrate.before")?;
         tx.commit()?;
+        failpoint::pass("store.migrate.after");
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use super::writer::Writer;
 use super::{
     BACKUP_DIR, DATABASE_FILE, Inner, NOTICES_MAX, Notice, RUNS_DIR, Store, backup, migrate, restore,
 };
+use crate::platform::failpoint;
 
 /// The open store and what happened on the way; the caller records and alerts.
 #[derive(Debug)]
@@ -83,6 +84,7 @@ pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     let mut notices = Vec::new();
     prepare_dir(dir, &mut notices)?;
     let path = dir.join(DATABASE_FILE);
+    failpoint::hit("store.open").map_err(|fault| sqlite_error("opening the database")(fault.into()))?;
     notices.extend(settle(dir, &path, now_ms)?);
     let mut conn = writer(&path)?;
     notices.extend(migrate(&mut conn, dir, now_ms, migrate::MIGRATIONS)?);

@@ -14,6 +14,7 @@ use super::connection::{self, Role, beside};
 use super::maintain::Depth;
 use super::open::OpenError;
 use super::{BACKUP_DIR, DATABASE_FILE, Notice, RUNS_DIR, backup, rotate};
+use crate::platform::failpoint;
 
 /// After a restore every numbering goes on this far above what the backup knew, since numbers given
 /// after it was made are on people's screens and in logs. A million is eleven tasks that are due every
@@ -35,8 +36,12 @@ pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<Notice, 
             continue;
         }
         raise_copy(dir, &copy)?;
+        failpoint::hit("restore.before").map_err(|fault| io_error("restoring", &database)(fault.into()))?;
         let set_aside = set_aside(&database, now_ms)?;
+        failpoint::hit("restore.set_aside")
+            .map_err(|fault| io_error("restoring", &database)(fault.into()))?;
         fs::rename(&copy, &database).map_err(io_error("putting in place", &database))?;
+        failpoint::pass("restore.in_place");
         backup::sync(dir).map_err(|source| OpenError::Backup { source })?;
         return Ok(Notice::Restored { backup: candidate, set_aside, because: because.to_owned() });
     }

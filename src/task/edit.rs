@@ -13,6 +13,7 @@ use super::front::{self, Split};
 use super::parse::FILE_MAX_BYTES;
 use super::scalars::flag_word;
 use super::scan;
+use crate::platform::failpoint;
 use crate::platform::files;
 
 /// The part of a file's mode that a new file gets.
@@ -64,6 +65,7 @@ pub fn set_enabled(path: &Path, enabled: bool) -> Result<Option<Edit>, EditError
         return Ok(None);
     };
     let mode = fs::metadata(&real).map_err(io)?.permissions().mode() & MODE_BITS;
+    failpoint::hit("task.edit").map_err(|fault| io(fault.into()))?;
     files::replace(&real, text.as_bytes(), mode).map_err(io)?;
     Ok(Some(edit))
 }

@@ -14,6 +14,7 @@ use crate::model::event::EventKind;
 use crate::model::ids::{Fence, TicketId};
 use crate::model::message::{Illegal, Message, MessageId, MessageState, Step};
 use crate::model::ticket::{Step as TicketStep, Ticket, TicketState};
+use crate::platform::failpoint;
 use crate::store::Tx;
 
 use super::board::find;
@@ -163,6 +164,7 @@ impl Tickets {
         let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
+                failpoint::hit("message.step").map_err(crate::store::StoreError::from)?;
                 let author = Author::Worker(worker.clone());
                 this.admit(tx, &worker.ticket, &author, now_ms)?;
                 let queued = table::queued(tx, &worker.ticket)?;

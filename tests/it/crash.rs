@@ -1,7 +1,7 @@
 //! kill -9 of every process that takes part, at every stage of a run.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -216,4 +216,66 @@ fn a_lock_that_a_dead_daemons_child_still_holds_is_waited_for() {
     assert!(world.daemon_ended().is_none(), "{}", world.log_tail());
     drop(held);
     world.until_served();
+}
+
+/// A process of somebody else's under the number of `pid`, which is free; `None` where the kernel does not let us
+/// choose, or others were quicker again and again.
+fn stranger_with(pid: i32) -> Option<Child> {
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+        if i32::try_from(stranger.id()) == Ok(pid) {
+            return Some(stranger);
+        }
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+    None
+}
+
+#[test]
+fn a_stranger_with_the_number_of_a_dead_keeper_is_left_alone() {
+    const ROUNDS: u32 = 4;
+    let mut world = World::new();
+    world.task("tree", "command: sleep 600\nkill_grace: 1s");
+    world.task("tree-after", "command: ':'");
+    for round in 0..ROUNDS {
+        world.serve();
+        let run = world.start("tree");
+        let keeper = world.until_state(run, "running").keeper_pid.unwrap();
+        world.until("the command", || world.of_run(run).pop());
+        world.kill_daemon();
+        assert!(signal(keeper, Signal::KILL));
+        world.until("an empty tree", || {
+            (!processes::lives(keeper) && world.of_runs().is_empty()).then_some(())
+        });
+        world.until("the number is free", || processes::look(keeper).is_none().then_some(()));
+        let mut stranger = stranger_with(keeper).unwrap_or_else(|| {
+            // What lucid has written down then names a process of another start time, which comes to the same.
+            let other = Command::new("sleep").arg("600").spawn().unwrap();
+            let lock = world.run_file(run, "keeper.lock");
+            let text = fs::read_to_string(&lock).unwrap();
+            let (_, rest) = text.split_once(' ').unwrap();
+            fs::write(&lock, format!("{} {rest}", other.id())).unwrap();
+            world.edit_database(&format!("UPDATE runs SET keeper_pid = {} WHERE id = {run}", other.id()));
+            other
+        });
+        let pid = i32::try_from(stranger.id()).unwrap();
+        assert_eq!(world.row(run).unwrap().keeper_pid, Some(pid));
+        if round % 2 == 1 {
+            let asked = "UPDATE runs SET state = 'stopping', stop_reason = 'cancelled' WHERE id = ";
+            world.edit_database(&format!("{asked}{run}"));
+        }
+        world.serve();
+        let row = world.ended(run);
+        assert!(!row.is_live() && row.state != "ok", "{row:?}");
+        world.lucid(["kill", &run.to_string()]);
+        assert_eq!(world.run("tree-after").state, "ok");
+        let ended = stranger.try_wait().unwrap();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(ended, None, "the stranger was ended");
+        world.kill_daemon();
+    }
 }

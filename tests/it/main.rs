@@ -14,6 +14,8 @@ mod bot;
 mod cli;
 mod crash;
 mod disk;
+#[cfg(debug_assertions)]
+mod failpoints;
 mod fake_telegram;
 mod files;
 mod flight;

@@ -52,6 +52,8 @@ pub struct World {
     root: tempfile::TempDir,
     mark: String,
     daemon: Option<Child>,
+    /// The program; a name of its own where it lies in a world that arms failpoints.
+    program: PathBuf,
     /// Added to the daemon's environment.
     pub env: Vec<(String, String)>,
 }
@@ -67,10 +69,23 @@ impl World {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = tempfile::Builder::new().prefix("lucid-it-").tempdir().expect("a directory");
         let mark = format!("it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let world = Self { root, mark, daemon: None, env: Vec::new() };
+        let world = Self { root, mark, daemon: None, program: LUCID.into(), env: Vec::new() };
         fs::create_dir(world.path("tasks")).expect("tasks/");
         world.configure(settings);
         world
+    }
+
+    /// Gives the world a program of its own, beside which failpoints can be armed.
+    pub fn with_failpoints(mut self) -> Self {
+        for below in ["armed", "fired", "visited"] {
+            fs::create_dir_all(self.path("bin/failpoints").join(below)).expect("a folder");
+        }
+        self.program = self.path("bin/lucid");
+        // By that name the program knows where it lies. Another file system needs a copy.
+        if fs::hard_link(LUCID, &self.program).is_err() {
+            fs::copy(LUCID, &self.program).expect("a copy of the program");
+        }
+        self
     }
 
     pub fn configure(&self, settings: &str) {
@@ -112,7 +127,7 @@ impl World {
 
     /// A daemon's command line, not yet started: settings and mark are in its environment.
     pub fn serve_command(&self) -> Command {
-        let mut command = self.command(Path::new(LUCID));
+        let mut command = self.command(&self.program);
         command.arg("serve").env(MARK_VARIABLE, &self.mark).envs(self.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(self.log_file()));
         command
@@ -216,7 +231,7 @@ impl World {
 
     /// The command line of `lucid ARGS…`, for what does not fit [`World::lucid`].
     pub fn lucid_command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = self.command(Path::new(LUCID));
+        let mut command = self.command(&self.program);
         command.args(args).stdin(Stdio::null());
         command
     }

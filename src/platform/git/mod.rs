@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::platform::failpoint::{self, Fault};
 use crate::platform::process::bounded::{self, Done, Errand, ErrandError};
 
 pub use checkout::{Change, Checkout, Merged, Names};
@@ -104,6 +105,12 @@ impl GitError {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
+    }
+}
+
+impl From<Fault> for GitError {
+    fn from(fault: Fault) -> Self {
+        Self::Failed { command: "failpoint".to_owned(), code: None, complaint: fault.to_string() }
     }
 }
 
@@ -229,6 +236,7 @@ impl<'a> Call<'a> {
             if budget.is_spent() {
                 return Err(GitError::TimedOut { command });
             }
+            failpoint::hit("git.call")?;
             let done = match bounded::run(errand, budget.left().min(CALL_MAX)) {
                 Ok(done) => done,
                 Err(ErrandError::TimedOut { .. }) => return Err(GitError::TimedOut { command }),

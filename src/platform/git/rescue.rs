@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::clean::bytes;
 use super::{Budget, Call, GitError, Keep, Repo, State, Tree, line};
+use crate::platform::failpoint;
 
 /// Our own index, in the worktree's git directory.
 const INDEX: &str = "lucid-rescue-index";
@@ -61,6 +62,7 @@ impl Tree {
         }
         let index = self.admin.join(INDEX);
         let _ = fs::remove_file(&index);
+        failpoint::hit("rescue.snapshot")?;
         let shot = self.snapshot(&index, state, keep, &tips, budget);
         for file in [INDEX, EXCLUDE] {
             let _ = fs::remove_file(self.admin.join(file));
@@ -269,6 +271,7 @@ impl Saver<'_> {
 
     /// Makes the ref; never moves one that is there.
     fn put(&self, commit: &str) -> Result<String, GitError> {
+        failpoint::hit("rescue.ref.before")?;
         let mut name = self.to.reference.clone();
         for count in 2..=SAME_SECOND_MAX {
             match self.repo.call().write(["update-ref", &name, commit, ""], self.budget) {

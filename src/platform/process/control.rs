@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::spec::{FILE_MODE, name};
+use crate::platform::failpoint;
 
 /// A line of `stdin.jsonl` that is not forwarded but closes the command's standard input.
 pub const STDIN_END: &str = r#"{"lucid":"end"}"#;
@@ -142,6 +143,7 @@ pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
     let whole = end_of_last_line(&mut file)?;
     file.set_len(whole)?;
     file.seek(SeekFrom::Start(whole))?;
+    failpoint::hit("message.append")?;
     file.write_all(format!("{line}\n").as_bytes())?;
     let _ = send(dir, &Order::Stdin);
     Ok(())

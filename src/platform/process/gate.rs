@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use super::spec::{PRIVATE_MAX_BYTES, Private};
 use super::sys;
 use super::watch::{Keeper, parse_holder};
+use crate::platform::failpoint;
 
 /// Longest wait for a keeper to take its lock and open its files.
 pub const READY_MAX: Duration = Duration::from_secs(10);
@@ -94,6 +95,7 @@ impl Nursery {
     /// See [`ForkError`].
     pub async fn fork(&self, dir: &Path) -> Result<Gate, ForkError> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        failpoint::hit("run.fork").map_err(|fault| ForkError::Nursery(fault.into()))?;
         let _turn = self.forks.acquire().await.map_err(|_| ForkError::Nursery(gone()))?;
         let mut last = gone();
         for _ in 0..FORK_ATTEMPTS {
@@ -191,7 +193,9 @@ impl Gate {
         message.extend_from_slice(&body);
         // Watching before "go": a keeper that is quicker than we are is still the one we know.
         let keeper = Keeper::watch(&self.dir, self.pid, self.start_ticks);
+        failpoint::hit("run.gate.before")?;
         self.sender.write_all(&message).await?;
+        failpoint::pass("run.gate.after");
         Ok(keeper)
     }
 }

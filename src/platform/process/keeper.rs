@@ -21,6 +21,7 @@ use super::spec::{Cgroups, Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, St
 use super::supervise::{Supervisor, Verdict};
 use super::{sys, tree, watch};
 use crate::platform::clock::Clock;
+use crate::platform::failpoint;
 use crate::platform::files::{self, Lock};
 
 /// Somebody who only looks holds the lock for an instant; a real holder keeps it.
@@ -57,6 +58,7 @@ fn refuse(ready: OwnedFd, why: &str) {
 
 /// The whole life of a keeper, to its exit code.
 pub fn keeper_main(birth: Birth) -> i32 {
+    failpoint::pass("keeper.born");
     let Birth { dir, cgroups, gate, ready } = birth;
     let nest = match Nest::settle(&dir) {
         Ok(nest) => nest,
@@ -106,6 +108,7 @@ impl Nest {
             tree::look(me).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
         let holder = watch::holder_text(me, start_ticks);
         let lock = take_lock(&dir.join(name::LOCK), &holder)?;
+        failpoint::hit("keeper.locked")?;
         for used in [name::STARTED, name::EXIT] {
             if dir.join(used).exists() {
                 return Err(io::Error::other(format!("the run's directory has been used: {used} is there")));
@@ -125,6 +128,7 @@ impl Nest {
 
     /// From "go" to `exit.json`.
     fn run(mut self, dir: &Path, cgroups: Option<&Path>, private: &Private) -> io::Result<()> {
+        failpoint::hit("keeper.go")?;
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
         let mark = format!("lucid-run-{}-{}", plain(&self.spec.cookie.1), std::process::id());
@@ -135,6 +139,7 @@ impl Nest {
         // Written down before it is made: whoever clears up after us must know of it.
         let place = home.map(|home| home.join(mark));
         write_started(dir, &mut self.lock, &Started { started_ms, cgroup: place.clone() })?;
+        failpoint::hit("keeper.started")?;
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
         let cgroup = place.and_then(Cgroup::create);
 
@@ -157,7 +162,9 @@ impl Nest {
             core,
             leftovers,
         };
+        failpoint::pass("keeper.exit.before");
         write_exit(dir, &exit)?;
+        failpoint::pass("keeper.exit.after");
         pump.forget_ring();
         let _ = std::fs::remove_file(dir.join(name::KILL_FAILED));
         Ok(())
@@ -229,6 +236,7 @@ fn write_exit_once(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, 0)?;
     file.set_len(bytes.len() as u64)?;
     file.sync_all()?;
+    failpoint::hit("keeper.exit.rename")?;
     std::fs::rename(&reserve, &path)?;
     files::sync_parent(&path)
 }

@@ -18,6 +18,15 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 /// Looks in a row that must find nothing: a process that forks just then is missed by one.
 const EMPTY_LOOKS: u32 = 2;
 
+/// Ends this process as kill -9 would, for tests of what that leaves behind.
+#[cfg(debug_assertions)]
+pub fn die() -> ! {
+    loop {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        thread::sleep(SWEEP_PAUSE);
+    }
+}
+
 /// Kills every process whose environment holds `name=value`, again and again until two looks find none or
 /// `budget` is spent. Never signals this process, those in `except`, or anything with another value. Returns
 /// how many processes it killed.

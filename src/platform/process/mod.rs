@@ -33,6 +33,8 @@ pub use control::STDIN_END;
 pub use control::{append_stdin, begin_stdin, close_stdin, stop};
 pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
 pub use inside::processes_inside;
+#[cfg(debug_assertions)]
+pub use kill::die;
 pub use kill::{clear, kill_tree, sweep_cookie};
 pub use mask::{MASK_MIN_BYTES, Masker};
 pub use nursery::nursery_main;

@@ -20,6 +20,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 use super::keeper::{self, Birth};
 use super::sys::{self, Fork};
 use super::{cgroup, kill, tree};
+use crate::platform::failpoint;
 
 /// Longest path of a run's directory, in bytes.
 const DIR_MAX_BYTES: usize = 4096;
@@ -154,6 +155,10 @@ impl Nursery {
                     return None;
                 }
             };
+            if let Err(fault) = failpoint::hit("nursery.fork") {
+                birth.refuse(&fault.to_string());
+                continue;
+            }
             match sys::fork() {
                 Ok(Fork::Child) => return Some(birth),
                 Ok(Fork::Parent(pid)) => {

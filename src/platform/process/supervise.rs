@@ -21,6 +21,7 @@ use super::pump::Pump;
 use super::spec::{Cause, End, FILE_MODE, Spec, name};
 use super::{sys, tree};
 use crate::platform::clock::Clock;
+use crate::platform::failpoint;
 use crate::platform::files;
 
 /// What is still there this long after the command's end is asked to go; most of it is just ending.
@@ -174,6 +175,7 @@ impl<'a> Supervisor<'a> {
             Ok((feed, pid)) => {
                 self.feed = feed;
                 self.stage = Stage::Command(pid);
+                failpoint::pass("keeper.command");
                 // A command that reads at once must not wait for the first tick.
                 if let Some(feed) = &mut self.feed {
                     feed.advance();

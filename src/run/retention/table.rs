@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use crate::model::ids::{RunId, TaskId};
 
 /// Deletes at most `limit` ended rows of `task` that are beyond its newest `rows` or ended before
-/// `oldest_ms`, and gives their numbers. Live rows, waiting retries and rows to be started again stay.
+/// `oldest_ms`, and gives their numbers. Live rows, waiting retries and rows to be started again stay; what never
+/// started for a ticket has had its successor in a new row.
 pub fn delete_over(
     conn: &Connection,
     task: &TaskId,
@@ -18,8 +19,9 @@ pub fn delete_over(
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     conn.prepare_cached(
         "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE task = ?1 AND retry_ms IS NULL \
-           AND state NOT IN ('claimed', 'running', 'stopping', 'kill_failed', 'not_started') \
-           AND (ended_ms < ?3 OR id <= coalesce( \
+           AND state NOT IN ('claimed', 'running', 'stopping', 'kill_failed') \
+           AND (state <> 'not_started' OR ticket IS NOT NULL) \
+           AND (coalesce(ended_ms, claimed_ms) < ?3 OR id <= coalesce( \
              (SELECT id FROM runs WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2), -1)) \
            ORDER BY id LIMIT ?4) RETURNING id",
     )?
@@ -34,4 +36,34 @@ pub fn tasks(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::{Run, RunState, Trigger};
+    use crate::run::RunError;
+    use crate::run::table::{self, Extras};
+    use crate::store::Store;
+
+    #[test]
+    fn what_never_started_stays_while_it_may_still_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 0).unwrap().store;
+        let gone = store.write_blocking(|tx| -> Result<_, RunError> {
+            let task = TaskId::parse("ticket-pickup").unwrap();
+            let mut numbers = Vec::new();
+            for ticket in [None, Some("MC-1".to_owned())] {
+                let mut run = Run::new(RunId(0), task.clone(), Trigger::Event, RunState::NotStarted);
+                run.ticket = ticket;
+                run.claimed_ms = 1_000;
+                numbers.push(table::insert(tx, &run, &Extras::default())?);
+            }
+            let young = delete_over(tx, &task, 10, 1_000, 10)?;
+            let old = delete_over(tx, &task, 10, 1_001, 10)?;
+            Ok((numbers, young, old))
+        });
+        let (numbers, young, old) = gone.unwrap();
+        assert_eq!((young, old), (vec![], vec![numbers[1]]));
+    }
 }
