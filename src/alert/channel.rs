@@ -67,14 +67,23 @@ impl Alerts {
             let kind = match (before.broken.is_some(), channel.broken.is_some()) {
                 (false, true) => EventKind::ChannelBroken,
                 (true, false) => EventKind::ChannelMended,
-                (true, true) | (false, false) => return Ok::<_, StoreError>(()),
+                (true, true) | (false, false) => return Ok::<_, StoreError>(false),
             };
             let data = json!({"channel": "telegram", "why": broken});
             journal.record(tx, now_ms, Event::new(kind).actor("alert").data(data))?;
-            Ok(())
+            Ok(kind == EventKind::ChannelMended)
         });
-        if let Err(e) = written.await {
-            warn!(error = %e, "cannot note how the way to people stands");
+        match written.await {
+            Ok(true) => self.catch_up().await,
+            Ok(false) => {}
+            Err(e) => warn!(error = %e, "cannot note how the way to people stands"),
+        }
+    }
+
+    /// Tells what goes on and has been told to nobody while nothing got through.
+    pub(super) async fn catch_up(&self) {
+        if let Err(e) = self.at_desk(|desk, _| Ok(desk.tell_held()?)).await {
+            warn!(error = %e, "could not look for alerts that nobody has heard of");
         }
     }
 }

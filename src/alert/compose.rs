@@ -1,6 +1,7 @@
 //! An alert as a message: which words stand around its notice, by what the message is for. Pure.
 
 use super::outbox::Purpose;
+use super::people::name_of;
 use super::table::Members;
 use super::words::phrase;
 use crate::model::alert::{Alert, AlertState};
@@ -11,6 +12,9 @@ use crate::model::task::Severity;
 /// Names that a message lists before it only counts.
 pub const NAMED_MAX: u32 = 8;
 
+/// The subject of how well the whole box is.
+pub const HEALTH: &str = "condition:health";
+
 /// What a message says besides its own alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Around {
@@ -18,6 +22,8 @@ pub struct Around {
     pub others: (Vec<String>, i64),
     /// Of a fold.
     pub members: Option<Members>,
+    /// What the message that is changed was for.
+    pub changed: Option<Purpose>,
     /// An earlier attempt may have come through.
     pub is_doubtful: bool,
     pub now_ms: i64,
@@ -70,7 +76,9 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
     let is_over = alert.is_over() && purpose == Purpose::Edit;
     let sign = if is_over { "🟢" } else { mark(&alert.notice, alert.severity) };
     let mut parts = vec![Part::Text(format!("{sign} "))];
-    match purpose {
+    // A message that is changed keeps the word it began with, until it is over.
+    let said = around.changed.filter(|_| !is_over).unwrap_or(purpose);
+    match said {
         Purpose::Again if alert.notice.kind.is_of_task() => bold(&mut parts, "Still failing: "),
         Purpose::Again => bold(&mut parts, "Still so: "),
         Purpose::Worse => bold(&mut parts, "Now critical: "),
@@ -85,9 +93,13 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
                 parts.push(Part::Break);
             }
             parts.extend(alert.notice.body.iter().cloned());
+            if !is_over && !alert.notice.meanwhile.is_empty() {
+                parts.push(Part::Break);
+                parts.extend(alert.notice.meanwhile.iter().cloned());
+            }
         }
     }
-    if purpose == Purpose::Flapping {
+    if said == Purpose::Flapping {
         line(&mut parts, "It comes and goes: said once an hour.");
     }
     // What lasts is found again every few minutes; that says nothing.
@@ -102,7 +114,7 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
 
 /// What people did about it, and whether it is over.
 fn standing(parts: &mut Vec<Part>, alert: &Alert, now_ms: i64) {
-    let by = alert.actor.as_deref().map(|who| format!(" by {}", phrase(who))).unwrap_or_default();
+    let by = alert.actor.as_deref().map(|who| format!(" by {}", phrase(name_of(who)))).unwrap_or_default();
     match alert.state_at(now_ms) {
         AlertState::Firing => {}
         AlertState::Acked => {
@@ -131,10 +143,14 @@ fn fold(parts: &mut Vec<Part>, alert: &Alert, members: &Members) {
         line(parts, "Likely one cause: ");
         parts.push(Part::Code(phrase(cause)));
     }
-    line(parts, "Folded into this message: ");
-    parts.push(Part::Text(listed(&members.subjects, members.total)));
+    // Those before it had each a message of their own.
+    let alone = alert.count - members.total;
+    let alone = if alone > 0 { format!("{alone} told by themselves before, ") } else { String::new() };
+    line(parts, &format!("{alone}{} folded into this message: ", members.total));
+    parts.push(Part::Text(listed(&members.subjects, members.distinct)));
     if members.open < members.total {
-        line(parts, &format!("{} of {} are well again.", members.total - members.open, members.total));
+        let well = members.total - members.open;
+        line(parts, &format!("Of those {} folded, {well} are well again.", members.total));
     }
 }
 
@@ -144,21 +160,29 @@ fn recovery(alert: &Alert, around: &Around) -> Vec<Part> {
     let runs =
         if alert.count == 1 { "1 run failed".to_owned() } else { format!("{} runs failed", alert.count) };
     let (head, tail) = match alert.notice.kind {
+        // It may have ended in another state than well; the end itself says in which.
+        _ if alert.notice.subject == HEALTH && !alert.ending.is_empty() => {
+            return health_over(alert, around, &lasted);
+        }
         NoticeKind::TaskFailed | NoticeKind::TaskTimedOut | NoticeKind::TaskMissed => {
             (format!("{name} recovered"), format!(" · down {lasted}, {runs}"))
         }
         NoticeKind::FileBroken => (format!("{name}: its file is mended"), format!(" · after {lasted}")),
         NoticeKind::Storm => match &around.members {
-            Some(members) => (format!("All {} are well again", members.total), format!(" · after {lasted}")),
+            Some(members) => (
+                format!("All {} that were folded are well again", members.total),
+                format!(" · after {lasted}"),
+            ),
             None => ("All are well again".to_owned(), format!(" · after {lasted}")),
         },
         NoticeKind::KillFailed => (format!("{name} has ended after all"), format!(" · after {lasted}")),
         NoticeKind::SlotQuarantined => (format!("{name} is clean again"), format!(" · after {lasted}")),
         NoticeKind::DiskFull => ("The disk takes writes again".to_owned(), format!(" · after {lasted}")),
+        NoticeKind::TicketAsks | NoticeKind::TicketStuck => {
+            (format!("{name} no longer needs you"), format!(" · after {lasted}"))
+        }
         NoticeKind::Condition
         | NoticeKind::DatabaseRestored
-        | NoticeKind::TicketAsks
-        | NoticeKind::TicketStuck
         | NoticeKind::WorkerKilled
         | NoticeKind::MessageExpired
         | NoticeKind::MessageDead
@@ -171,12 +195,30 @@ fn recovery(alert: &Alert, around: &Around) -> Vec<Part> {
         parts.push(Part::Break);
         parts.extend(alert.ending.iter().cloned());
     }
-    let (names, total) = &around.others;
-    match total {
-        0 => line(&mut parts, "Everything else is healthy."),
-        _ => line(&mut parts, &format!("Not healthy yet: {}.", listed(names, *total))),
+    others(&mut parts, around);
+    parts
+}
+
+fn health_over(alert: &Alert, around: &Around, lasted: &str) -> Vec<Part> {
+    let mut parts = vec![Part::Text("🟢 ".to_owned())];
+    parts.extend(alert.ending.iter().map(|part| match part {
+        Part::Text(text) => Part::Bold(text.clone()),
+        other => other.clone(),
+    }));
+    parts.push(Part::Text(format!(" · after {lasted}")));
+    if around.others.0 != [HEALTH] {
+        others(&mut parts, around);
     }
     parts
+}
+
+/// What else is not well.
+fn others(parts: &mut Vec<Part>, around: &Around) {
+    let (names, total) = &around.others;
+    match total {
+        0 => line(parts, "Everything else is healthy."),
+        _ => line(parts, &format!("Not healthy yet: {}.", listed(names, *total))),
+    }
 }
 
 /// Names, and how many more there are.

@@ -18,6 +18,7 @@ fn notice() -> Notice {
         Part::Text(".".into()),
         Part::Quote(vec!["Error: <disk> image is malformed".into()]),
     ];
+    notice.meanwhile = vec![Part::Italic("Reply to this message.".into())];
     notice.buttons = vec![Button::data("Retry", "r:retry:8123".into())];
     notice
 }
@@ -46,16 +47,19 @@ fn a_failure_from_beginning_to_end() {
     told.push(read(&alert, Purpose::Again, &Around { is_doubtful: true, ..around.clone() }));
     told.push(read(&alert, Purpose::Worse, &around));
     told.push(read(&alert, Purpose::Flapping, &around));
+    let flapping = Around { changed: Some(Purpose::Flapping), ..around.clone() };
+    told.push(read(&alert, Purpose::Edit, &flapping));
     let mut acked = alert.clone();
     acked.step(Step::Ack, AT_MS).unwrap();
-    acked.actor = Some("telegram:alice".to_owned());
+    acked.actor = Some("Alice (A.) (telegram:7)".to_owned());
     told.push(read(&acked, Purpose::Edit, &around));
     let mut muted = alert.clone();
     muted.step(Step::Mute(AT_MS + 3_600_000), AT_MS).unwrap();
+    muted.actor = Some("user:alice".to_owned());
     told.push(read(&muted, Purpose::Edit, &around));
     alert.step(Step::Resolve, AT_MS + 26 * 60_000).unwrap();
     alert.ending = vec![Part::Text("Run #8140 ok in 4.1s.".into())];
-    told.push(read(&alert, Purpose::Edit, &around));
+    told.push(read(&alert, Purpose::Edit, &flapping));
     told.push(read(&alert, Purpose::Recovery, &around));
     let others = (vec!["task:git-sync".to_owned(), "slot:main-1".to_owned()], 5);
     told.push(read(&alert, Purpose::Recovery, &Around { others, ..around }));
@@ -74,6 +78,7 @@ fn a_fold_lists_what_it_holds() {
         total: 9,
         open: 9,
         subjects: vec!["task:a".into(), "task:b<".into()],
+        distinct: 8,
         cause: Some("No space left on device".into()),
     };
     let around = Around { members: Some(members.clone()), now_ms: AT_MS, ..Around::default() };
@@ -83,4 +88,32 @@ fn a_fold_lists_what_it_holds() {
     storm.step(Step::Resolve, AT_MS + 60_000).unwrap();
     told.push(read(&storm, Purpose::Recovery, &around));
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn a_box_that_is_only_less_ill_is_not_called_well() {
+    let mut alert =
+        Alert::begin(Notice::new(NoticeKind::Condition, HEALTH.to_owned(), Severity::Critical), AT_MS, None);
+    alert.step(Step::Resolve, AT_MS + 3_600_000).unwrap();
+    let mut told = Vec::new();
+    for (title, others) in [
+        ("lucid on atlas is degraded, no longer critical", (vec![HEALTH.to_owned()], 1)),
+        ("lucid on atlas is degraded, no longer critical", (vec![HEALTH.to_owned(), "task:a".to_owned()], 2)),
+        ("lucid on atlas is healthy", (Vec::new(), 0)),
+    ] {
+        alert.ending = vec![Part::Text(title.to_owned())];
+        told.push(read(&alert, Purpose::Recovery, &Around { others, now_ms: AT_MS, ..Around::default() }));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r"
+    🟢 lucid on atlas is degraded, no longer critical · after 1h
+    []
+
+    🟢 lucid on atlas is degraded, no longer critical · after 1h
+    Not healthy yet: health, a.
+    []
+
+    🟢 lucid on atlas is healthy · after 1h
+    Everything else is healthy.
+    []
+    ");
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::compose::compose;
-use super::fate::{Fate, Night, Wait, fate, sound};
+use super::fate::{Blame, Fate, Night, Wait, fate, sound};
 use super::follow::is_passing;
 use super::keep::unharmed;
 use super::outbox::{DeliveryState, Purpose, Queued, table};
@@ -111,7 +111,8 @@ impl Alerts {
         let Some(row) = self.take_next().await? else { return Ok(false) };
         if let Err(why) = unharmed(self.carry(bot, chat, row.clone(), pace)).await {
             self.stumble("courier", format!("message {} is given up: {why}", row.id));
-            self.settle(row, chat, Fate::Dead { why: format!("lucid stumbled over it: {why}") }).await;
+            let why = format!("lucid stumbled over it: {why}");
+            self.settle(row, chat, Fate::Dead { why, blame: Blame::Message }).await;
         }
         Ok(true)
     }
@@ -184,7 +185,10 @@ impl Alerts {
                 warn!(row = row.id, error = %e, "cannot put a message together");
                 let why = format!("cannot be put together: {e}");
                 let is_lost = !is_passing(&e) && row.attempts >= READS_MAX;
-                let fate = if is_lost { Fate::Dead { why } } else { Fate::Back { why, wait: Wait::Grows } };
+                let fate = match is_lost {
+                    true => Fate::Dead { why, blame: Blame::Message },
+                    false => Fate::Back { why, wait: Wait::Grows },
+                };
                 return self.settle(row, chat, fate).await;
             }
         };
@@ -209,6 +213,7 @@ impl Alerts {
                     TelegramError::Markup(_)
                     | TelegramError::Gone(_)
                     | TelegramError::Refused(_)
+                    | TelegramError::Unnamed
                     | TelegramError::Unchanged => {}
                 }
                 (chat, fate(&mut row, &why))
@@ -256,7 +261,7 @@ impl Alerts {
                         quiet: settings.quiet,
                         zone: &settings.zone,
                     };
-                    let mut around = desk.around(&alert, row.purpose)?;
+                    let mut around = desk.around(&alert, row.purpose, row.original)?;
                     around.is_doubtful = row.is_doubtful && row.purpose != Purpose::Edit;
                     let composed = compose(&alert, row.purpose, &around);
                     // A button that nobody may press would wait for ever.
@@ -281,7 +286,7 @@ impl Alerts {
                 debug!(why, "a message was not sent; it is tried again");
                 count(&self.0.tally.failed);
             }
-            Fate::Dead { why } => {
+            Fate::Dead { why, .. } => {
                 error!(why, "a message cannot be delivered");
                 count(&self.0.tally.dead);
             }
@@ -299,8 +304,11 @@ impl Alerts {
                         let again_ms = now_ms + wait.length_ms(row.attempts);
                         table::put_back(tx, &row, Some(why), (again_ms, now_ms))?;
                     }
-                    Fate::Dead { why } => {
+                    Fate::Dead { why, blame } => {
                         table::end(tx, row.id, DeliveryState::Dead, Some(why), now_ms)?;
+                        if *blame == Blame::Channel {
+                            table::untell(tx, row.id)?;
+                        }
                     }
                     Fate::Dropped { why } => {
                         table::end(tx, row.id, DeliveryState::Dropped, Some(why), now_ms)?;
@@ -320,7 +328,7 @@ impl Alerts {
             } else {
                 // It would be refused for ever, and all that follow would wait.
                 error!(row = id, error = %why, "what became of a message cannot be noted; it is given up");
-                fate = Fate::Dead { why: why.to_string() };
+                fate = Fate::Dead { why: why.to_string(), blame: Blame::Message };
             }
             tokio::time::sleep(AGAIN).await;
         }

@@ -114,13 +114,14 @@ fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {
         };
     }
     if let Some(storm) = alert.storm {
-        return Say::Join(storm);
+        // What is graver than those it was folded with is not one of them any more.
+        return if worse.0 { Say::Worse } else { Say::Join(storm) };
     }
     let is_critical = alert.severity == Severity::Critical;
     if before.is_explained && alert.notice.kind.is_of_task() && !is_critical {
         return Say::Nothing(Silence::Explained);
     }
-    if before.changes > FLAP_CHANGES {
+    if before.changes > FLAP_CHANGES && alert.notice.kind.flaps() {
         let told_lately =
             before.flap_told_ms.is_some_and(|told| now_ms.saturating_sub(told) < FLAP_WINDOW_MS);
         return if told_lately { Say::Nothing(Silence::Flapping) } else { Say::Flapping };

@@ -25,10 +25,11 @@ fn acked() -> Alert {
 }
 
 #[test]
-fn a_question_is_never_one_of_many() {
-    let before = Before { fresh: 9, storm: Some(AlertId(9)), ..Before::default() };
+fn a_question_is_never_one_of_many_nor_the_same_again() {
+    let before = Before { fresh: 9, storm: Some(AlertId(9)), changes: 9, ..Before::default() };
     let ask = Notice::new(NoticeKind::TicketAsks, "ticket:MC-1".to_owned(), Severity::Warning);
     assert_eq!(raise(&before, ask, 5).1, Say::First);
+    let before = Before { changes: 0, ..before };
     let health = Notice::new(NoticeKind::Condition, "condition:health".to_owned(), Severity::Critical);
     assert_eq!(raise(&before, health, 5).1, Say::First);
 }
@@ -69,7 +70,8 @@ fn one_by_one() -> Vec<Row> {
         ("worse", open(told()), Severity::Critical, 5, Say::Worse),
         ("acked", open(acked()), Severity::Warning, 9 * HOUR, Say::Update),
         ("acked and worse", open(acked()), Severity::Critical, 5, Say::Worse),
-        ("muted", open(muted(100)), Severity::Critical, 5, Say::Nothing(Silence::Muted)),
+        ("muted", open(muted(100)), Severity::Warning, 5, Say::Nothing(Silence::Muted)),
+        ("muted and worse", open(muted(100)), Severity::Critical, 5, Say::Worse),
         ("mute is over", open(muted(100)), Severity::Warning, 101, Say::Update),
         ("mute is over, late", open(muted(100)), Severity::Warning, 7 * HOUR, Say::Again),
     ]
@@ -91,7 +93,8 @@ fn among_others() -> Vec<Row> {
             5,
             Say::Join(fold),
         ),
-        ("folded, again", open(folded), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded, again", open(folded.clone()), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded and worse", open(folded), Severity::Critical, 5, Say::Worse),
         (
             "explained",
             Before { is_explained: true, ..Before::default() },

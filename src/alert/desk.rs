@@ -4,19 +4,18 @@
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 
-use super::compose::NAMED_MAX;
+use super::compose::{Around, NAMED_MAX};
 use super::dedupe::{self, Before, FLAP_WINDOW_MS, FOLD_AFTER, FOLD_WINDOW_MS, Farewell, Over, Say, Tell};
+use super::mutes;
 use super::outbox::{self, DeliveryState, NewRow, Purpose};
 use super::quiet::QuietHours;
 use super::table;
-use crate::model::alert::{Alert, AlertId, Step};
+use crate::model::alert::{Alert, AlertId};
 use crate::model::notice::{Notice, NoticeKind, Part, Quiet, Topic};
 use crate::model::task::Severity;
 
 /// From one change of a message to the next, milliseconds.
 const EDIT_EVERY_MS: i64 = 5_000;
-/// Alerts that one look takes up.
-const SWEEP_MAX: u32 = 100;
 /// The condition that explains what fails on this box.
 const HEALTH: &str = "condition/condition:health";
 
@@ -40,14 +39,24 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     /// Takes in a trouble.
     pub fn raise(&self, notice: Notice) -> rusqlite::Result<()> {
-        let before = self.before(&notice)?;
+        let mut before = self.before(&notice)?;
+        self.break_mute(&mut before, &notice)?;
         let was_open = before.open.is_some();
         let (alert, say) = dedupe::raise(&before, notice, self.now_ms);
+        if say == Say::Worse && before.open.is_some_and(|open| open.state() != alert.state()) {
+            // It reads as acknowledged or muted, and is not any more.
+            self.want_edits(&alert, self.now_ms + EDIT_EVERY_MS)?;
+        }
         self.say(alert, say, (before.fresh, was_open))
     }
 
     /// Writes an alert and has said of it what was decided.
-    fn say(&self, mut alert: Alert, say: Say, (fresh, was_open): (u32, bool)) -> rusqlite::Result<()> {
+    pub(super) fn say(
+        &self,
+        mut alert: Alert,
+        say: Say,
+        (fresh, was_open): (u32, bool),
+    ) -> rusqlite::Result<()> {
         let purpose = match say {
             Say::Nothing(_) => {
                 self.save(&mut alert)?;
@@ -72,7 +81,7 @@ impl Desk<'_> {
         self.send(&alert, purpose, None)
     }
 
-    fn before(&self, notice: &Notice) -> rusqlite::Result<Before> {
+    pub(super) fn before(&self, notice: &Notice) -> rusqlite::Result<Before> {
         let (conn, now_ms) = (self.conn, self.now_ms);
         let fingerprint = notice.fingerprint();
         let open = table::open_of(conn, &fingerprint)?;
@@ -84,7 +93,7 @@ impl Desk<'_> {
         let is_of_task = notice.kind.is_of_task();
         Ok(Before {
             open,
-            muted_until_ms: table::muted_until(conn, &fingerprint, now_ms)?,
+            muted_until_ms: mutes::table::muted_until(conn, &fingerprint, now_ms)?,
             changes: table::changes(conn, &notice.subject, now_ms - FLAP_WINDOW_MS)?,
             flap_told_ms: table::flap_told(conn, &notice.subject)?,
             fresh: table::fresh(conn, notice.severity, since_ms)?,
@@ -93,7 +102,7 @@ impl Desk<'_> {
         })
     }
 
-    fn save(&self, alert: &mut Alert) -> rusqlite::Result<()> {
+    pub(super) fn save(&self, alert: &mut Alert) -> rusqlite::Result<()> {
         if alert.id == AlertId(0) {
             alert.id = table::insert(self.conn, alert)?;
             return Ok(());
@@ -153,7 +162,11 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn end(&self, alert: Alert, over: &Over) -> rusqlite::Result<Farewell> {
+    pub(super) fn end(&self, mut alert: Alert, over: &Over) -> rusqlite::Result<Farewell> {
+        if alert.told_ms.is_none() && outbox::table::answerable(self.conn, alert.id)?.is_some() {
+            // Its newest message was lost; whoever read an older one wants to know.
+            alert.told_ms = Some(alert.first_ms);
+        }
         let subject = &alert.notice.subject;
         let changes = table::changes(self.conn, subject, self.now_ms - FLAP_WINDOW_MS)?;
         let flap_told_ms = table::flap_told(self.conn, subject)?;
@@ -170,7 +183,12 @@ impl Desk<'_> {
                 let original = outbox::table::answerable(self.conn, alert.id)?;
                 self.send(&alert, Purpose::Recovery, original)?;
             }
-            Farewell::Storm(storm) => self.leave(storm)?,
+            Farewell::Storm(_) => {}
+        }
+        if farewell != Farewell::NotYet
+            && let Some(storm) = alert.storm
+        {
+            self.leave(storm)?;
         }
         Ok(farewell)
     }
@@ -230,7 +248,12 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn send(&self, alert: &Alert, purpose: Purpose, original: Option<i64>) -> rusqlite::Result<()> {
+    pub(super) fn send(
+        &self,
+        alert: &Alert,
+        purpose: Purpose,
+        original: Option<i64>,
+    ) -> rusqlite::Result<()> {
         if purpose == Purpose::Again {
             // One that has not gone says how it stands when it goes: that is the same message.
             let own = outbox::table::own(self.conn, alert.id)?;
@@ -238,11 +261,16 @@ impl Desk<'_> {
                 return Ok(());
             }
         }
-        let waits = alert.notice.quiet == Quiet::Wait && alert.severity != Severity::Critical;
-        let quiet_end = self.quiet.filter(|_| waits).and_then(|quiet| quiet.end_ms(self.now_ms, self.zone));
-        let row = self.row(alert, purpose, original, quiet_end.unwrap_or(self.now_ms));
+        let row = self.row(alert, purpose, original, self.not_before_ms(alert));
         outbox::table::insert(self.conn, &row, self.state())?;
         Ok(())
+    }
+
+    /// When a message about `alert` may go: a question waits for the end of the quiet hours.
+    pub(super) fn not_before_ms(&self, alert: &Alert) -> i64 {
+        let waits = alert.notice.quiet == Quiet::Wait && alert.severity != Severity::Critical;
+        let quiet_end = self.quiet.filter(|_| waits).and_then(|quiet| quiet.end_ms(self.now_ms, self.zone));
+        quiet_end.unwrap_or(self.now_ms)
     }
 
     fn row(&self, alert: &Alert, purpose: Purpose, original: Option<i64>, not_before_ms: i64) -> NewRow {
@@ -280,79 +308,12 @@ impl Desk<'_> {
         outbox::table::insert(self.conn, &row, self.state())
     }
 
-    /// Whether [`Desk::sweep`] would find anything.
-    pub fn is_due(&self) -> rusqlite::Result<bool> {
-        Ok(table::is_anything_due(self.conn, self.now_ms)?
-            || self.is_held_due()?
-            || outbox::table::is_stale(self.conn, self.now_ms - outbox::GIVE_UP_MS)?)
-    }
-
-    /// What the time alone brings: what lasts is said again, what has faded is over, what is too old is given up.
-    /// How many rows changed.
-    pub fn sweep(&self) -> rusqlite::Result<usize> {
-        let mut changed = outbox::table::expire(self.conn, self.now_ms - outbox::GIVE_UP_MS, self.now_ms)?;
-        for mut alert in table::due_again(self.conn, self.now_ms, SWEEP_MAX)? {
-            if alert.state_at(self.now_ms) != alert.state() && alert.step(Step::Unmute, self.now_ms).is_err()
-            {
-                continue;
-            }
-            alert.told_ms = Some(self.now_ms);
-            self.save(&mut alert)?;
-            self.send(&alert, Purpose::Again, None)?;
-            changed += 1;
-        }
-        changed += self.tell_held()?;
-        for alert in table::faded(self.conn, self.now_ms, SWEEP_MAX)? {
-            let tell = if alert.notice.kind == NoticeKind::DiskFull { Tell::Reply } else { Tell::Never };
-            let subject = alert.notice.subject.clone();
-            let over = Over { subject, kinds: Vec::new(), ending: Vec::new(), tell };
-            self.end(alert, &over)?;
-            changed += 1;
-        }
-        table::forget_mutes(self.conn, self.now_ms)?;
-        Ok(changed)
-    }
-
-    /// Tells what nothing was said of because of something that is over: a mute, a sick box, its flapping. What
-    /// goes on meanwhile is silent for the same reasons as before.
-    fn tell_held(&self) -> rusqlite::Result<usize> {
-        let mut told = 0;
-        for alert in table::untold(self.conn, self.now_ms, SWEEP_MAX)? {
-            // Each that is told counts for whether the next is folded.
-            if let Some((alert, say, fresh)) = self.weigh(alert)? {
-                self.say(alert, say, (fresh, false))?;
-                told += 1;
-            }
-        }
-        Ok(told)
-    }
-
-    /// What is to be said now of one that nothing was said of.
-    fn weigh(&self, mut alert: Alert) -> rusqlite::Result<Option<(Alert, Say, u32)>> {
-        let has_run_out = alert.state_at(self.now_ms) != alert.state();
-        if has_run_out && alert.step(Step::Unmute, self.now_ms).is_err() {
-            return Ok(None);
-        }
-        let before = self.before(&alert.notice)?;
-        Ok(match dedupe::held(&before, &alert, self.now_ms) {
-            Say::Nothing(_) | Say::Update => None,
-            say @ (Say::First | Say::Again | Say::Worse | Say::Flapping | Say::Join(_) | Say::Fold) => {
-                Some((alert, say, before.fresh))
-            }
-        })
-    }
-
-    fn is_held_due(&self) -> rusqlite::Result<bool> {
-        for alert in table::untold(self.conn, self.now_ms, SWEEP_MAX)? {
-            if self.weigh(alert)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What a message about `alert` says beside it.
-    pub fn around(&self, alert: &Alert, purpose: Purpose) -> rusqlite::Result<super::compose::Around> {
+    /// What a message about `alert` says beside it; `changed` is the row of the message that an edit changes.
+    pub fn around(&self, alert: &Alert, purpose: Purpose, changed: Option<i64>) -> rusqlite::Result<Around> {
+        let changed = match (purpose, changed) {
+            (Purpose::Edit, Some(row)) => outbox::table::purpose_of(self.conn, row)?,
+            _ => None,
+        };
         let others = match purpose {
             Purpose::Recovery => table::others(self.conn, alert.id, NAMED_MAX)?,
             Purpose::First
@@ -365,6 +326,6 @@ impl Desk<'_> {
         };
         let is_fold = alert.notice.kind == NoticeKind::Storm;
         let members = if is_fold { Some(table::members(self.conn, alert.id, NAMED_MAX)?) } else { None };
-        Ok(super::compose::Around { others, members, is_doubtful: false, now_ms: self.now_ms })
+        Ok(Around { others, members, changed, is_doubtful: false, now_ms: self.now_ms })
     }
 }

@@ -19,10 +19,20 @@ pub(super) enum Fate {
     },
     Dead {
         why: String,
+        blame: Blame,
     },
     Dropped {
         why: String,
     },
+}
+
+/// What a message died of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// Nothing gets through: it is told when that is mended.
+    Channel,
+    /// The message itself: it would die again.
+    Message,
 }
 
 /// When a row is tried again, as far as the row itself is the reason.
@@ -37,6 +47,9 @@ pub(super) enum Wait {
 /// First and longest wait of a row, milliseconds. Half of what the chat waits for at the same number of failures,
 /// so that an outage keeps the order.
 const WAIT_MS: (i64, i64) = (500, 150_000);
+
+/// Attempts of a message that Telegram takes and tells no number of: one, and one marked repeat.
+const UNNAMED_MAX: u32 = 2;
 
 impl Wait {
     /// Milliseconds after this many attempts.
@@ -60,6 +73,11 @@ pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
             row.is_doubtful = row.is_doubtful || !is_edit;
             Fate::Back { why: text, wait: Wait::Grows }
         }
+        TelegramError::Unnamed if is_edit => Fate::Dropped { why: text },
+        TelegramError::Unnamed if row.attempts < UNNAMED_MAX => {
+            row.is_doubtful = true;
+            Fate::Back { why: text, wait: Wait::Grows }
+        }
         TelegramError::Trouble(_) => Fate::Back { why: text, wait: Wait::Grows },
         TelegramError::Unreachable(_) | TelegramError::Busy { .. } | TelegramError::Moved { .. } => {
             Fate::Back { why: text, wait: Wait::None }
@@ -76,11 +94,12 @@ pub(super) fn fate(row: &mut Queued, why: &TelegramError) -> Fate {
             row.is_bare = true;
             Fate::Back { why: text, wait: Wait::None }
         }
+        TelegramError::Shut(_) => Fate::Dead { why: text, blame: Blame::Channel },
         TelegramError::Markup(_)
         | TelegramError::Gone(_)
         | TelegramError::Refused(_)
         | TelegramError::Unchanged
-        | TelegramError::Shut(_) => Fate::Dead { why: text },
+        | TelegramError::Unnamed => Fate::Dead { why: text, blame: Blame::Message },
     }
 }
 
@@ -128,6 +147,7 @@ mod tests {
         let failures = [
             TelegramError::Unreachable(text()),
             TelegramError::Unclear(text()),
+            TelegramError::Unnamed,
             TelegramError::Busy { after: Duration::from_secs(1) },
             TelegramError::Moved { to: 1 },
             TelegramError::Markup(text()),
@@ -158,6 +178,18 @@ mod tests {
             }
         }
         insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn what_is_taken_and_gets_no_number_is_repeated_once() {
+        let mut row = row(Purpose::First);
+        assert!(matches!(fate(&mut row, &TelegramError::Unnamed), Fate::Back { wait: Wait::Grows, .. }));
+        assert!(row.is_doubtful);
+        row.attempts = UNNAMED_MAX;
+        let end = fate(&mut row, &TelegramError::Unnamed);
+        assert!(matches!(end, Fate::Dead { blame: Blame::Message, .. }), "{end:?}");
+        let end = fate(&mut row, &TelegramError::Shut("x".into()));
+        assert!(matches!(end, Fate::Dead { blame: Blame::Channel, .. }), "{end:?}");
     }
 
     #[test]

@@ -9,12 +9,14 @@ mod desk;
 mod fate;
 mod follow;
 pub mod keep;
+mod mutes;
 pub mod outbox;
 pub mod pace;
 mod people;
 pub mod policy;
 pub mod quiet;
 pub mod render;
+mod sweep;
 mod table;
 pub mod telegram;
 pub mod words;
@@ -42,6 +44,7 @@ use quiet::QuietHours;
 use telegram::Telegram;
 
 pub use follow::Gather;
+pub use people::{By, TEST_PATIENCE};
 pub use table::Query;
 
 /// The name of the reader that follows the journal.
@@ -128,6 +131,8 @@ pub struct AlertView {
     /// As it reads on a phone.
     pub text: String,
     pub deliveries: Vec<Delivery>,
+    /// Somebody has been told of it, by itself or in a fold.
+    pub is_heard: bool,
 }
 
 /// What became of a test message.
@@ -200,6 +205,9 @@ impl Alerts {
         if let Err(e) = recovered {
             // Some messages may stay behind; what the box is there for must not wait for them.
             alerts.stumble("outbox", format!("messages that were being sent cannot be taken up again: {e}"));
+        }
+        if let Err(e) = alerts.at_desk(|desk, _| Ok(desk.hold_anew()?)).await {
+            alerts.stumble("outbox", format!("messages wait as the quiet hours were before: {e}"));
         }
         Ok(alerts)
     }

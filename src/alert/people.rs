@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::compose::compose;
 use super::desk::Desk;
-use super::outbox::{self, Channel, Purpose};
-use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, render, table, words};
+use super::outbox::{self, Channel, DeliveryState, Purpose};
+use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, mutes, render, table, words};
 use crate::model::alert::{Alert, AlertId, Step};
 use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Part, Shown, Topic};
@@ -17,8 +17,52 @@ use crate::store::StoreError;
 /// Deliveries of one alert that are shown.
 const DELIVERIES_MAX: u32 = 20;
 /// How long a test message may take before it is left to the outbox.
-const TEST_PATIENCE: Duration = Duration::from_secs(25);
+pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
+/// One that was refused for now is given another try or two before that is told.
+const TEST_AGAIN: Duration = Duration::from_secs(5);
+/// Characters of a person's name.
+const NAME_CHARS: usize = 40;
 const TEST_LOOK: Duration = Duration::from_millis(50);
+
+/// Who did something about an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// As it stands in the journal: `user:alice`, `telegram:7`.
+    actor: String,
+    /// What people call them, where the actor does not tell it.
+    name: Option<String>,
+}
+
+impl From<&str> for By {
+    fn from(actor: &str) -> Self {
+        Self { actor: actor.to_owned(), name: None }
+    }
+}
+
+impl By {
+    /// Somebody whom others know as `name`.
+    #[must_use]
+    pub fn named(actor: String, name: &str) -> Self {
+        let name = words::clip(&words::phrase(name), NAME_CHARS).into_owned();
+        Self { actor, name: Some(name).filter(|name| !name.is_empty()) }
+    }
+
+    /// As it stands with the alert: `Alice (telegram:7)`.
+    fn shown(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.actor),
+            None => self.actor.clone(),
+        }
+    }
+}
+
+/// What a message calls whoever `shown` stands for.
+pub(super) fn name_of(shown: &str) -> &str {
+    match shown.rsplit_once(" (") {
+        Some((name, actor)) if actor.ends_with(')') => name,
+        Some(_) | None => shown.strip_prefix("user:").unwrap_or(shown),
+    }
+}
 
 /// How far what a person does goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,70 +101,76 @@ impl Alerts {
     fn view(&self, conn: &rusqlite::Connection, alert: Alert, now_ms: i64) -> Result<AlertView, AlertError> {
         let Settings { quiet, zone, .. } = &self.0.settings;
         let desk = Desk { conn, now_ms, way: self.way(), quiet: *quiet, zone };
-        let around = desk.around(&alert, Purpose::Edit)?;
+        let newest = outbox::table::own(conn, alert.id)?.first().map(|(row, _, _)| *row);
+        let around = desk.around(&alert, Purpose::Edit, newest)?;
         let composed = compose(&alert, Purpose::Edit, &around);
         let text = render::render(&composed.parts, zone, render::VISIBLE_MAX).plain;
         let deliveries = outbox::table::of_alert(conn, alert.id, DELIVERIES_MAX)?;
-        Ok(AlertView { state: alert.state_at(now_ms), alert, text, deliveries })
+        let is_heard = outbox::table::is_heard(conn, &alert)?;
+        Ok(AlertView { state: alert.state_at(now_ms), alert, text, deliveries, is_heard })
     }
 
     /// A person knows.
     ///
     /// # Errors
     /// [`AlertError::NoAlert`], or [`AlertError::Illegal`] when it is over.
-    pub async fn ack(&self, id: AlertId, actor: &str) -> Result<AlertView, AlertError> {
-        self.step(id, Step::Ack, actor).await
+    pub async fn ack(&self, id: AlertId, by: impl Into<By>) -> Result<AlertView, AlertError> {
+        self.step(id, Step::Ack, by.into()).await
     }
 
     /// Nothing is said about the same trouble for `length`, not even after it has ended and begun again.
     ///
     /// # Errors
     /// As [`Alerts::ack`].
-    pub async fn mute(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
+    pub async fn mute(
+        &self,
+        id: AlertId,
+        length: Duration,
+        by: impl Into<By>,
+    ) -> Result<AlertView, AlertError> {
         let length_ms = millis(length);
         let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
-        self.step(id, Step::Mute(until_ms), actor).await
+        self.step(id, Step::Mute(until_ms), by.into()).await
     }
 
     /// Nothing is said about this one alert for `length`; what begins after its end is told.
     ///
     /// # Errors
     /// As [`Alerts::ack`].
-    pub async fn snooze(&self, id: AlertId, length: Duration, actor: &str) -> Result<AlertView, AlertError> {
+    pub async fn snooze(
+        &self,
+        id: AlertId,
+        length: Duration,
+        by: impl Into<By>,
+    ) -> Result<AlertView, AlertError> {
         let length_ms = millis(length);
         let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
-        self.reach(id, Step::Mute(until_ms), actor, Reach::Alert).await
+        self.reach(id, Step::Mute(until_ms), by.into(), Reach::Alert).await
     }
 
     /// # Errors
     /// As [`Alerts::ack`].
-    pub async fn unmute(&self, id: AlertId, actor: &str) -> Result<AlertView, AlertError> {
-        self.step(id, Step::Unmute, actor).await
+    pub async fn unmute(&self, id: AlertId, by: impl Into<By>) -> Result<AlertView, AlertError> {
+        self.step(id, Step::Unmute, by.into()).await
     }
 
-    async fn step(&self, id: AlertId, step: Step, actor: &str) -> Result<AlertView, AlertError> {
-        self.reach(id, step, actor, Reach::Trouble).await
+    async fn step(&self, id: AlertId, step: Step, by: By) -> Result<AlertView, AlertError> {
+        self.reach(id, step, by, Reach::Trouble).await
     }
 
-    async fn reach(
-        &self,
-        id: AlertId,
-        step: Step,
-        actor: &str,
-        reach: Reach,
-    ) -> Result<AlertView, AlertError> {
-        let (this, who) = (self.clone(), actor.to_owned());
+    async fn reach(&self, id: AlertId, step: Step, by: By, reach: Reach) -> Result<AlertView, AlertError> {
+        let (this, shown) = (self.clone(), by.shown());
         self.at_desk(move |desk, tx| {
             let mut alert = table::get(tx, id)?.ok_or(AlertError::NoAlert(id))?;
             let (kind, until_ms) = match step {
                 Step::Mute(until_ms) => {
                     if reach == Reach::Trouble {
-                        table::mute(tx, &alert.fingerprint, until_ms, &who)?;
+                        mutes::table::mute(tx, &alert.fingerprint, until_ms, &shown)?;
                     }
                     (EventKind::AlertMuted, Some(until_ms))
                 }
                 Step::Unmute => {
-                    table::unmute(tx, &alert.fingerprint)?;
+                    mutes::table::unmute(tx, &alert.fingerprint)?;
                     (EventKind::AlertUnmuted, None)
                 }
                 Step::Ack | Step::Repeat | Step::Resolve => (EventKind::AlertAcked, None),
@@ -129,12 +179,12 @@ impl Alerts {
             let is_over = alert.is_over() && reach == Reach::Trouble && !matches!(step, Step::Ack);
             if !is_over {
                 alert.step(step, desk.now_ms)?;
-                alert.actor = Some(who.clone());
+                alert.actor = Some(shown.clone());
                 table::update(tx, &alert)?;
                 desk.want_edits(&alert, desk.now_ms)?;
             }
             let data = json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
-            this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&who).data(data))?;
+            this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&by.actor).data(data))?;
             this.view(tx, alert, desk.now_ms)
         })
         .await
@@ -146,7 +196,7 @@ impl Alerts {
     /// Only what the database says.
     pub async fn mutes(&self) -> Result<Vec<(String, i64, String)>, StoreError> {
         let now_ms = self.0.clock.wall_ms();
-        self.0.store.read(move |conn| Ok(table::mutes(conn, now_ms)?)).await
+        self.0.store.read(move |conn| Ok(mutes::table::mutes(conn, now_ms)?)).await
     }
 
     /// Sends a message to see whether one arrives.
@@ -175,12 +225,17 @@ impl Alerts {
                 Ok(desk.text(Purpose::Test, Topic::Alerts, text.clone())?)
             })
             .await?;
-        let give_up_at = self.0.clock.boot() + TEST_PATIENCE;
+        let begun = self.0.clock.boot();
         loop {
             let row: Option<Tested> =
                 self.0.store.read(move |conn| Ok::<_, StoreError>(outbox::table::outcome(conn, id)?)).await?;
             let Some(tested) = row else { return Err(AlertError::NoWay("the message is gone")) };
-            if tested.state.is_ended() || self.0.clock.boot() >= give_up_at {
+            if tested.state == DeliveryState::Delivered {
+                self.catch_up().await;
+            }
+            let waited = self.0.clock.boot().saturating_sub(begun);
+            let is_refused = tested.error.is_some() && waited >= TEST_AGAIN;
+            if tested.state.is_ended() || is_refused || waited >= TEST_PATIENCE {
                 return Ok(tested);
             }
             tokio::time::sleep(TEST_LOOK).await;

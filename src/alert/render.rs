@@ -78,6 +78,7 @@ impl Writer<'_> {
         let (pattern, format) = match shown {
             Shown::Clock => ("%H:%M", "t"),
             Shown::Day => ("%a %H:%M", "wdt"),
+            Shown::Date => ("%a %-d %b %Y %H:%M", "wDt"),
         };
         let Ok(at) = Timestamp::from_millisecond(ms) else { return };
         let text = at.to_zoned(self.zone.clone()).strftime(pattern).to_string();

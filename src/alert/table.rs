@@ -7,12 +7,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_fr
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::compose::HEALTH;
 use crate::model::alert::{Alert, AlertId, AlertState};
-use crate::model::notice::{Again, NoticeKind};
+use crate::model::notice::{Again, Notice, NoticeKind, Part};
 use crate::model::task::Severity;
 
 const COLUMNS: &str = "id, fingerprint, state, severity, count, first_ms, last_ms, told_ms, storm, \
-     muted_until_ms, actor, resolved_ms, goods, notice, ending";
+     muted_until_ms, actor, resolved_ms, goods, notice, ending, kind, subject";
 
 pub(super) fn name_of(severity: Severity) -> &'static str {
     match severity {
@@ -50,17 +51,33 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rus
 fn read(row: &Row<'_>) -> rusqlite::Result<Alert> {
     let state = column(row, 2, AlertState::parse)?;
     let times = (row.get(5)?, row.get(6)?);
-    let notice = from_json(row, 13)?;
-    let mut alert = Alert::restore(state, AlertId(row.get(0)?), row.get(1)?, notice, times, row.get(9)?);
-    alert.severity = column(row, 3, parse_severity)?;
+    let (id, severity) = (AlertId(row.get(0)?), column(row, 3, parse_severity)?);
+    let notice = match from_json(row, 13) {
+        Ok(notice) => notice,
+        Err(_) => unreadable(row, id, severity)?,
+    };
+    let mut alert = Alert::restore(state, id, row.get(1)?, notice, times, row.get(9)?);
+    alert.severity = severity;
     alert.count = row.get(4)?;
     alert.told_ms = row.get(7)?;
     alert.storm = row.get::<_, Option<i64>>(8)?.map(AlertId);
     alert.actor = row.get(10)?;
     alert.resolved_ms = row.get(11)?;
     alert.goods = row.get(12)?;
-    alert.ending = from_json(row, 14)?;
+    alert.ending = from_json(row, 14).unwrap_or_default();
     Ok(alert)
+}
+
+/// Stands for a notice that cannot be read: one damaged row must not hide the others, nor stop what they lead to.
+fn unreadable(row: &Row<'_>, id: AlertId, severity: Severity) -> rusqlite::Result<Notice> {
+    let kind = NoticeKind::parse(&row.get::<_, String>(15)?).unwrap_or(NoticeKind::Condition);
+    let mut notice = Notice::new(kind, row.get(16)?, severity);
+    notice.headline = vec![Part::Bold(format!("{}: the text of this alert is damaged", notice.subject))];
+    notice.body = vec![
+        Part::Text(format!("Row {} of the table alerts cannot be read. What happened: ", id.0)),
+        Part::Code("lucid problems".to_owned()),
+    ];
+    Ok(notice)
 }
 
 /// Writes a new alert, whose number is ignored; the number it got.
@@ -249,20 +266,25 @@ pub(super) fn faded(conn: &Connection, now_ms: i64, limit: u32) -> rusqlite::Res
 pub struct Members {
     pub total: i64,
     pub open: i64,
-    /// Subjects of the first of them.
+    /// Subjects of the first of them, each once.
     pub subjects: Vec<String>,
+    /// How many subjects there are.
+    pub distinct: i64,
     /// What at least half of them have in common.
     pub cause: Option<String>,
 }
 
 pub(super) fn members(conn: &Connection, storm: AlertId, named: u32) -> rusqlite::Result<Members> {
-    let (total, open): (i64, i64) = conn
+    let (total, open, distinct): (i64, i64, i64) = conn
         .prepare_cached(
-            "SELECT count(*), coalesce(sum(state <> 'resolved'), 0) FROM alerts WHERE storm = ?1",
+            "SELECT count(*), coalesce(sum(state <> 'resolved'), 0), count(DISTINCT subject) FROM alerts \
+             WHERE storm = ?1",
         )?
-        .query_row([storm.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([storm.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let subjects = conn
-        .prepare_cached("SELECT subject FROM alerts WHERE storm = ?1 ORDER BY id LIMIT ?2")?
+        .prepare_cached(
+            "SELECT subject FROM alerts WHERE storm = ?1 GROUP BY subject ORDER BY min(id) LIMIT ?2",
+        )?
         .query_map(params![storm.0, named], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let most: Option<(String, i64)> = conn
@@ -273,7 +295,7 @@ pub(super) fn members(conn: &Connection, storm: AlertId, named: u32) -> rusqlite
         .query_row([storm.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let cause = most.filter(|(_, many)| *many >= 2 && many * 2 >= total).map(|(cause, _)| cause);
-    Ok(Members { total, open, subjects, cause })
+    Ok(Members { total, open, subjects, distinct, cause })
 }
 
 /// Whether anything that a fold holds goes on.
@@ -291,18 +313,19 @@ pub(super) fn is_anything_due(conn: &Connection, now_ms: i64) -> rusqlite::Resul
 
 /// Subjects of what else goes on, and how much there is.
 pub(super) fn others(conn: &Connection, but: AlertId, named: u32) -> rusqlite::Result<(Vec<String>, i64)> {
-    // What waits for a person is not unhealthy.
-    const WANTED: &str = "state <> 'resolved' AND severity <> 'info' AND id <> ?1 AND kind NOT IN \
+    // What waits for a person is not unhealthy; a box that is degraded is not well, though that rings nobody.
+    const WANTED: &str = "state <> 'resolved' AND (severity <> 'info' OR subject = ?2) AND id <> ?1 \
+         AND kind NOT IN \
          ('storm', 'ticket_asks', 'ticket_stuck', 'worker_killed', 'message_expired', 'message_dead', \
           'task_missed', 'database_restored')";
     let subjects = conn
         .prepare_cached(&format!(
-            "SELECT subject FROM alerts WHERE {WANTED} GROUP BY subject ORDER BY max(id) DESC LIMIT ?2"
+            "SELECT subject FROM alerts WHERE {WANTED} GROUP BY subject ORDER BY max(id) DESC LIMIT ?3"
         ))?
-        .query_map(params![but.0, named], |row| row.get(0))?
+        .query_map(params![but.0, HEALTH, named], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let sql = format!("SELECT count(DISTINCT subject) FROM alerts WHERE {WANTED}");
-    Ok((subjects, number(conn, &sql, [but.0])?))
+    Ok((subjects, number(conn, &sql, params![but.0, HEALTH])?))
 }
 
 /// Which alerts are wanted.
@@ -337,43 +360,6 @@ pub(super) fn list(conn: &Connection, query: &Query, now_ms: i64) -> rusqlite::R
     many(conn, &wanted, params_from_iter(values))
 }
 
-pub(super) fn mute(conn: &Connection, fingerprint: &str, until_ms: i64, who: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO mutes (fingerprint, until_ms, actor) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (fingerprint) DO UPDATE SET until_ms = excluded.until_ms, actor = excluded.actor",
-    )?
-    .execute(params![fingerprint, until_ms, who])
-    .map(|_rows| ())
-}
-
-pub(super) fn unmute(conn: &Connection, fingerprint: &str) -> rusqlite::Result<()> {
-    conn.execute("DELETE FROM mutes WHERE fingerprint = ?1", [fingerprint]).map(|_rows| ())
-}
-
-/// Until when a fingerprint is muted.
-pub(super) fn muted_until(
-    conn: &Connection,
-    fingerprint: &str,
-    now_ms: i64,
-) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT until_ms FROM mutes WHERE fingerprint = ?1 AND until_ms > ?2")?
-        .query_row(params![fingerprint, now_ms], |row| row.get(0))
-        .optional()
-}
-
-/// Fingerprints that are muted: until when, and by whom.
-pub(super) fn mutes(conn: &Connection, now_ms: i64) -> rusqlite::Result<Vec<(String, i64, String)>> {
-    conn.prepare_cached(
-        "SELECT fingerprint, until_ms, actor FROM mutes WHERE until_ms > ?1 ORDER BY fingerprint LIMIT 1000",
-    )?
-    .query_map([now_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-    .collect()
-}
-
-pub(super) fn forget_mutes(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
-    conn.execute("DELETE FROM mutes WHERE until_ms <= ?1", [now_ms])
-}
-
 /// Deletes up to `limit` alerts that were over before `before_ms` and that nothing points to any more.
 pub(super) fn delete_over(conn: &Connection, before_ms: i64, limit: usize) -> rusqlite::Result<usize> {
     conn.prepare_cached(
@@ -382,4 +368,10 @@ pub(super) fn delete_over(conn: &Connection, before_ms: i64, limit: usize) -> ru
          AND NOT EXISTS (SELECT 1 FROM alerts WHERE storm = a.id) LIMIT ?2)",
     )?
     .execute(params![before_ms, i64::try_from(limit).unwrap_or(i64::MAX)])
+}
+
+/// A row as a bad disk or another program leaves it.
+#[cfg(test)]
+pub(super) fn damage(conn: &Connection, id: AlertId) -> rusqlite::Result<usize> {
+    conn.execute("UPDATE alerts SET notice = '{', ending = 'x' WHERE id = ?1", [id.0])
 }

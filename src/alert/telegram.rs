@@ -14,7 +14,7 @@ use serde_json::Value;
 use teloxide::RequestError;
 use teloxide::payloads::{
     AnswerCallbackQuery, AnswerCallbackQuerySetters as _, EditMessageText, EditMessageTextSetters as _,
-    GetMe, GetUpdatesSetters as _, SendChatAction, SendDocumentSetters as _, SendMessage,
+    GetMe, GetUpdates, GetUpdatesSetters as _, SendChatAction, SendDocumentSetters as _, SendMessage,
     SendMessageSetters as _, SetMessageReaction, SetMessageReactionSetters as _, SetMyCommands,
 };
 use teloxide::prelude::{Bot, Requester as _};
@@ -144,7 +144,8 @@ impl Telegram {
     /// Sends a message; its number in the chat.
     ///
     /// # Errors
-    /// [`TelegramError`]; after [`TelegramError::Unclear`] it may have been sent.
+    /// [`TelegramError`]; after [`TelegramError::Unclear`] it may have been sent, after
+    /// [`TelegramError::Unnamed`] it most likely was.
     pub async fn send(&self, message: &Outgoing<'_>) -> Result<i32, TelegramError> {
         let mut call = SendMessage::new(ChatId(message.chat), message.text)
             .link_preview_options(no_preview())
@@ -163,8 +164,7 @@ impl Telegram {
         }
         let sent = self.call(&call).await?;
         let id = sent.get("message_id").and_then(Value::as_i64).and_then(|id| i32::try_from(id).ok());
-        // It says that it was sent, and not as what.
-        id.ok_or_else(|| TelegramError::Unclear("the answer names no message".to_owned()))
+        id.ok_or(TelegramError::Unnamed)
     }
 
     /// Replaces the text and buttons of a message. That nothing was different is no failure.
@@ -255,27 +255,32 @@ impl Telegram {
     /// [`TelegramError`]; [`TelegramError::Refused`] also while another program fetches with the same token.
     pub async fn updates(&self, offset: Option<i32>, wait: Duration) -> Result<Vec<Update>, TelegramError> {
         let seconds = u32::try_from(wait.min(POLL_MAX).as_secs()).unwrap_or(0);
-        let mut call = self
-            .patient
-            .get_updates()
-            .timeout(seconds)
-            .allowed_updates([AllowedUpdate::Message, AllowedUpdate::CallbackQuery]);
+        let mut call = GetUpdates::new().timeout(seconds).allowed_updates([
+            AllowedUpdate::Message,
+            AllowedUpdate::EditedMessage,
+            AllowedUpdate::CallbackQuery,
+        ]);
         if let Some(offset) = offset {
             call = call.offset(offset);
         }
         failpoint::hit("telegram.fetch").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
-        let updates = call.await.map_err(|e| self.failure(&e))?;
-        Ok(updates.into_iter().map(update::read).collect())
+        let told = self.call_by(&self.patient, &call).await?;
+        let told = told.as_array().ok_or_else(|| TelegramError::Unclear("no list of updates".to_owned()))?;
+        Ok(update::read_all(told))
     }
 
     /// One call and its result. The library's own way waits ten seconds after each answer of a server in
     /// trouble, within the time that the call may take: what the server said would be lost.
     async fn call<P: Payload + Serialize>(&self, payload: &P) -> Result<Value, TelegramError> {
+        self.call_by(&self.bot, payload).await
+    }
+
+    async fn call_by<P: Payload + Serialize>(&self, bot: &Bot, payload: &P) -> Result<Value, TelegramError> {
         let token = self.token.expose_secret();
-        let base = self.bot.api_url();
+        let base = bot.api_url();
         let url = format!("{}/bot{token}/{}", base.as_str().trim_end_matches('/'), P::NAME);
         let body = serde_json::to_vec(payload).map_err(|e| TelegramError::Refused(e.to_string()))?;
-        let request = self.bot.client().post(url).header("content-type", "application/json").body(body);
+        let request = bot.client().post(url).header("content-type", "application/json").body(body);
         failpoint::hit("telegram.call").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let answered = match request.send().await {
             Ok(response) => {

@@ -11,6 +11,8 @@ use outbox::Purpose;
 
 #[path = "tests/held.rs"]
 mod held;
+#[path = "tests/lost.rs"]
+mod lost;
 #[path = "tests/queue.rs"]
 mod queue;
 #[path = "tests/stumbles.rs"]

@@ -75,7 +75,7 @@ pub async fn ack(
     Extension(caller): Extension<Caller>,
     AlertPath(id): AlertPath,
 ) -> Result<Answer<AlertDocument>, ApiError> {
-    Ok(document(&api.app.alerts.ack(id, &caller.actor()).await.map_err(refused)?))
+    Ok(document(&api.app.alerts.ack(id, caller.actor().as_str()).await.map_err(refused)?))
 }
 
 /// Nothing is sent about the same trouble for a while, should it end and begin again meanwhile or not.
@@ -91,7 +91,7 @@ pub async fn mute(
     if length.is_zero() || length > MUTE_MAX {
         return Err(ApiError::invalid("for_ms", "a mute lasts between 1 ms and a year"));
     }
-    Ok(document(&api.app.alerts.mute(id, length, &caller.actor()).await.map_err(refused)?))
+    Ok(document(&api.app.alerts.mute(id, length, caller.actor().as_str()).await.map_err(refused)?))
 }
 
 /// Ends a mute.
@@ -102,7 +102,7 @@ pub async fn unmute(
     Extension(caller): Extension<Caller>,
     AlertPath(id): AlertPath,
 ) -> Result<Answer<AlertDocument>, ApiError> {
-    Ok(document(&api.app.alerts.unmute(id, &caller.actor()).await.map_err(refused)?))
+    Ok(document(&api.app.alerts.unmute(id, caller.actor().as_str()).await.map_err(refused)?))
 }
 
 /// Sends a message and waits, 25 s at most, to see whether it arrives.

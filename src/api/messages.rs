@@ -87,8 +87,8 @@ pub async fn send(
 ) -> Result<impl IntoResponse, ApiError> {
     let via = wish.via.as_deref().unwrap_or("api");
     let author = caller.person();
-    let (message, _) = api.app.tickets.reply(&id, &wish.text, via, &author).await.map_err(Refused::from)?;
-    Ok((StatusCode::CREATED, document(&message)))
+    let replied = api.app.reply(&id, &wish.text, via, &author).await?;
+    Ok((StatusCode::CREATED, document(&replied.message)))
 }
 
 fn worker(caller: &Caller) -> Result<&Worker, ApiError> {

@@ -14,6 +14,8 @@ pub struct Answer {
     /// The few words in which a press ends.
     pub toast: Option<String>,
     pub shows: Vec<Show>,
+    /// It asks whether to do what was written, and nobody has said yes so far.
+    pub is_open: bool,
 }
 
 /// One thing that is put into the chat.
@@ -49,7 +51,7 @@ impl Answer {
     /// Only the few words at a press.
     #[must_use]
     pub fn toast(text: impl Into<String>) -> Self {
-        Self { toast: Some(text.into()), shows: Vec::new() }
+        Self { toast: Some(text.into()), ..Self::default() }
     }
 
     #[must_use]
@@ -87,6 +89,23 @@ impl Answer {
         }
         self
     }
+}
+
+/// What was done takes the place of the question.
+#[must_use]
+pub fn instead(answer: Answer) -> Answer {
+    let mut told = Answer { toast: answer.toast.clone(), ..Answer::default() };
+    for show in answer.shows {
+        told.shows.push(match show {
+            Show::Say { parts, .. } => Show::Instead { parts },
+            Show::Log(_) | Show::Instead { .. } => show,
+        });
+    }
+    if told.shows.is_empty() {
+        let parts = vec![Part::Text(answer.toast.unwrap_or_else(|| "Done.".to_owned()))];
+        told.shows.push(Show::Instead { parts });
+    }
+    told
 }
 
 /// Why something was not done, and what to do about it.

@@ -141,16 +141,37 @@ fn arguments(name: &str, rest: &str) -> Result<Option<Command>, String> {
         ("t", [id]) => Command::Ticket(id.parse::<TicketId>().map_err(|e| told(&e))?),
         ("new", [_, ..]) => Command::New(rest.to_owned()),
         ("pause", [id]) => Command::Pause { task: task(id)?, length: LENGTH_DEFAULT },
-        ("pause", [id, span]) => Command::Pause { task: task(id)?, length: length(span)? },
-        ("mute", []) => Command::Mute { length: LENGTH_DEFAULT, what: None },
-        ("mute", [span]) if span.starts_with(|c: char| c.is_ascii_digit()) => {
-            Command::Mute { length: length(span)?, what: None }
+        ("pause", [one, other]) => {
+            let (length, id) = length_and_what(one, other)?;
+            Command::Pause { task: task(id)?, length }
         }
+        ("mute", []) => Command::Mute { length: LENGTH_DEFAULT, what: None },
+        ("mute", [span]) if is_length(span) => Command::Mute { length: length(span)?, what: None },
         ("mute", [what]) => Command::Mute { length: LENGTH_DEFAULT, what: Some((*what).to_owned()) },
-        ("mute", [span, what]) => Command::Mute { length: length(span)?, what: Some((*what).to_owned()) },
+        ("mute", [one, other]) => {
+            let (length, what) = length_and_what(one, other)?;
+            Command::Mute { length, what: Some(what.to_owned()) }
+        }
         (_, _) => return Ok(None),
     };
     Ok(Some(command))
+}
+
+fn is_length(word: &str) -> bool {
+    parse_duration(word).is_ok()
+}
+
+/// Both in whichever order they were written.
+fn length_and_what<'a>(one: &'a str, other: &'a str) -> Result<(Duration, &'a str), String> {
+    let begins_as_one = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let (span, what) = match (is_length(one), is_length(other)) {
+        (true, _) => (one, other),
+        (false, true) => (other, one),
+        // Neither is: what is wrong is said of the one that was meant to be.
+        (false, false) if begins_as_one(one) => (one, other),
+        (false, false) => (other, one),
+    };
+    Ok((length(span)?, what))
 }
 
 /// A length that a button or a person names.
@@ -195,6 +216,11 @@ mod tests {
             ("/mute 2h", "Mute { length: 7200s, what: None }"),
             ("/mute backup", r#"Mute { length: 3600s, what: Some("backup") }"#),
             ("/mute 30m MC-4", r#"Mute { length: 1800s, what: Some("MC-4") }"#),
+            ("/mute MC-4 30m", r#"Mute { length: 1800s, what: Some("MC-4") }"#),
+            ("/mute flap 1h", r#"Mute { length: 3600s, what: Some("flap") }"#),
+            ("/mute 2fast", r#"Mute { length: 3600s, what: Some("2fast") }"#),
+            ("/mute 1h flap now", r#"Wrong("write it like this: /mute 1h WHAT")"#),
+            ("/pause 2h backup", r#"Pause { task: TaskId("backup"), length: 7200s }"#),
             ("/pause backup", r#"Pause { task: TaskId("backup"), length: 3600s }"#),
             ("/pause backup 90s", r#"Pause { task: TaskId("backup"), length: 90s }"#),
             ("/pause backup 999d", r#"Wrong("999d: from 1s to 30d")"#),

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::By;
 use crate::alert::telegram::{ChatKind, Sender, Update};
 
 /// Bytes of a text that are written down: more than a message to a worker may have, so that one that is too
@@ -24,6 +25,12 @@ impl Person {
     pub fn actor(&self) -> String {
         format!("telegram:{}", self.id)
     }
+
+    /// As it stands with an alert.
+    #[must_use]
+    pub fn known(&self) -> By {
+        By::named(self.actor(), &self.name)
+    }
 }
 
 /// Whether somebody wrote a text themselves.
@@ -33,6 +40,8 @@ pub enum Wording {
     Own,
     /// Passed on: words of somebody else.
     Forwarded,
+    /// Changed after it had been sent.
+    Edited,
 }
 
 /// What somebody on the list did.
@@ -48,9 +57,14 @@ pub enum Deed {
         text: String,
         reply_to: Option<i32>,
         wording: Wording,
+        /// What came along and is not taken.
+        #[serde(default)]
+        attached: Option<String>,
     },
     Press {
         by: Person,
+        #[serde(default)]
+        thread: Option<i32>,
         /// What the press is answered by.
         query: String,
         message: i32,
@@ -66,6 +80,15 @@ impl Deed {
         }
     }
 
+    /// What came along with the words and is not taken.
+    #[must_use]
+    pub fn attached(&self) -> Option<&str> {
+        match self {
+            Self::Text { attached, .. } => attached.as_deref(),
+            Self::Press { .. } => None,
+        }
+    }
+
     /// The message that it is, or that bears the button.
     #[must_use]
     pub fn message(&self) -> i32 {
@@ -74,12 +97,11 @@ impl Deed {
         }
     }
 
-    /// The forum's topic that it was written in.
+    /// The forum's topic that it was done in.
     #[must_use]
     pub fn thread(&self) -> Option<i32> {
         match self {
-            Self::Text { thread, .. } => *thread,
-            Self::Press { .. } => None,
+            Self::Text { thread, .. } | Self::Press { thread, .. } => *thread,
         }
     }
 }
@@ -99,6 +121,8 @@ pub enum Admission {
     Stranger(Option<i64>),
     /// Nothing that concerns us.
     Nothing,
+    /// Nobody can tell what it is, nor whose.
+    Unreadable(String),
 }
 
 /// Lets in whoever is on the list: the person and the chat, or the person's own chat with the bot.
@@ -109,6 +133,7 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
     };
     match update {
         Update::Other { .. } => Admission::Nothing,
+        Update::Unreadable { why, .. } => Admission::Unreadable(why),
         Update::Text { from: None, .. } => Admission::Stranger(None),
         Update::Text {
             from: Some(from),
@@ -120,6 +145,8 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
             text,
             reply_to,
             forwarded,
+            edited,
+            attached,
             ..
         } => {
             // A private chat bears its person's number, whatever a settings file says.
@@ -128,15 +155,29 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
                 return Admission::Stranger(Some(from.id));
             }
             let by = Person { id: from.id, name: from.name, chat };
-            let wording = if forwarded { Wording::Forwarded } else { Wording::Own };
-            Admission::Deed(Deed::Text { by, thread, message, at_ms, text: cut(text), reply_to, wording })
+            let wording = match (forwarded, edited) {
+                (true, _) => Wording::Forwarded,
+                (false, true) => Wording::Edited,
+                (false, false) => Wording::Own,
+            };
+            let attached = attached.map(str::to_owned);
+            Admission::Deed(Deed::Text {
+                by,
+                thread,
+                message,
+                at_ms,
+                text: cut(text),
+                reply_to,
+                wording,
+                attached,
+            })
         }
-        Update::Press { query, from, chat, message, data, .. } => {
+        Update::Press { query, from, chat, thread, message, data, .. } => {
             if !known(&from, chat) {
                 return Admission::Stranger(Some(from.id));
             }
             let by = Person { id: from.id, name: from.name, chat };
-            Admission::Deed(Deed::Press { by, query, message, data })
+            Admission::Deed(Deed::Press { by, thread, query, message, data })
         }
     }
 }
@@ -171,12 +212,15 @@ mod tests {
             text: text.into(),
             reply_to: None,
             forwarded: false,
+            edited: false,
+            attached: None,
         }
     }
 
     fn press(user: i64, chat: i64) -> Update {
         let from = Sender { id: user, name: "x".into() };
-        Update::Press { update: 2, query: "q".into(), from, chat, message: 5, data: "a:ack:1".into() }
+        let data = "a:ack:1".into();
+        Update::Press { update: 2, query: "q".into(), from, chat, thread: None, message: 5, data }
     }
 
     #[test]
@@ -202,7 +246,7 @@ mod tests {
             let told = match admit(update.clone(), &guests()) {
                 Admission::Deed(_) => "let in",
                 Admission::Stranger(_) => "silence",
-                Admission::Nothing => "nothing",
+                Admission::Nothing | Admission::Unreadable(_) => "nothing",
             };
             assert_eq!(told, wanted, "{update:?}");
         }

@@ -106,9 +106,20 @@ impl Bot {
                 return Ok(());
             }
             let Ok(message) = self.app.tickets.message(followed.queued).await else { continue };
-            // Retention has taken it.
-            let (emoji, settled) = message.map_or(("👍", 1), |message| reaction(message.state()));
-            self.show_reaction(followed, emoji, settled).await?;
+            match message {
+                Some(message) => {
+                    let (emoji, settled) = reaction(message.state());
+                    self.show_reaction(followed, emoji, settled).await?;
+                }
+                // Retention has taken it: what is shown stays, whatever became of it.
+                None => {
+                    let shown = followed.shown.clone();
+                    let settle = move |tx: &crate::store::Tx<'_>| {
+                        Ok::<_, StoreError>(table::reacted(tx, &followed, shown.as_deref(), 1)?)
+                    };
+                    self.app.store.write(settle).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -190,7 +201,8 @@ impl Bot {
         let buttons = self.known_by_themselves(snooze, &notice.buttons).await;
         let words = Words {
             chat: snooze.chat,
-            thread: None,
+            // A group without topics takes it all the same.
+            thread: self.app.config.telegram.topics.tickets.filter(|_| snooze.chat < 0),
             reply_to: snooze.message,
             parts: &parts,
             buttons: &buttons,

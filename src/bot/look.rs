@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use super::Bot;
 use super::answer::Answer;
 use super::press;
-use crate::alert::Query as AlertQuery;
 use crate::alert::compose::name;
+use crate::alert::policy::Answered;
 use crate::alert::words::{clip, passage, phrase};
+use crate::alert::{AlertView, Query as AlertQuery};
 use crate::daemon::problems::{Finding, Grave};
 use crate::daemon::{Refused, StatusView, TaskView};
 use crate::model::alert::{AlertId, AlertState};
@@ -38,6 +39,14 @@ fn bold(text: impl Into<String>) -> Part {
     Part::Bold(text.into())
 }
 
+/// An alert that fires.
+pub(super) struct Firing {
+    pub id: AlertId,
+    pub subject: String,
+    /// Somebody has been told of it.
+    pub is_heard: bool,
+}
+
 impl Bot {
     /// A time of day in the zone of the settings, for where no markup is read.
     pub(super) fn clock(&self, ms: i64) -> String {
@@ -47,12 +56,17 @@ impl Bot {
         at.to_zoned(zone).strftime(if is_near { "%H:%M" } else { "%a %H:%M" }).to_string()
     }
 
-    /// Alerts that fire: their numbers and subjects, the newest first.
-    pub(super) async fn firing(&self) -> Result<Vec<(AlertId, String)>, Refused> {
+    /// Alerts that fire, the newest first.
+    pub(super) async fn firing(&self) -> Result<Vec<Firing>, Refused> {
         let query =
             AlertQuery { states: vec![AlertState::Firing, AlertState::Acked], before: None, limit: 200 };
         let views = self.app.alerts.list(query).await.map_err(|e| Refused::unavailable(&e.to_string()))?;
-        Ok(views.into_iter().map(|view| (view.alert.id, view.alert.notice.subject)).collect())
+        let one = |view: AlertView| Firing {
+            id: view.alert.id,
+            subject: view.alert.notice.subject,
+            is_heard: view.is_heard,
+        };
+        Ok(views.into_iter().map(one).collect())
     }
 
     /// The alert about this subject that is not over.
@@ -103,7 +117,12 @@ impl Bot {
             };
             ask.options.iter().take(OPTIONS_MAX).enumerate().map(option).collect()
         });
-        Ok(Answer::say(ticket(&found)).with_buttons(&buttons.unwrap_or_default()).about(id))
+        let read_by = match (self.app.answered(&found).await?, self.app.tickets.unread(&found)) {
+            (_, None) => "write to its worker",
+            (Answered::ByLook { .. }, Some(_)) => "have the login looked at again",
+            (Answered::ByWorker | Answered::ByPerson, Some(_)) => "comment on it; no worker reads it now",
+        };
+        Ok(Answer::say(ticket(&found, read_by)).with_buttons(&buttons.unwrap_or_default()).about(id))
     }
 
     pub(super) async fn usage(&self) -> Result<Vec<Part>, Refused> {
@@ -280,7 +299,7 @@ fn tickets(open: &[Ticket], now_ms: i64) -> Vec<Part> {
     parts
 }
 
-fn ticket(ticket: &Ticket) -> Vec<Part> {
+fn ticket(ticket: &Ticket, what_a_reply_does: &str) -> Vec<Part> {
     let state = ticket.state().name().replace('_', " ");
     let mut parts = vec![bold(format!("{} {}", ticket.id, phrase(&ticket.title)))];
     let mut line = format!("{state} · {} priority · attempt {}", ticket.priority.name(), ticket.attempt);
@@ -309,7 +328,7 @@ fn ticket(ticket: &Ticket) -> Vec<Part> {
         parts.extend([Part::Break, Part::Quote(lines)]);
     }
     if !ticket.state().is_over() {
-        parts.extend([Part::Break, Part::Italic("Reply to this message to write to its worker.".to_owned())]);
+        parts.extend([Part::Break, Part::Italic(format!("Reply to this message to {what_a_reply_does}."))]);
     }
     parts
 }

@@ -14,12 +14,14 @@ mod look;
 mod poll;
 mod press;
 mod pressed;
+mod reply;
 mod show;
+mod sure;
 mod table;
 mod text;
 mod work;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -44,8 +46,8 @@ struct Inner {
     telegram: Telegram,
     /// Telegram's number of it: updates are numbered by bot.
     number: i64,
-    /// Its name, once Telegram has told it.
-    name: OnceLock<String>,
+    /// Its name, as Telegram told it last.
+    name: Mutex<Option<String>>,
     /// Something was written down.
     to_work: Notify,
     /// Something was done.
@@ -73,7 +75,7 @@ pub async fn serve(app: App) {
         number: telegram.number(),
         app,
         telegram,
-        name: OnceLock::new(),
+        name: Mutex::default(),
         to_work: Notify::new(),
         to_show: Notify::new(),
         stop,

@@ -1,14 +1,16 @@
 //! Fetches what happens in the chat. An update is written down before the next call tells Telegram that it was
 //! taken; what a stranger does is counted and forgotten.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::deed::{Admission, Guests, admit};
 use super::{AGAIN, Bot, command, table};
 use crate::alert::keep::unharmed;
 use crate::alert::telegram::{POLL_MAX, TelegramError, Update};
+use crate::alert::words::{clip, phrase};
 use crate::platform::failpoint;
 use crate::store::StoreError;
 
@@ -18,6 +20,15 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const CONFLICT_WAIT: Duration = Duration::from_secs(5);
 /// Calls that fail in a row before it is said: one that fails is nobody's concern.
 const TOLD_AFTER: u32 = 4;
+/// Characters of why an update was passed over.
+const WHY_CHARS: usize = 200;
+
+/// What was done since the last call that failed.
+#[derive(Debug, Default)]
+struct Greeted {
+    is_named: bool,
+    has_menu: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
@@ -30,11 +41,11 @@ enum RoundError {
 /// Fetches until the daemon goes down.
 pub(super) async fn poll(bot: Bot) {
     let mut failures: u32 = 0;
-    let mut is_menu_told = false;
+    let mut greeted = Greeted::default();
     loop {
         let round = tokio::select! {
             () = bot.stop.cancelled() => return,
-            round = bot.round(&mut is_menu_told) => round,
+            round = bot.round(&mut greeted) => round,
         };
         let wait = match round {
             Ok(()) => {
@@ -46,6 +57,8 @@ pub(super) async fn poll(bot: Bot) {
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
+                // Whoever is there when it works again may be another.
+                greeted = Greeted::default();
                 bot.failed(&error, failures)
             }
         };
@@ -57,14 +70,37 @@ pub(super) async fn poll(bot: Bot) {
 }
 
 impl Bot {
-    async fn round(&self, is_menu_told: &mut bool) -> Result<(), RoundError> {
-        if self.name.get().is_none() {
-            let name = self.telegram.me().await?;
-            info!(bot = %crate::model::text::clean(&name), "listening to Telegram");
-            let _ = self.name.set(name);
+    /// Its name, where Telegram has told it.
+    pub(super) fn own_name(&self) -> Option<String> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks who it is. One that was told once may go on by that.
+    async fn ask_name(&self) -> Result<bool, TelegramError> {
+        match self.telegram.me().await {
+            Ok(name) if name.is_empty() => Ok(false),
+            Ok(name) => {
+                let known = &mut *self.name.lock().unwrap_or_else(PoisonError::into_inner);
+                if known.as_ref() != Some(&name) {
+                    info!(bot = %crate::model::text::clean(&name), "listening to Telegram");
+                }
+                *known = Some(name);
+                Ok(true)
+            }
+            Err(error) if self.own_name().is_none() => Err(error),
+            Err(error) => {
+                debug!(%error, "the bot's name could not be asked for again");
+                Ok(false)
+            }
         }
-        if !*is_menu_told {
-            *is_menu_told = true;
+    }
+
+    async fn round(&self, greeted: &mut Greeted) -> Result<(), RoundError> {
+        if !greeted.is_named {
+            greeted.is_named = self.ask_name().await?;
+        }
+        if !greeted.has_menu {
+            greeted.has_menu = true;
             let menu = command::MENU.map(|(name, wanted, what)| (name, described(wanted, what)));
             let menu: Vec<(&str, &str)> = menu
                 .iter()
@@ -98,7 +134,8 @@ impl Bot {
                 Ok(Admission::Deed(deed)) => deeds.push((number, deed)),
                 Ok(Admission::Stranger(who)) => strangers.push(who),
                 Ok(Admission::Nothing) => {}
-                Err(why) => {
+                Ok(Admission::Unreadable(why)) | Err(why) => {
+                    let why = clip(&phrase(&why), WHY_CHARS).into_owned();
                     self.app.alerts.stumble("bot's ear", format!("update {number} is passed over: {why}"));
                 }
             }
@@ -107,11 +144,12 @@ impl Bot {
         self.app
             .store
             .write(move |tx| {
+                // First: after a quiet week the numbers begin anew, and an old one is no repetition.
+                table::forget(tx, now_ms)?;
                 failpoint::hit("bot.keep").map_err(StoreError::from)?;
                 for (number, deed) in &deeds {
                     table::keep(tx, (bot, *number), deed, now_ms)?;
                 }
-                table::forget(tx, now_ms)?;
                 Ok::<_, StoreError>(table::set_offset(tx, bot, next, now_ms)?)
             })
             .await?;
@@ -152,6 +190,7 @@ impl Bot {
                 | TelegramError::Moved { .. }
                 | TelegramError::Markup(_)
                 | TelegramError::Unchanged
+                | TelegramError::Unnamed
                 | TelegramError::Gone(_)
                 | TelegramError::Trouble(_)
                 | TelegramError::Refused(_) => (grown(AGAIN), false),

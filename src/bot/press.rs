@@ -40,6 +40,8 @@ pub enum Press {
     KeepAsComment(MessageId),
     DropMessage(MessageId),
     Status,
+    /// What was written in this update, by our number of it.
+    Written(i64),
     /// Yes to what a person was asked in this minute of the epoch.
     Sure {
         minute: i64,
@@ -90,6 +92,7 @@ pub fn read(data: &str) -> Option<Press> {
         ["m", "comment", id] => Press::KeepAsComment(MessageId(number(id)?)),
         ["m", "drop", id] => Press::DropMessage(MessageId(number(id)?)),
         ["s", "status"] => Press::Status,
+        ["u", "do", id] => Press::Written(number(id)?),
         _ => return None,
     })
 }
@@ -99,7 +102,12 @@ impl Press {
     #[must_use]
     pub fn wants_a_second_word(&self) -> bool {
         match self {
-            Self::Retry(_) | Self::Kill(_) | Self::RunTask(_) | Self::Todo(_) | Self::Close(_) => true,
+            Self::Retry(_)
+            | Self::Kill(_)
+            | Self::RunTask(_)
+            | Self::Todo(_)
+            | Self::Close(_)
+            | Self::Written(_) => true,
             Self::Ack(_)
             | Self::Mute(..)
             | Self::Unmute(_)
@@ -166,6 +174,7 @@ mod tests {
             ("m:comment:3", "KeepAsComment(MessageId(3))"),
             ("s:status", "Status"),
             ("n", "NotSure"),
+            ("y:29:u:do:7", "Sure { minute: 29, of: Written(7) }"),
             ("y:29:r:kill:5", "Sure { minute: 29, of: Kill(RunId(5)) }"),
         ];
         for (data, wanted) in table {

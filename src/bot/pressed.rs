@@ -3,20 +3,22 @@
 use std::time::Duration;
 
 use super::Bot;
-use super::answer::{Answer, Show};
+use super::answer::{Answer, Show, instead};
 use super::deed::{Deed, Person};
 use super::press::{self, Press};
+use super::reply::put_to_work;
+use super::sure::may_run;
 use super::table::{self, Snooze, Written};
 use super::text::started;
 use super::work::Acted;
 use crate::alert::AlertError;
 use crate::alert::words::phrase;
 use crate::daemon::tickets::{Move, TicketChange};
-use crate::daemon::{Refused, RefusedKind};
+use crate::daemon::{Refused, RefusedKind, replies};
 use crate::model::alert::{AlertId, AlertState};
 use crate::model::ids::{RunId, TaskId, TicketId};
-use crate::model::message::MessageId;
-use crate::model::notice::Part;
+use crate::model::message::{Illegal, MessageId, MessageState};
+use crate::model::notice::{Button, Part};
 use crate::model::task::Kind;
 use crate::store::StoreError;
 use crate::ticket::{Author, TicketError};
@@ -56,15 +58,19 @@ impl Bot {
         }
     }
 
+    /// Whether a run of a task costs money; one that will be refused does not.
+    pub(super) fn costs(&self, task: &TaskId) -> bool {
+        let snapshot = self.app.snapshot();
+        let entry = snapshot.get(task).filter(|entry| entry.enabled);
+        let definition = entry.and_then(|entry| entry.definition.as_ref());
+        definition.is_some_and(|task| matches!(task.kind, Kind::Agent(_)))
+    }
+
     /// Whether to ask once more: what ends something, and what costs money.
     async fn is_weighty(&self, press: &Press) -> Result<bool, Refused> {
-        let costs = |task: &TaskId| {
-            let definition = self.app.snapshot().definition(task);
-            definition.is_some_and(|task| matches!(task.kind, Kind::Agent(_)))
-        };
         match press {
-            Press::Retry(run) => Ok(self.app.run(*run).await?.is_some_and(|run| costs(&run.task))),
-            Press::RunTask(task) => Ok(costs(task)),
+            Press::Retry(run) => Ok(self.app.run(*run).await?.is_some_and(|run| self.costs(&run.task))),
+            Press::RunTask(task) => Ok(self.costs(task)),
             press => Ok(press.wants_a_second_word()),
         }
     }
@@ -77,9 +83,9 @@ impl Bot {
         let question = match press {
             Press::Close(ticket) => format!("Close {ticket}?"),
             Press::Todo(ticket) => format!("Put a worker on {ticket} again? It costs money."),
-            Press::Kill(run) => format!("End {run} ({})?", task_of(*run).await?),
+            Press::Kill(run) => return self.ask_to_kill(*run, data).await,
             Press::Retry(run) => format!("Run {} again? It costs money.", task_of(*run).await?),
-            Press::RunTask(task) => format!("Run {task} now? It costs money."),
+            Press::RunTask(task) => may_run(task),
             Press::Ack(_)
             | Press::Mute(..)
             | Press::Unmute(_)
@@ -91,22 +97,32 @@ impl Bot {
             | Press::KeepAsComment(_)
             | Press::DropMessage(_)
             | Press::Status
+            | Press::Written(_)
             | Press::Sure { .. }
             | Press::NotSure => "Really?".to_owned(),
         };
         Ok(self.ask_whether(data, &question))
     }
 
+    /// Asks whether to end a run, where there is something to end.
+    pub(super) async fn ask_to_kill(&self, id: RunId, data: &str) -> Result<Answer, Refused> {
+        let run = self.app.run(id).await?.ok_or_else(|| Refused::no_run(id))?;
+        if !run.state().is_live() {
+            return Err(Refused::ended(id, run.state()));
+        }
+        Ok(self.ask_whether(data, &format!("End {id} ({})?", run.task)))
+    }
+
     async fn act_on(&self, written: &Written, press: Press) -> Result<Acted, Refused> {
         let by = written.deed.by();
         let answer = match press {
             Press::Ack(id) => {
-                self.app.alerts.ack(id, &by.actor()).await.map_err(refused)?;
+                self.app.alerts.ack(id, by.known()).await.map_err(refused)?;
                 Answer::toast("Acknowledged")
             }
             Press::Mute(id, length) => self.mute_once(id, length, by).await?,
             Press::Unmute(id) => {
-                self.app.alerts.unmute(id, &by.actor()).await.map_err(refused)?;
+                self.app.alerts.unmute(id, by.known()).await.map_err(refused)?;
                 Answer::toast("Unmuted")
             }
             Press::Log(run) => {
@@ -133,16 +149,14 @@ impl Bot {
                 let reason = format!("closed by {} on Telegram", phrase(&by.name));
                 self.move_ticket(&ticket, Move::Closed { reason }, by).await?
             }
-            Press::RetryMessage(id) => {
-                self.app.tickets.retry_message(id, &Author::Person(by.actor())).await?;
-                Answer::toast("It is in line again")
-            }
+            Press::RetryMessage(id) => self.retry_message(id, by).await?,
             Press::DropMessage(id) => self.drop_message(id, by, "Dropped").await?,
             // It was put there when it came.
             Press::KeepAsComment(id) => {
                 self.drop_message(id, by, "Its text is a comment on the ticket").await?
             }
             Press::Status => Answer::say(self.status().await?).with_toast("Here it is"),
+            Press::Written(id) => return self.confirmed(written, id).await,
             Press::Sure { .. } | Press::NotSure => Answer::toast("This button is not known any more"),
         };
         Ok(Acted::Done(answer))
@@ -154,7 +168,7 @@ impl Bot {
         if let (AlertState::Muted, Some(until_ms)) = (view.state, view.alert.muted_until_ms) {
             return Ok(Answer::toast(format!("Muted until {} already", self.clock(until_ms))));
         }
-        let view = self.app.alerts.mute(id, length, &by.actor()).await.map_err(refused)?;
+        let view = self.app.alerts.mute(id, length, by.known()).await.map_err(refused)?;
         let length_ms = i64::try_from(length.as_millis()).unwrap_or(0);
         let until_ms = view.alert.muted_until_ms.unwrap_or(self.app.clock.wall_ms() + length_ms);
         Ok(Answer::toast(format!("Muted until {}", self.clock(until_ms))))
@@ -215,14 +229,18 @@ impl Bot {
             .write(move |tx| {
                 // Two people may press at once: the first answers.
                 if tickets.find_in(tx, &id)?.ask.as_ref() != Some(&ask) {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                tickets.reply_in(tx, &id, (&option, "telegram"), &author, now_ms)?;
+                let replied = replies::reply_in(&tickets, tx, &id, (&option, "telegram"), &author, now_ms)?;
                 table::done(tx, row, &noted)?;
-                Ok::<_, TicketError>(true)
+                Ok::<_, TicketError>(Some(replied))
             })
             .await?;
-        Ok(if is_answered { Acted::Noted(answer) } else { asked_no_more(ticket) })
+        let Some(replied) = is_answered else { return Ok(asked_no_more(ticket)) };
+        if let Some(login) = &replied.login {
+            self.app.look_at_login(login);
+        }
+        Ok(Acted::Noted(answer))
     }
 
     /// Whether the alert of this message still asks for the ticket.
@@ -252,7 +270,7 @@ impl Bot {
         if let Some(until_ms) = known {
             return Ok(Answer::toast(format!("Put off until {} already", self.clock(until_ms))));
         }
-        self.app.alerts.snooze(alert, length, &by.actor()).await.map_err(refused)?;
+        self.app.alerts.snooze(alert, length, by.known()).await.map_err(refused)?;
         let at_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         let snooze = Snooze { alert, ticket: ticket.to_string(), chat: by.chat, message, at_ms };
         self.app.store.write(move |tx| Ok::<_, StoreError>(table::snooze(tx, &snooze)?)).await?;
@@ -266,34 +284,34 @@ impl Bot {
         Ok(Answer::text(format!("✅ {told}, by {}.", phrase(&by.name))).about(id).with_toast(told))
     }
 
+    async fn retry_message(&self, id: MessageId, by: &Person) -> Result<Answer, Refused> {
+        match self.app.tickets.retry_message(id, &Author::Person(by.actor())).await {
+            Ok(_) => Ok(Answer::toast("It is in line again")),
+            Err(TicketError::Unread(unread)) => {
+                let message = self.app.tickets.message(id).await?;
+                let buttons: Vec<Button> =
+                    message.iter().filter_map(|message| put_to_work(&message.ticket, &unread)).collect();
+                Ok(Answer::text(format!("✋ {}.", phrase(&unread.why)))
+                    .with_buttons(&buttons)
+                    .with_toast(phrase(&unread.why)))
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
     async fn drop_message(&self, id: MessageId, by: &Person, told: &str) -> Result<Answer, Refused> {
         match self.app.tickets.drop_message(id, &Author::Person(by.actor())).await {
             Ok(_) => {}
-            // Dead or expired already, and that is where it was to go.
-            Err(TicketError::Message(_)) => {}
+            // That is where it was to go.
+            Err(TicketError::Message(Illegal::State { from: MessageState::Dead, .. })) => {}
+            Err(TicketError::Message(_)) => return Ok(Answer::toast("Its worker has it already")),
             Err(e) => return Err(e.into()),
         }
         if let Some(alert) = self.open_about(&format!("message:{}", id.0)).await? {
-            self.app.alerts.ack(alert, &by.actor()).await.map_err(refused)?;
+            self.app.alerts.ack(alert, by.known()).await.map_err(refused)?;
         }
         Ok(Answer::toast(told))
     }
-}
-
-/// What was done takes the place of the question.
-fn instead(answer: Answer) -> Answer {
-    let mut told = Answer { toast: answer.toast.clone(), shows: Vec::new() };
-    for show in answer.shows {
-        told.shows.push(match show {
-            Show::Say { parts, .. } => Show::Instead { parts },
-            Show::Log(_) | Show::Instead { .. } => show,
-        });
-    }
-    if told.shows.is_empty() {
-        let parts = vec![Part::Text(answer.toast.unwrap_or_else(|| "Done.".to_owned()))];
-        told.shows.push(Show::Instead { parts });
-    }
-    told
 }
 
 /// Why nothing was done to an alert, in the few words of a press.

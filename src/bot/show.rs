@@ -19,6 +19,8 @@ use crate::platform::failpoint;
 use crate::store::StoreError;
 
 const ATTEMPTS_MAX: u32 = 5;
+/// While Telegram takes nothing at all: about an hour, after which an answer is of no use.
+const ATTEMPTS_UNSENT_MAX: u32 = 120;
 /// Lines of a run's output in a message.
 const LOG_LINES: usize = 40;
 /// Most of them in a message; longer ones are a file.
@@ -152,11 +154,14 @@ impl Bot {
             TelegramError::Moved { .. }
             | TelegramError::Markup(_)
             | TelegramError::Unchanged
+            | TelegramError::Unnamed
             | TelegramError::Gone(_)
             | TelegramError::Shut(_)
             | TelegramError::Refused(_) => return Err(error),
         };
-        if *attempts >= ATTEMPTS_MAX || self.stop.is_cancelled() {
+        let is_unsent = matches!(error, TelegramError::Unreachable(_) | TelegramError::Busy { .. });
+        let most = if is_unsent { ATTEMPTS_UNSENT_MAX } else { ATTEMPTS_MAX };
+        if *attempts >= most || self.stop.is_cancelled() {
             return Err(error);
         }
         debug!(%error, "the bot tries again");

@@ -131,6 +131,26 @@ pub(super) fn done(conn: &Connection, id: i64, answer: &Answer) -> rusqlite::Res
         .map(drop)
 }
 
+/// The update whose question is open: it asks whether to do what was written, and nobody has said yes.
+pub(super) fn asked(conn: &Connection, id: i64) -> rusqlite::Result<Option<Written>> {
+    let found = conn
+        .prepare_cached("SELECT id, bot, number, deed, answer FROM bot_updates WHERE id = ?1")?
+        .query_row([id], written)
+        .optional()?
+        .flatten();
+    Ok(found.filter(|found| found.answer.as_ref().is_some_and(|answer| answer.is_open)))
+}
+
+/// Somebody says yes to an open question. False when it is open no more: a yes counts once.
+pub(super) fn redeem(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
+    let Some(mut answer) = asked(conn, id)?.and_then(|found| found.answer) else { return Ok(false) };
+    answer.is_open = false;
+    let redeemed = conn
+        .prepare_cached("UPDATE bot_updates SET answer = ?2 WHERE id = ?1")?
+        .execute(params![id, json(&answer)?])?;
+    Ok(redeemed == 1)
+}
+
 pub(super) fn shown(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE bot_updates SET state = 'shown', answer = coalesce(answer, '{}') WHERE id = ?1",

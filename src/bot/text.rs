@@ -3,6 +3,8 @@
 use super::answer::{Answer, Show};
 use super::command::{self, Command, Read, Which};
 use super::deed::{Deed, Person, Wording};
+use super::look::Firing;
+use super::reply::with_note;
 use super::table::{self, Written};
 use super::work::Acted;
 use super::{Bot, press};
@@ -16,8 +18,6 @@ use crate::model::run::Run;
 use crate::model::span::span;
 use crate::run::history;
 use crate::store::StoreError;
-use crate::ticket::board::{NewTicket, TITLE_MAX_BYTES};
-use crate::ticket::{Author, TicketError};
 
 /// A command that was meant for a moment is not followed when it comes so much later, milliseconds.
 const LATE_MS: i64 = 15 * 60_000;
@@ -29,15 +29,24 @@ impl Bot {
         let Deed::Text { by, text, reply_to, wording, at_ms, .. } = &written.deed else {
             return Ok(Acted::Done(Answer::default()));
         };
-        if *wording == Wording::Forwarded {
-            // Words of somebody else are no command, whoever passes them on.
-            return self.hint(by).await;
-        }
         let ticket = match reply_to {
             Some(original) => self.ticket_of(by.chat, *original).await?,
             None => None,
         };
-        match (command::read(text, self.name.get().map(String::as_str)), ticket) {
+        // Words of somebody else are no command, whoever passes them on.
+        match (wording, &ticket) {
+            (Wording::Own, _) => {}
+            (Wording::Forwarded, None) => return self.hint(by).await,
+            (Wording::Forwarded, Some(_)) => {
+                let told = "✋ Words that were passed on are not taken. Write them yourself.";
+                return Ok(Acted::Done(Answer::text(told)));
+            }
+            (Wording::Edited, _) => return self.edited(by, written.deed.message(), text).await,
+        }
+        if let Some(what) = written.deed.attached().filter(|_| text.trim().is_empty()) {
+            return Ok(Acted::Done(Self::cannot_take(what, by.chat > 0 || ticket.is_some())));
+        }
+        match (command::read(text, self.own_name().as_deref()), ticket) {
             (Read::ForAnother, _) => Ok(Acted::Done(Answer::default())),
             (Read::Wrong(why), _) => Ok(Acted::Done(Answer::text(format!("✋ {why}")))),
             (Read::Command(command), _) => {
@@ -48,7 +57,10 @@ impl Bot {
                         "✋ This came {late} late and was not done. Send it again if it is still wanted."
                     ))));
                 }
-                self.command(written, command, *reply_to).await
+                Ok(match self.command(written, command, *reply_to).await? {
+                    Acted::Done(answer) => Acted::Done(with_note(answer, written.deed.attached())),
+                    noted @ Acted::Noted(_) => noted,
+                })
             }
             (Read::Plain | Read::Unknown(_), Some(ticket)) => self.reply(written, &ticket, text).await,
             // In a group it may be another bot's.
@@ -56,8 +68,30 @@ impl Bot {
             (Read::Unknown(name), None) => {
                 Ok(Acted::Done(Answer::text(format!("There is no /{}. Type /help.", phrase(&name)))))
             }
-            (Read::Plain, None) => self.hint(by).await,
+            (Read::Plain, None) => match reply_to {
+                // Whoever answers us waits for something, each time.
+                Some(original) if self.is_ours(by.chat, *original).await? => {
+                    Ok(Acted::Done(Answer::text(format!("✋ Nobody reads a reply to this message. {HINT}"))))
+                }
+                Some(_) | None => self.hint(by).await,
+            },
         }
+    }
+
+    /// Whether a message may be one of ours: in a group people answer each other.
+    async fn is_ours(&self, chat: i64, message: i32) -> Result<bool, Refused> {
+        Ok(chat > 0 || self.app.alerts.of_message(chat, message).await?.is_some())
+    }
+
+    /// What was changed after it had been sent: it stands as it was taken.
+    async fn edited(&self, by: &Person, message: i32, text: &str) -> Result<Acted, Refused> {
+        let is_command = by.chat > 0 && command::read(text, None) != Read::Plain;
+        let is_taken = self.ticket_of(by.chat, message).await?.is_some();
+        Ok(Acted::Done(if is_command || is_taken {
+            Answer::text("✋ An edit is not taken: what you sent first stands. Send it as another message.")
+        } else {
+            Answer::default()
+        }))
     }
 
     async fn hint(&self, by: &Person) -> Result<Acted, Refused> {
@@ -93,25 +127,6 @@ impl Bot {
         }
     }
 
-    /// Puts a text in line for a ticket's worker; its reaction tells how far it comes.
-    async fn reply(&self, written: &Written, ticket: &TicketId, text: &str) -> Result<Acted, Refused> {
-        let by = written.deed.by();
-        let (tickets, author, now_ms) =
-            (self.app.tickets.clone(), Author::Person(by.actor()), self.app.clock.wall_ms());
-        let (row, place) = (written.id, (by.chat, written.deed.message()));
-        let (ticket, text) = (ticket.clone(), text.to_owned());
-        self.app
-            .store
-            .write(move |tx| {
-                let (message, _) = tickets.reply_in(tx, &ticket, (&text, "telegram"), &author, now_ms)?;
-                table::track(tx, place, &ticket.to_string(), Some(message.id), now_ms)?;
-                table::done(tx, row, &Answer::default())?;
-                Ok::<_, TicketError>(())
-            })
-            .await?;
-        Ok(Acted::Noted(Answer::default()))
-    }
-
     async fn command(
         &self,
         written: &Written,
@@ -129,14 +144,15 @@ impl Bot {
             Command::Ticket(id) => self.ticket(&id).await?,
             Command::Logs(Which::Run(run)) => self.logs(run).await?,
             Command::Logs(Which::Task(task)) => self.logs_of(&task).await?,
-            Command::Run(task) => {
-                let key = format!("telegram:{}:{}", written.bot, written.number);
-                self.run(&task, by, key).await?
-            }
-            Command::New(title) => return self.new_ticket(written, &title).await,
+            Command::Run(task) => return self.run_or_ask(written, &task).await,
+            Command::New(text) => return self.make_or_ask(written, &text).await,
             Command::Mute { length, what } => {
                 let alert = match (&what, reply_to) {
-                    (None, Some(original)) => self.app.alerts.of_message(by.chat, original).await?,
+                    (None, Some(original)) => match self.app.alerts.of_message(by.chat, original).await? {
+                        Some(alert) => Some(alert),
+                        // Not everything, when one was meant.
+                        None => return Ok(Acted::Done(Answer::text("✋ That message is about no alert."))),
+                    },
                     (Some(_), _) | (None, None) => None,
                 };
                 self.mute(length, what, alert, by).await?
@@ -147,10 +163,7 @@ impl Bot {
                 let what = if was_paused { "goes on" } else { "is not paused" };
                 Answer::text(format!("▶️ {task} {what}."))
             }
-            Command::Kill(id) => {
-                let run = self.app.run(id).await?.ok_or_else(|| Refused::no_run(id))?;
-                self.ask_whether(&format!("r:kill:{}", id.0), &format!("End {id} ({})?", run.task))
-            }
+            Command::Kill(id) => self.ask_to_kill(id, &format!("r:kill:{}", id.0)).await?,
         };
         Ok(Acted::Done(answer))
     }
@@ -185,40 +198,6 @@ impl Bot {
         }
     }
 
-    async fn new_ticket(&self, written: &Written, text: &str) -> Result<Acted, Refused> {
-        let by = written.deed.by();
-        let (title, body) = text.split_once('\n').unwrap_or((text, ""));
-        if title.len() > TITLE_MAX_BYTES {
-            return Ok(Acted::Done(Answer::text(format!(
-                "✋ A title has at most {TITLE_MAX_BYTES} bytes. Write the rest below it."
-            ))));
-        }
-        let new = NewTicket {
-            title: title.trim().to_owned(),
-            body: body.trim().to_owned(),
-            ..NewTicket::default()
-        };
-        let (tickets, author, now_ms) =
-            (self.app.tickets.clone(), Author::Person(by.actor()), self.app.clock.wall_ms());
-        let row = written.id;
-        let answer = self
-            .app
-            .store
-            .write(move |tx| {
-                let ticket = tickets.create_in(tx, &new, &author, now_ms)?;
-                let parts = vec![
-                    Part::Text("🆕 ".to_owned()),
-                    Part::Bold(ticket.id.to_string()),
-                    Part::Text(format!(" {}", phrase(&ticket.title))),
-                ];
-                let answer = Answer::say(parts).about(&ticket.id);
-                table::done(tx, row, &answer)?;
-                Ok::<_, TicketError>(answer)
-            })
-            .await?;
-        Ok(Acted::Noted(answer))
-    }
-
     pub(super) async fn pause(
         &self,
         task: &TaskId,
@@ -238,7 +217,8 @@ impl Bot {
         Ok(Answer::say(parts).with_toast(format!("Paused until {}", self.clock(until_ms))))
     }
 
-    /// Mutes one alert, those about something, or all that fire.
+    /// Mutes one alert, those about something, or all that fire and that somebody has been told of: nobody wants
+    /// peace from what they do not know.
     async fn mute(
         &self,
         length: std::time::Duration,
@@ -247,31 +227,30 @@ impl Bot {
         by: &Person,
     ) -> Result<Answer, Refused> {
         let firing = self.firing().await?;
-        let is_meant = |id: AlertId, subject: &str| match (&what, alert) {
-            (None, None) => true,
-            (None, Some(alert)) => id == alert,
+        let is_meant = |one: &Firing| match (&what, alert) {
+            (None, None) => one.is_heard,
+            (None, Some(alert)) => one.id == alert,
             (Some(what), _) => {
-                subject == what
-                    || crate::alert::compose::name(subject).eq_ignore_ascii_case(what)
-                    || id.0.to_string() == *what
+                one.subject == *what
+                    || crate::alert::compose::name(&one.subject).eq_ignore_ascii_case(what)
+                    || one.id.0.to_string() == *what
             }
         };
-        let meant: Vec<_> = firing.iter().filter(|(id, subject)| is_meant(*id, subject)).cloned().collect();
-        if meant.is_empty() {
+        let mut muted = Vec::new();
+        for one in firing.iter().filter(|one| is_meant(one)) {
+            match self.app.alerts.mute(one.id, length, by.known()).await {
+                Ok(_) => muted.push(phrase(crate::alert::compose::name(&one.subject))),
+                // It has ended meanwhile.
+                Err(e) => tracing::debug!(error = %e, "an alert was not muted"),
+            }
+        }
+        if muted.is_empty() {
             let about = what.map(|what| format!(" about {}", phrase(&what))).unwrap_or_default();
             return Err(Refused::new(RefusedKind::NotFound, "no_alert", format!("Nothing fires{about}"), ""));
         }
-        for (id, _) in &meant {
-            if let Err(e) = self.app.alerts.mute(*id, length, &by.actor()).await {
-                // It has ended meanwhile.
-                tracing::debug!(error = %e, "an alert was not muted");
-            }
-        }
         let until_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
-        let names: Vec<String> =
-            meant.iter().map(|(_, subject)| phrase(crate::alert::compose::name(subject))).collect();
         Ok(Answer::say(vec![
-            Part::Text(format!("🔕 {} muted until ", names.join(", "))),
+            Part::Text(format!("🔕 {} muted until ", muted.join(", "))),
             Part::Time { ms: until_ms, shown: Shown::Day },
             Part::Text(format!(" by {}.", phrase(&by.name))),
         ]))

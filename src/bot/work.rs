@@ -39,7 +39,7 @@ pub(super) async fn work(bot: Bot) {
                 }
                 Err(why) => {
                     bot.app.alerts.stumble("bot's hand", format!("update {id} is passed over: {why}"));
-                    bot.pass(id).await
+                    bot.admit_failure(id).await
                 }
             },
             Ok(Some((id, None))) => {
@@ -63,6 +63,17 @@ impl Bot {
     async fn pass(&self, id: i64) -> bool {
         let passed = self.app.store.write(move |tx| Ok::<_, StoreError>(table::shown(tx, id)?)).await;
         passed.is_ok() || self.rest(&self.to_work, AGAIN).await
+    }
+
+    /// Nothing more is done about an update over which something fell, and whoever sent it is told so. False when
+    /// the daemon goes down.
+    async fn admit_failure(&self, id: i64) -> bool {
+        let told = Answer::text(
+            "✋ Something went wrong in lucid itself, and this was not done, or not all of it. See /problems.",
+        );
+        let noted = self.app.store.write(move |tx| Ok::<_, StoreError>(table::done(tx, id, &told)?)).await;
+        self.to_show.notify_one();
+        noted.is_ok() || self.rest(&self.to_work, AGAIN).await
     }
 
     async fn handle(&self, written: Written) -> Result<(), StoreError> {

@@ -106,6 +106,7 @@ mod tests {
             rules: Rules {
                 defaults: Defaults::default(),
                 known: Known { profiles: BTreeSet::new(), ..Known::default() },
+                now: None,
             },
             format,
             fails,

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
 use super::look::{Look, Tone};
+use super::refusal;
 use crate::api::wire;
 use crate::config::{self, Config, ConfigErrors, Origin, Setting, Sources};
 
@@ -18,6 +19,7 @@ pub struct Args {
 /// No configuration, or one that is refused.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let config = load(context)?;
+    refusal::warn(context, &config);
     let wanted = |setting: &&Setting| args.effective || setting.source != Origin::Default;
     let settings: Vec<&Setting> = config.effective().iter().filter(wanted).collect();
     if context.globals.json {
@@ -38,7 +40,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 /// # Errors
 /// No configuration, or one that is refused.
 pub fn load(context: &Context) -> Result<Config, Failure> {
-    config::load(&sources(context)?).map_err(|error| refused(&error))
+    config::load(&sources(context)?).map_err(refused)
 }
 
 /// As [`load`]; without a file, the defaults from the current folder on.
@@ -51,7 +53,7 @@ pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
         Err(ConfigErrors::NotFound { .. }) => config::without_file(&sources),
         loaded => loaded,
     };
-    config.map_err(|error| refused(&error))
+    config.map_err(refused)
 }
 
 /// The daemon's socket, as the configuration names it; only its path has to be right.
@@ -61,7 +63,14 @@ pub fn load_or_defaults(context: &Context) -> Result<Config, Failure> {
 pub fn socket(context: &Context) -> Result<std::path::PathBuf, Failure> {
     match load_or_defaults(context) {
         Ok(config) => Ok(config.control.socket),
-        Err(refused) => config::socket_despite(&sources(context)?).ok_or(refused),
+        Err(refused) => match (config::socket_despite(&sources(context)?), refused) {
+            (Some(socket), _) => Ok(socket),
+            (None, Failure::Settings { errors, exit, .. }) => {
+                let help = "they name the daemon's socket; --socket PATH does without them".to_owned();
+                Err(Failure::Settings { errors, exit, help: Some(help) })
+            }
+            (None, other) => Err(other),
+        },
     }
 }
 
@@ -70,12 +79,8 @@ fn sources(context: &Context) -> Result<Sources, Failure> {
     sources.map_err(|error| anyhow::anyhow!("cannot tell the current folder: {error}").into())
 }
 
-fn refused(error: &ConfigErrors) -> Failure {
-    let help = match error {
-        ConfigErrors::NotFound { .. } => None,
-        ConfigErrors::Refused { .. } => Some("name the socket with --socket to do without it".to_owned()),
-    };
-    Failure::Ended { exit: Exit::No, message: error.to_string(), help }
+fn refused(errors: ConfigErrors) -> Failure {
+    Failure::Settings { errors, exit: Exit::No, help: None }
 }
 
 fn document(settings: &[&Setting]) -> wire::EffectiveConfig {
@@ -113,8 +118,12 @@ mod tests {
     use super::*;
 
     fn settings() -> [Setting; 3] {
-        let setting =
-            |key: &str, value: &str, source| Setting { key: key.to_owned(), value: value.to_owned(), source };
+        let setting = |key: &str, value: &str, source| Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            source,
+            place: config::Place::Embedded,
+        };
         [
             setting("timezone", "Africa/Johannesburg", Origin::File { path: "lucid.yaml".into(), line: 3 }),
             setting("scheduler.tick", "5s", Origin::Default),

@@ -87,7 +87,7 @@ impl Context {
             now: self.clock.wall(),
             zone: self.zone(),
             paint: if colour { Paint::Ansi } else { Paint::Plain },
-            width: width.unwrap_or(WIDTH_DEFAULT),
+            width: width.or_else(columns_wanted).unwrap_or(if terminal { WIDTH_DEFAULT } else { usize::MAX }),
         }
     }
 
@@ -217,6 +217,12 @@ pub fn run_reference(id: i64) -> String {
 #[must_use]
 pub fn quoted(name: &str) -> String {
     format!("`{}`", clean(name))
+}
+
+/// Where no terminal tells: what somebody wants to have.
+fn columns_wanted() -> Option<usize> {
+    let columns = std::env::var("COLUMNS").ok()?.parse().ok()?;
+    (columns >= WIDTH_MIN).then_some(columns)
 }
 
 fn is_set(name: &str) -> bool {

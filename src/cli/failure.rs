@@ -6,6 +6,7 @@ use std::io;
 use serde::Deserialize;
 
 use super::look::clean;
+use crate::config::ConfigErrors;
 use crate::platform::client::ClientError;
 
 /// What the process answers to its caller.
@@ -95,6 +96,9 @@ pub enum Failure {
     /// What was wanted did not come about in the time given.
     #[error("{message}")]
     WaitTimedOut { message: String, help: String },
+    /// The configuration, each of whose problems is told by itself.
+    #[error("{errors}")]
+    Settings { errors: ConfigErrors, exit: Exit, help: Option<String> },
     /// An end with a code of its own, told in full.
     #[error("{message}")]
     Ended { exit: Exit, message: String, help: Option<String> },
@@ -122,7 +126,7 @@ impl Failure {
                 ClientError::TimedOut { .. } | ClientError::Broken(_) | ClientError::Malformed(_) => Exit::No,
             },
             Self::WaitTimedOut { .. } => Exit::WaitTimedOut,
-            Self::Ended { exit, .. } => *exit,
+            Self::Settings { exit, .. } | Self::Ended { exit, .. } => *exit,
             Self::Output(_) | Self::Other(_) => Exit::No,
         }
     }
@@ -151,7 +155,7 @@ impl Failure {
             Self::Usage { help, .. } | Self::WaitTimedOut { help, .. } => Some(help.clone()),
             Self::Refused(problem) => problem.help.clone(),
             Self::Client(error) => client_help(error),
-            Self::Ended { help, .. } => help.clone(),
+            Self::Settings { help, .. } | Self::Ended { help, .. } => help.clone(),
             Self::Output(_) | Self::Other(_) => None,
         }
     }
@@ -178,9 +182,11 @@ fn client_message(error: &ClientError) -> String {
 
 fn client_help(error: &ClientError) -> Option<String> {
     match error {
-        ClientError::NoListener { .. } => {
-            Some("start it with `lucid serve`, or name another socket with --socket".to_owned())
-        }
+        ClientError::NoListener { .. } => Some(
+            "start it with `lucid serve`, or name another socket with --socket; without it there are \
+                 `lucid health`, `lucid check`, `lucid next` and `lucid logs --daemon`"
+                .to_owned(),
+        ),
         ClientError::Denied { .. } => {
             Some("only the daemon's own user, root and the group of `control.group` may".to_owned())
         }

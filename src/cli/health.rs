@@ -51,7 +51,7 @@ pub fn exit(state: HealthState) -> Exit {
 
 /// What can be seen without the daemon, and that it is not there.
 fn offline(context: &Context, config: &Config, error: &ClientError) -> Result<Vec<Check>, Failure> {
-    let mut checks = vec![verdict::api(Err(error.to_string()))];
+    let mut checks = vec![verdict::api(Err(error.to_string()), config.placement.restart())];
     checks.extend(outside(context, config)?);
     Ok(checks)
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_seen_without_the_daemon_reads_as_its_document() {
-        let checks = [verdict::api(Err("nothing listens".to_owned()))];
+        let checks = [verdict::api(Err("nothing listens".to_owned()), "systemctl restart lucid")];
         let document = document(&checks).unwrap();
         assert_eq!((document.value.state, exit(document.value.state).code()), (HealthState::Critical, 2));
         assert_eq!(document.value.checks[0].hint.as_deref(), Some("systemctl restart lucid"));

@@ -12,8 +12,8 @@ use super::{config, health};
 use crate::api::wire;
 use crate::config::Config;
 use crate::daemon::STATE_LOCK;
-use crate::health::direct::{self, Found, Trouble};
-use crate::health::{files, verdict};
+use crate::health::direct::{self, Found, Said, Trouble};
+use crate::health::{files, stopped, verdict};
 use crate::model::health::Check;
 use crate::platform::client::{Client, ClientError, Request};
 use crate::platform::files::Lock;
@@ -30,6 +30,9 @@ const START_MAX: Duration = Duration::from_secs(60);
 const READY_MAX: Duration = Duration::from_secs(10);
 /// And to take a report.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// A daemon that was told to go and still holds its state after this time hangs, in milliseconds: its runs may
+/// take 95 s.
+const STOP_MAX_MS: i64 = 120_000;
 /// How long the outgoing ping may take.
 const PING_MAX: Duration = Duration::from_secs(10);
 
@@ -54,8 +57,9 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let config = config::load(context).map_err(|refused| critical(by, refused))?;
     let mut checks = health::outside(context, &config)?;
     let client = context.client()?;
-    let ready = ready(context, &config, &client)?;
-    checks.insert(0, verdict::api(ready.as_ref().map(|took| *took).map_err(|silence| silence.why.clone())));
+    let ready = ready(context, &config, &client)?
+        .map_err(|silence| on_purpose(&config, context.clock.wall_ms()).unwrap_or(silence));
+    checks.insert(0, of_daemon(&ready, config.placement.restart()));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
         Err(silence) => {
@@ -70,17 +74,18 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let (status, health) = status(context, &client, &checks, taken.as_ref().ok())?;
     let written = write(context, &config, &status, &health);
     ping(context, &config);
+    let mut told = None;
     if by == By::Itself {
         // One that answers and does not take the report tells nobody of it either.
         let untold = taken.as_ref().err().map(|refused| Silence {
             trouble: Trouble::Hung,
             why: format!("it does not take the heartbeat: {refused}"),
         });
-        tell(context, &config, ready.as_ref().err().or(untold.as_ref()));
+        told = tell(context, &config, ready.as_ref().err().or(untold.as_ref()));
     }
     written?;
     let document = Document { raw: status.to_string().into_bytes(), value: health };
-    context.show(&document, |health, look| said(health, &config, look))?;
+    context.show(&document, |health, look| said(health, &config, told.as_ref(), look))?;
     match by {
         By::Itself => Ok(health::exit(document.value.state)),
         // What it found is told; a run that fails for it would be one failure more to tell.
@@ -90,12 +95,37 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
 
 /// Nobody can be told what is not known: that is as grave as what it may hide.
 fn critical(by: By, refused: Failure) -> Failure {
-    match by {
-        By::Task => refused,
-        By::Itself => {
+    match (by, refused) {
+        (By::Task, refused) => refused,
+        (By::Itself, Failure::Settings { errors, help, .. }) => {
+            Failure::Settings { errors, exit: Exit::Code(2), help }
+        }
+        (By::Itself, refused) => {
             Failure::Ended { exit: Exit::Code(2), message: refused.to_string(), help: refused.help() }
         }
     }
+}
+
+fn of_daemon(ready: &Result<Duration, Silence>, restart: &str) -> Check {
+    match ready {
+        Ok(took) => verdict::api(Ok(*took), restart),
+        Err(Silence { trouble: Trouble::Stopped, why }) => verdict::stopped(why),
+        Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => {
+            verdict::api(Err(why.clone()), restart)
+        }
+    }
+}
+
+/// Why it is silent, where somebody stopped it and it has gone as it was told.
+fn on_purpose(config: &Config, now_ms: i64) -> Option<Silence> {
+    let stopped = stopped::recall(&config.state_dir)?;
+    if starting(config) && now_ms.saturating_sub(stopped.at_ms) > STOP_MAX_MS {
+        return None;
+    }
+    let at = jiff::Timestamp::from_millisecond(stopped.at_ms).ok()?.to_zoned(config.zone.tz().clone());
+    let by = stopped.by.strip_prefix("user:").unwrap_or(&stopped.by);
+    let why = format!("on purpose at {}, by {}", at.strftime("%a %-d %b %H:%M"), clean(by));
+    Some(Silence { trouble: Trouble::Stopped, why })
 }
 
 /// Asks whether the daemon does its work; gives how long the answer took.
@@ -217,21 +247,31 @@ fn ping(context: &Context, config: &Config) {
 }
 
 /// Without the daemon, who else would.
-fn tell(context: &Context, config: &Config, silence: Option<&Silence>) {
+fn tell(context: &Context, config: &Config, silence: Option<&Silence>) -> Option<Said> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let found = Found {
         trouble: silence.map(|silence| (silence.trouble, silence.why.as_str())),
         host: &host,
         now_ms: context.clock.wall_ms(),
     };
-    if let Err(why) = direct::tell(&config.state_dir, found, |text| direct::send(config, text)) {
-        context.note(&format!("lucid: nobody could be told: {}", clean(&why)));
+    match direct::tell(&config.state_dir, found, |message| direct::send(config, message)) {
+        Ok(told) => told,
+        Err(why) => {
+            context.note(&format!("lucid: nobody could be told: {}", clean(&why)));
+            None
+        }
     }
 }
 
-fn said(health: &wire::Health, config: &Config, look: &Look) -> String {
+fn said(health: &wire::Health, config: &Config, told: Option<&Said>, look: &Look) -> String {
     let file = config.state_dir.join(files::STATUS_FILE);
-    format!("{}\nwritten to {}\n", health::render(health, look), clean(&file.to_string_lossy()))
+    let mut text =
+        format!("{}\nwritten to {}\n", health::render(health, look), clean(&file.to_string_lossy()));
+    if let Some(Said { text: words, sent }) = told {
+        let first = words.lines().next().unwrap_or_default();
+        text.push_str(&format!("told on Telegram, chat {}: {}\n", sent.chat, clean(first)));
+    }
+    text
 }
 
 #[cfg(test)]

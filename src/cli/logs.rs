@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write};
 
-use super::context::{Context, accepted, api, quoted};
+use super::context::{Context, accepted, api, quoted, run_reference};
 use super::failure::{Exit, Failure};
 use super::follow::{Follower, Output, detach_on_interrupt};
 use super::{log_lines, screen};
@@ -63,7 +63,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     };
     let mut out = screen::standard(context);
     if !args.follow {
-        copy(context, run, args.tail, &mut out)?;
+        if copy(context, run, args.tail, &mut out)? == 0 {
+            drop(out);
+            // An empty answer would leave open whether it was one.
+            context.note(&format!("lucid: nothing was written by run {}", run_reference(run)));
+        }
         return Ok(Exit::Done);
     }
     detach_on_interrupt(run)?;

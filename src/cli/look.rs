@@ -12,7 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub use crate::model::span::span;
 pub use crate::model::text::clean;
 
-/// Columns where the output is no terminal.
+/// Columns of a terminal that does not tell; what is no terminal takes lines of any length.
 pub const WIDTH_DEFAULT: usize = 80;
 
 const SECOND_MS: i64 = 1_000;

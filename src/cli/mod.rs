@@ -38,6 +38,7 @@ mod offline;
 mod pause;
 mod pool;
 mod problems;
+mod refusal;
 mod reload;
 mod reply;
 mod retry;
@@ -133,14 +134,17 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure> {
     }
 }
 
-/// Two lines on standard error: what went wrong, for programs with its code, and what to do.
+/// On standard error: what went wrong, for programs with its code, and what to do.
 fn tell(context: &Context, failure: &Failure) {
     let look = context.error_look();
     let word = match context.globals.json {
         true => format!("error[{}]:", look::clean(failure.code())),
         false => "error:".to_owned(),
     };
-    let mut text = format!("{} {failure}\n", look.paint(Tone::Bad, &word));
+    let mut text = match failure {
+        Failure::Settings { errors, .. } => refusal::render(errors, &word, &look),
+        _ => format!("{} {failure}\n", look.paint(Tone::Bad, &word)),
+    };
     if let Some(help) = failure.help() {
         text.push_str(&format!("{} {}\n", look.paint(Tone::Live, " help:"), look::clean(&help)));
     }

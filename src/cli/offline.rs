@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::look::Paint;
-use super::{check, config, explain};
+use super::{check, config, explain, refusal};
 use crate::daemon;
 use crate::task::diagnose::Color;
 
@@ -44,6 +44,7 @@ pub struct ExplainArgs {
 /// A path that cannot be looked at, a configuration that is refused, output that cannot be written.
 pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let config = config::load_or_defaults(context)?;
+    let doubts = refusal::warn(context, &config);
     let look = context.look();
     let request = check::Request {
         paths: args.files.clone(),
@@ -64,7 +65,8 @@ pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let mut out = Vec::new();
     let code = check::run(&request, &mut out)?;
     context.print_bytes(&out)?;
-    exit(code)
+    // What the settings name is a warning as any other.
+    exit(if args.strict && doubts > 0 { code.max(1) } else { code })
 }
 
 /// # Errors

@@ -156,7 +156,10 @@ pub fn why_so(run: &wire::Run) -> String {
             Waiting::Parallel => "waits for a place".to_owned(),
         });
     }
-    if let Some(signal) = run.signal {
+    if run.state == RunState::Timeout {
+        // That lucid sent the signal is no news.
+        facts.push("timed out".to_owned());
+    } else if let Some(signal) = run.signal {
         facts.push(format!("signal {signal}"));
     } else if let Some(code) = run.exit_code.filter(|code| *code != 0) {
         facts.push(format!("exit {code}"));

@@ -11,7 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::look::clean;
+use super::look::{clean, count};
+use super::refusal;
 use crate::api;
 use crate::bot;
 use crate::config::{self, Config, LogFormat, LogLevel, Sources};
@@ -35,7 +36,12 @@ pub struct Args {}
 pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let sources = Sources::from_process(context.globals.config.clone())
         .map_err(|e| ended(1, format!("cannot tell the current folder: {e}")))?;
-    let config = config::load(&sources).map_err(|e| ended(EX_CONFIG, e.to_string()))?;
+    let config = config::load(&sources).map_err(|errors| Failure::Settings {
+        errors,
+        exit: Exit::Code(u8::try_from(EX_CONFIG).unwrap_or(1)),
+        help: None,
+    })?;
+    refusal::warn(context, &config);
     let surroundings = surroundings(&sources, context.clock).map_err(|e| ended(1, e.to_string()))?;
     let log = start_log(context, &config);
     process::spare_heap();
@@ -140,9 +146,10 @@ fn start_log(context: &Context, config: &Config) -> LogRing {
 /// The first screen: where it listens, what it knows, what runs next.
 async fn welcome(context: &Context, app: &App) {
     let snapshot = app.snapshot();
-    let on = snapshot.iter().filter(|(_, entry)| entry.enabled).count();
-    let off = snapshot.iter().count() - on;
-    let broken = snapshot.iter().filter(|(_, entry)| entry.is_broken()).count();
+    let (on, broken) = (snapshot.enabled, snapshot.broken);
+    // As `lucid status` counts them.
+    let off = snapshot.entries.len().saturating_sub(on).saturating_sub(broken);
+    let wrong = snapshot.iter().filter(|(_, entry)| entry.is_broken()).count();
     context.note(&format!(
         "lucid {} · pid {} · state {}",
         env!("CARGO_PKG_VERSION"),
@@ -151,9 +158,12 @@ async fn welcome(context: &Context, app: &App) {
     ));
     context.note(&format!("listening on {}", app.config.control.socket.display()));
     let next = first_next(app).await;
-    context.note(&format!("{on} tasks on, {off} off · {next}"));
-    if broken > 0 {
-        context.note(&format!("{broken} task files have errors: lucid check"));
+    let broken = if broken > 0 { format!(", {broken} broken") } else { String::new() };
+    context.note(&format!("{} on, {off} off{broken} · {next}", count(on, "task")));
+    match wrong {
+        0 => {}
+        1 => context.note("1 task file has errors: lucid check"),
+        n => context.note(&format!("{n} task files have errors: lucid check")),
     }
     context.note("in another terminal: lucid status · lucid runs · lucid logs -f TASK");
 }

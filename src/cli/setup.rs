@@ -93,6 +93,7 @@ fn failed(error: &TelegramError) -> Failure {
         | TelegramError::Moved { .. }
         | TelegramError::Markup(_)
         | TelegramError::Unchanged
+        | TelegramError::Unnamed
         | TelegramError::Gone(_)
         | TelegramError::Trouble(_)
         | TelegramError::Refused(_) => None,
@@ -215,7 +216,17 @@ enum Told {
 }
 
 fn told(update: Update, code: &str) -> Told {
-    let Update::Text { chat, kind, thread, message, from: Some(from), text, forwarded: false, .. } = update
+    let Update::Text {
+        chat,
+        kind,
+        thread,
+        message,
+        from: Some(from),
+        text,
+        forwarded: false,
+        edited: false,
+        ..
+    } = update
     else {
         return Told::Nothing;
     };
@@ -314,6 +325,8 @@ mod tests {
             text: text.into(),
             reply_to: None,
             forwarded: false,
+            edited: false,
+            attached: None,
         }
     }
 

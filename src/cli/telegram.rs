@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
 use super::look::clean;
+use crate::alert::TEST_PATIENCE;
 use crate::api::wire;
 use crate::platform::client::Request;
 
@@ -29,6 +30,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         Verb::Test => {}
         Verb::Setup => return super::setup::run(context),
     }
+    context.note(&format!(
+        "sending a message to the chat of the settings; waiting {} s at most",
+        TEST_PATIENCE.as_secs()
+    ));
     let path = api().segment("alerts").segment("test");
     let tested = context.fetch::<wire::AlertTest>(&Request::post(path).json(b"{}".to_vec()))?;
     context.show(&tested, |tested, _| render(tested))?;

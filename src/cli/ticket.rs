@@ -271,7 +271,7 @@ fn read_text(file: &PathBuf) -> Result<String, Failure> {
     match read {
         Ok(bytes) if bytes as u64 > TEXT_MAX_BYTES => Err(Failure::usage(
             format!("{name} has more than {TEXT_MAX_BYTES} bytes"),
-            "put it into a file and link that: the ticket's context",
+            "put it into a file and link that: lucid api POST /api/v1/tickets/ID/context '{\"path\": \"FILE\"}'",
         )),
         Ok(_) => Ok(text),
         Err(error) => {

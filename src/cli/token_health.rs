@@ -1,6 +1,8 @@
 //! The action `token-health`: looks at the logins that the configuration declares and has the daemon write
 //! down how they stand. It never tries to renew one.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::config;
@@ -11,11 +13,27 @@ use crate::api::wire;
 use crate::health::{TokenReport, token};
 use crate::platform::client::Request;
 
+/// The variable with the limit of the run that this is, in seconds.
+const RUN_LIMIT: &str = "LUCID_TIMEOUT_SECS";
+/// What of it is kept for telling the daemon.
+const TELL_MAX: Duration = Duration::from_secs(10);
+
+/// The longest that one check may take in a run of so many seconds.
+fn check_limit(run_secs: u64) -> Duration {
+    let run = Duration::from_secs(run_secs);
+    run.saturating_sub(TELL_MAX).max(run / 2)
+}
+
 /// # Errors
 /// A configuration that is refused, or a daemon that does not take the report.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
-    let config = config::load(context)?;
+    let mut config = config::load(context)?;
     let now_ms = context.clock.wall_ms();
+    // The run ends with its own limit, and what the others have found would go with it.
+    let limit = std::env::var(RUN_LIMIT).ok().and_then(|secs| secs.parse().ok()).map(check_limit);
+    for check in &mut config.token_checks {
+        check.timeout = check.timeout.min(limit.unwrap_or(check.timeout));
+    }
     // One that hangs must not hold up the others.
     let found: Vec<TokenReport> = std::thread::scope(|scope| {
         let asked: Vec<_> = config
@@ -61,6 +79,13 @@ fn render(document: &wire::Tokens) -> String {
 mod tests {
     use super::super::look::tests::HOSTILE;
     use super::*;
+
+    #[test]
+    fn a_check_ends_before_its_run_does() {
+        for (run, check) in [(720, 710), (15, 7), (2, 1)] {
+            assert_eq!(check_limit(run).as_secs(), check, "{run}");
+        }
+    }
 
     #[test]
     fn each_login_is_one_line_with_its_way_out() {

@@ -67,7 +67,7 @@ fn agent(reader: &mut Reader<'_>, name: &str) -> Agent {
     let key = |field: &str| format!("{SECTION}.{name}.{field}");
     let others = [("codex", Dialect::Codex), ("plain", Dialect::Plain)];
     let agent = Agent {
-        command: reader.list(&key("command"), |_| Ok(())),
+        command: reader.argv(&key("command")),
         dialect: reader.choice(&key("dialect"), ("claude", Dialect::Claude), &others),
         model: reader.optional(&key("model")),
         max_parallel: reader.count(&key("max_parallel"), 1..=1000),
@@ -77,7 +77,7 @@ fn agent(reader: &mut Reader<'_>, name: &str) -> Agent {
         fallback: reader.list(&key("fallback"), |_| Ok(())),
         env: pairs(reader.list(&key("env"), check_pair)),
         secrets: reader.list(&key("secrets"), |_| Ok(())),
-        auth_check: reader.list(&key("auth_check"), |_| Ok(())),
+        auth_check: reader.argv(&key("auth_check")),
         name: name.to_owned(),
     };
     if agent.command.first().is_none_or(String::is_empty) {

@@ -10,7 +10,7 @@ use super::layers::{Known, Shape, list_text};
 use super::{EMBEDDED, Origin, Place};
 
 /// Marks a line of an example.
-const MARK: &str = "#:";
+pub(super) const MARK: &str = "#:";
 /// Longest name, in bytes.
 const NAME_MAX: usize = 32;
 

@@ -66,13 +66,13 @@ pub(super) fn parse(text: &str, path: &Path) -> (Vec<Entry>, Vec<Problem>) {
             Node::Null => {}
             Node::Text(_) | Node::Plain | Node::List(_) => {
                 let message = "a config is `key: value` lines".to_owned();
-                walk.problems.push(Problem { place: walk.place(root.defined), message });
+                walk.problems.push(Problem::new(walk.place(root.defined), message));
             }
         },
         Err(error) => {
             let place = error.location().map_or(Place::Path(path.to_owned()), |at| walk.place(at));
             let message = format!("not YAML: {}", one_line(error.without_snippet()));
-            walk.problems.push(Problem { place, message });
+            walk.problems.push(Problem::new(place, message));
         }
     }
     (walk.entries, walk.problems)

@@ -94,12 +94,8 @@ fn check_ping(url: &str) -> Result<(), String> {
     match url.split_once("://") {
         _ if url.is_empty() => Ok(()),
         _ if !url.bytes().all(|b| b.is_ascii_graphic()) => Err("holds what no URL holds".to_owned()),
-        Some(("http", rest)) if host(rest) => Ok(()),
-        Some(("https", _)) => {
-            Err("https is not spoken here; send it through a task of yours with curl, or name an http:// URL"
-                .to_owned())
-        }
-        Some(_) | None => Err(format!("`{url}` is no http:// URL")),
+        Some(("http" | "https", rest)) if host(rest) => Ok(()),
+        Some(_) | None => Err(format!("`{url}` is no http:// or https:// URL without a name in it")),
     }
 }
 
@@ -110,7 +106,7 @@ pub(super) fn tokens(reader: &mut Reader<'_>, root: &Path) -> Vec<TokenCheck> {
 
 fn token(reader: &mut Reader<'_>, name: &str, root: &Path) -> TokenCheck {
     let key = |field: &str| format!("{TOKENS}.{name}.{field}");
-    let command = reader.list(&key("command"), |_| Ok(()));
+    let command = reader.argv(&key("command"));
     let file = reader.optional(&key("file")).map(|_| reader.path(&key("file"), root));
     let has_program = command.first().is_some_and(|program| !program.is_empty());
     let (status, expiry) = (pointer(reader, &key("status")), pointer(reader, &key("expiry")));

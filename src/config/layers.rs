@@ -27,7 +27,7 @@ pub(super) struct Known {
     pub shape: Shape,
 }
 
-/// How many values a key takes. The text of a list has commas, or is JSON where an item has one; that of a
+/// How many values a key takes. The text of a list has commas, or is JSON where an item has one or a space; that of a
 /// map is a list of `NAME=VALUE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -43,7 +43,10 @@ fn below<'a>(key: &'a str, above: &str) -> Option<&'a str> {
 
 /// The text of a list.
 pub(super) fn list_text(items: &[String]) -> String {
-    if items.iter().any(|item| item.contains(',') || item.trim() != item || item.starts_with('[')) {
+    if items
+        .iter()
+        .any(|item| item.contains(|c: char| c == ',' || c.is_whitespace()) || item.starts_with('['))
+    {
         return serde_json::to_string(items).unwrap_or_default();
     }
     items.join(",")
@@ -89,7 +92,7 @@ impl Layers {
                 }),
                 Value::Empty => {
                     let message = format!("{} has no value", entry.key);
-                    layers.problems.push(Problem { place: Place::Embedded, message });
+                    layers.problems.push(Problem::new(Place::Embedded, message));
                 }
             }
         }
@@ -115,7 +118,7 @@ impl Layers {
             }
             if let Some(Place::Line { line, .. }) = first.insert(entry.key.clone(), entry.place.clone()) {
                 let message = format!("`{}` is set again; line {line} has it already", entry.key);
-                self.problems.push(Problem { place: entry.place, message });
+                self.problems.push(Problem::new(entry.place, message));
             } else if self.section(&entry.key) {
                 self.check_section(&entry);
             } else if let Some(index) = self.keys.iter().position(|known| known.key == entry.key) {
@@ -126,7 +129,7 @@ impl Layers {
             } else {
                 refused.push(format!("{}.", entry.key));
                 let message = format!("unknown key `{}`{}", entry.key, self.advice(&entry.key));
-                self.problems.push(Problem { place: entry.place, message });
+                self.problems.push(Problem::new(entry.place, message));
             }
         }
     }
@@ -139,8 +142,7 @@ impl Layers {
             return;
         }
         if let Err(why) = family::check_name(name) {
-            self.problems
-                .push(Problem { place: entry.place.clone(), message: format!("{}: {why}", entry.key) });
+            self.problems.push(Problem::new(entry.place.clone(), format!("{}: {why}", entry.key)));
             refused.push(format!("{}.", entry.key));
             return;
         }
@@ -169,7 +171,7 @@ impl Layers {
             Value::Section => "takes one value, not a section",
         };
         let message = format!("`{}` {wrong}", entry.key);
-        self.problems.push(Problem { place: entry.value_place.clone(), message });
+        self.problems.push(Problem::new(entry.value_place.clone(), message));
         true
     }
 
@@ -188,7 +190,7 @@ impl Layers {
                     entry.key,
                     self.offer(&entry.key)
                 );
-                self.problems.push(Problem { place: entry.value_place.clone(), message });
+                self.problems.push(Problem::new(entry.value_place.clone(), message));
             }
         }
     }
@@ -216,7 +218,7 @@ impl Layers {
             Value::Section => "takes one value, not a section",
         };
         let message = format!("`{}` {wrong}", entry.key);
-        self.problems.push(Problem { place: entry.value_place, message });
+        self.problems.push(Problem::new(entry.value_place, message));
     }
 
     /// Puts the environment on top.
@@ -228,16 +230,16 @@ impl Layers {
             let upper = name.to_uppercase();
             let Some(index) = names.iter().position(|known| *known == upper) else {
                 let message = self.unknown_variable(&upper);
-                self.problems.push(Problem { place, message });
+                self.problems.push(Problem::new(place, message));
                 continue;
             };
             let Some(value) = value else {
-                self.problems.push(Problem { place, message: "is not UTF-8".to_owned() });
+                self.problems.push(Problem::new(place, "is not UTF-8".to_owned()));
                 continue;
             };
             if let Some(other) = set.insert(index, name.clone()) {
                 let message = format!("{other} sets the same key");
-                self.problems.push(Problem { place, message });
+                self.problems.push(Problem::new(place, message));
                 continue;
             }
             let known = &mut self.keys[index];

@@ -8,6 +8,7 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod agents;
+mod doubts;
 pub mod edit;
 mod environment;
 mod family;
@@ -17,6 +18,7 @@ mod layers;
 mod pools;
 mod problem;
 mod reader;
+mod remark;
 mod sources;
 mod suggest;
 mod syncs;
@@ -27,10 +29,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Dispatch};
+pub use doubts::{Doubt, doubts};
 pub use health::{Health, TokenCheck, TokenSource};
 pub use pools::Pool;
 pub use problem::{ConfigErrors, Place, Problem};
-pub use sources::Sources;
+pub use sources::{Placement, Sources};
 pub use suggest::nearest;
 pub use syncs::{Sync, SyncAction};
 pub use telegram::{Telegram, TelegramTopics};
@@ -42,7 +45,6 @@ pub use typed::{
 use file::Entry;
 use layers::Layers;
 use reader::Reader;
-use sources::Placement;
 
 /// The file of the repository: every key, its default, one comment.
 pub const EMBEDDED: &str = include_str!("../../config/lucid.yaml");
@@ -55,6 +57,8 @@ pub struct Setting {
     /// As it takes effect: paths absolute, `auto` resolved.
     pub value: String,
     pub source: Origin,
+    /// Where its value stands.
+    pub place: Place,
 }
 
 /// Where a value comes from.
@@ -85,7 +89,8 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     let shown = sources.shown(&file);
     let text = file::read(&file).map_err(|why| ConfigErrors::one(Place::Path(shown.clone()), why))?;
     let (entries, problems) = file::parse(&text, &shown);
-    assemble(sources, Some(file), entries, problems)
+    assemble(sources, Some(file), entries, problems, environment::read(&sources.env))
+        .map_err(|e| e.quoting(&text))
 }
 
 /// The embedded defaults and the environment, for commands that do without a file; relative paths
@@ -94,7 +99,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
 /// # Errors
 /// [`ConfigErrors::Refused`] when the environment names a key that does not exist or a bad value.
 pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
-    assemble(sources, None, Vec::new(), Vec::new())
+    assemble(sources, None, Vec::new(), Vec::new(), environment::read(&sources.env))
 }
 
 /// The control socket that a configuration names although something else in it is refused: a slip in a
@@ -103,10 +108,16 @@ pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
 pub fn socket_despite(sources: &Sources) -> Option<PathBuf> {
     let file = sources.find().ok()?;
     let text = file::read(&file).ok()?;
-    let (entries, _) = file::parse(&text, &sources.shown(&file));
-    let wanted = ["root", "state_dir", "control.socket"];
-    let entries = entries.into_iter().filter(|entry| wanted.contains(&entry.key.as_str())).collect();
-    assemble(sources, Some(file), entries, Vec::new()).ok().map(|config| config.control.socket)
+    let (entries, problems) = file::parse(&text, &sources.shown(&file));
+    let is_unread = entries.is_empty() && !problems.is_empty();
+    let is_wanted = |key: &str| ["root", "state_dir", "control.socket"].contains(&key);
+    let entries = entries.into_iter().filter(|entry| is_wanted(&entry.key)).collect();
+    let variables = environment::read(&sources.env).into_iter();
+    let variables =
+        variables.filter(|set| is_wanted(&environment::key_of(&set.name.to_uppercase()))).collect();
+    let config = assemble(sources, Some(file), entries, Vec::new(), variables).ok()?;
+    // A text that is no YAML may name any socket: only one that is there can be meant.
+    Some(config.control.socket).filter(|socket| !is_unread || socket.exists())
 }
 
 fn assemble(
@@ -114,15 +125,17 @@ fn assemble(
     file: Option<PathBuf>,
     entries: Vec<Entry>,
     problems: Vec<Problem>,
+    variables: Vec<environment::Variable>,
 ) -> Result<Config, ConfigErrors> {
     let placement = file.as_ref().map_or(Placement::Anywhere, |file| sources.placement(file));
     let folder = file.as_deref().and_then(Path::parent).unwrap_or(&sources.cwd).to_owned();
     let mut layers = Layers::embedded(|key| sources.placed_default(key, placement));
     layers.problems.extend(problems);
     layers.add_file(entries);
-    layers.add_environment(environment::read(&sources.env));
+    layers.add_environment(variables);
     let mut reader = Reader::new(layers, sources, placement);
     let mut config = typed::build(&mut reader, &folder, file);
+    config.placement = placement;
     config.settings = reader.finish()?;
     Ok(config)
 }

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::layers::{Layers, items_of};
+use super::remark::remark;
 use super::sources::{Placement, Sources, tidy};
 use super::{ConfigErrors, Origin, Place, Problem, Setting};
 use crate::model::ids::is_ticket_prefix;
@@ -44,7 +45,7 @@ impl<'a> Reader<'a> {
         let values = self.values;
         let setting = |known: super::layers::Known| {
             let value = values.get(known.key.as_str()).cloned().unwrap_or(known.text);
-            Setting { key: known.key, value, source: known.origin }
+            Setting { key: known.key, value, source: known.origin, place: known.place }
         };
         Ok(self.layers.keys.into_iter().map(setting).collect())
     }
@@ -215,6 +216,35 @@ impl<'a> Reader<'a> {
         .unwrap_or_default()
     }
 
+    /// A program and its arguments: a list, or one word. No shell reads it, so a text of several words is refused.
+    pub fn argv(&mut self, key: &str) -> Vec<String> {
+        let items = self.list(key, |_| Ok(()));
+        let Some(known) = self.layers.keys.iter().find(|known| known.key == key) else { return items };
+        let is_list = known.text.trim_start().starts_with('[');
+        if is_list
+            || self.faulty.contains(key)
+            || !items.iter().any(|item| item.contains(char::is_whitespace))
+        {
+            return items;
+        }
+        let text = known.text.trim();
+        let last = key.rsplit('.').next().unwrap_or(key);
+        let is_plain =
+            text.chars().all(|c| c.is_ascii_alphanumeric() || c.is_whitespace() || "/._=:-".contains(c));
+        let words: Vec<&str> =
+            if is_plain { text.split_whitespace().collect() } else { vec!["/bin/sh", "-c", text] };
+        let list = serde_json::to_string(&words).unwrap_or_default();
+        let written = match &known.place {
+            Place::Env(name) => format!("{name}='{list}'"),
+            Place::Line { .. } | Place::Path(_) | Place::Embedded => format!("{last}: {list}"),
+        };
+        let message = format!("{key}: a text of several words; no shell reads it, a list belongs here");
+        let problem = Problem::new(known.place.clone(), message).help(Some(format!("write `{written}`")));
+        self.faulty.insert(key.to_owned());
+        self.layers.problems.push(problem);
+        items
+    }
+
     /// Several paths, each made absolute from `base` on.
     pub fn paths(&mut self, key: &str, base: &Path) -> Vec<PathBuf> {
         let sources = self.sources;
@@ -243,12 +273,15 @@ impl<'a> Reader<'a> {
             self.layers.keys.iter().filter(|known| keys.contains(&known.key.as_str())).collect();
         let set = found.iter().find(|known| known.origin != Origin::Default).or(found.first());
         let place = set.map_or(Place::Embedded, |known| known.place.clone());
-        self.layers.problems.push(Problem { place, message: message.to_owned() });
+        self.layers.problems.push(Problem::new(place, message.to_owned()));
     }
 
     fn parsed<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let known = self.layers.keys.iter().find(|known| known.key == key);
         let (parsed, place) = match known {
+            Some(known) if known.text.contains('\0') => {
+                (Err("holds a NUL byte, and nothing takes one".to_owned()), known.place.clone())
+            }
             Some(known) => (parse(known.text.trim()), known.place.clone()),
             None => (Err("is not in the embedded file".to_owned()), Place::Embedded),
         };
@@ -261,7 +294,8 @@ impl<'a> Reader<'a> {
             }
             Err(why) => {
                 self.faulty.insert(key.to_owned());
-                self.layers.problems.push(Problem { place, message: format!("{key}: {why}") });
+                let problem = Problem::new(place, format!("{key}: {why}")).help(remark(key));
+                self.layers.problems.push(problem);
                 None
             }
         }

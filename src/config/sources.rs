@@ -30,10 +30,22 @@ pub struct Sources {
 
 /// Whose service a file describes; the paths it leaves out follow from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placement {
+pub enum Placement {
     System,
     User,
     Anywhere,
+}
+
+impl Placement {
+    /// What a person types to have the daemon started again.
+    #[must_use]
+    pub fn restart(self) -> &'static str {
+        match self {
+            Self::System => "systemctl restart lucid",
+            Self::User => "systemctl --user restart lucid",
+            Self::Anywhere => "lucid stop; lucid serve",
+        }
+    }
 }
 
 impl Sources {

@@ -9,6 +9,7 @@ use super::agents::{self, Agent, Dispatch};
 use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
 use super::reader::Reader;
+use super::sources::Placement;
 use super::syncs::{self, Sync};
 use super::telegram::{self, Telegram};
 use crate::model::schedule::{Zone, format_duration, format_size};
@@ -52,6 +53,8 @@ pub struct Config {
     pub log: Log,
     /// The file it comes from, absolute.
     pub file: Option<PathBuf>,
+    /// Whose service it describes.
+    pub placement: Placement,
     pub(super) settings: Vec<Setting>,
 }
 
@@ -244,6 +247,7 @@ pub(super) fn build(reader: &mut Reader<'_>, folder: &Path, file: Option<PathBuf
         limits: limits(reader),
         log: log(reader),
         file,
+        placement: Placement::Anywhere,
         settings: Vec::new(),
         state_dir,
         root,

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::alert::pace::Pace;
 use crate::alert::policy::{
-    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts, TicketFacts,
+    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, Missed, RunFacts, TaskFacts, TicketFacts,
 };
 use crate::alert::quiet::QuietHours;
 use crate::alert::telegram::Telegram;
@@ -127,6 +127,7 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
     // A good run of a task that wants nothing delivered is most of what happens.
     let mut facts = RunFacts {
         task: task.as_deref().map(|task| task_facts(task, None)),
+        missed: Missed::default(),
         failures: 0,
         oks: 0,
         tail: Tail::default(),
@@ -140,6 +141,9 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
     if is_bad || event.kind == EventKind::RunMissed {
         let next = app.task(&facts.run.task).await?.and_then(|view| view.next_at);
         facts.task = task.as_deref().map(|task| task_facts(task, next.map(Timestamp::as_millisecond)));
+    }
+    if let (EventKind::RunMissed, Some(task)) = (event.kind, &task) {
+        facts.missed = missed(app, task, &facts.run).await?;
     }
     if is_bad {
         (facts.failures, facts.oks) = in_a_row(app, &facts.run).await?;
@@ -159,6 +163,20 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
         facts.answer = answer(app, id, &task).await;
     }
     Ok(Some(facts))
+}
+
+/// Why nothing ran when something was due.
+async fn missed(app: &App, task: &Task, run: &Run) -> Result<Missed, StoreError> {
+    let from_ms = run.scheduled_ms.unwrap_or(run.claimed_ms);
+    let to_ms = run.missed_to_ms.unwrap_or(from_ms);
+    let seen_ms = app.anchor_of(task).await?.as_millisecond();
+    Ok(if to_ms < seen_ms {
+        Missed::Unseen
+    } else if from_ms >= app.started.as_millisecond() {
+        Missed::Passed
+    } else {
+        Missed::Down
+    })
 }
 
 fn run_is_worker(run: &Run) -> bool {
@@ -255,7 +273,9 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
     };
     let agent = ticket.agent.clone().or_else(|| app.config.dispatch.agent.clone());
     let profile = app.config.agents.iter().find(|profile| Some(&profile.name) == agent.as_ref());
+    let answered = app.answered(&ticket).await?;
     Ok(Some(TicketFacts {
+        answered,
         is_critical: ticket.priority == Priority::Critical,
         attempt: ticket.attempt,
         max_attempts: Some(ticket.max_attempts.unwrap_or(app.config.dispatch.max_attempts)),
@@ -313,14 +333,15 @@ impl App {
             findings.push(Finding {
                 id: id.to_owned(),
                 grave,
-                subject: "telegram".into(),
+                subject: id.replace(':', " "),
                 text,
                 since_ms,
                 fix: Some(fix.to_owned()),
             });
         };
         if let Some(why) = &self.mute {
-            find("telegram:token", Grave::Critical, why.clone(), None, "lucid config --effective");
+            let text = format!("no alert can be sent: {why}; a restart reads it again");
+            find("telegram:token", Grave::Critical, text, None, "lucid telegram setup");
         }
         if self.config.telegram.token_file.is_some() && self.config.telegram.chat_id.is_none() {
             let text = "there is a token and no chat: nothing is sent".to_owned();

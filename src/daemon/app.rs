@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
@@ -25,6 +25,7 @@ use crate::ticket::Tickets;
 use super::message::ToTick;
 use super::phone::Phone;
 use super::ring::LogRing;
+use super::settings::SettingsLook;
 
 /// The daemon. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct Inner {
     pub gate: Gate,
     /// The built-in actions that happen in here.
     pub ops: Ops,
+    /// What was last seen of the settings and of what they name.
+    pub settings: SettingsLook,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,
@@ -83,6 +86,7 @@ pub struct Shutdown {
     /// Listeners end on this: the runs that were to end have ended.
     pub closed: CancellationToken,
     kind: AtomicU8,
+    by: OnceLock<String>,
 }
 
 /// Why the daemon goes.
@@ -97,8 +101,10 @@ pub enum Leave {
 }
 
 impl Shutdown {
-    /// Begins, or sharpens, the shutdown.
-    pub fn begin(&self, leave: Leave) {
+    /// Begins, or sharpens, the shutdown, as `by` wants.
+    pub fn begin(&self, leave: Leave, by: &str) {
+        // Whoever was first has stopped it.
+        let _ = self.by.set(by.to_owned());
         let rank = match leave {
             Leave::RunsAlive => 0,
             Leave::EndRuns => 1,
@@ -106,6 +112,12 @@ impl Shutdown {
         };
         self.kind.fetch_max(rank, Ordering::AcqRel);
         self.token.cancel();
+    }
+
+    /// Who wanted it.
+    #[must_use]
+    pub fn by(&self) -> &str {
+        self.by.get().map_or("somebody", String::as_str)
     }
 
     #[must_use]

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Sources};
 use crate::dispatch::gate::Gate;
 use crate::dispatch::{self, Dispatch, DispatchError};
+use crate::health::stopped;
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::ops::{self, Ops};
@@ -108,6 +109,9 @@ pub struct Daemon {
 pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> Result<Daemon, BootError> {
     let clock = surroundings.clock;
     let lock = lock::take(&config.state_dir).await?;
+    if let Err(e) = stopped::forget(&config.state_dir) {
+        warn!(error = %e, "could not forget that the last daemon was stopped on purpose");
+    }
     let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
         BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
@@ -122,7 +126,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
     pools.recover().await?;
     let rules = message_rules(&config);
-    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules);
+    let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules)
+        .with_human(&config.health.human);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let ops = ops(&config, &dispatch, &gate);
@@ -146,6 +151,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         alerts,
         mute,
         phone: Phone::default(),
+        settings: super::settings::SettingsLook::default(),
         gate,
         ops,
         log,
@@ -162,7 +168,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         shutdown: Shutdown::default(),
     });
     for notice in opened.notices {
-        warn!(?notice, "the database");
+        warn!(notice = %notice, "the database");
         app.note(notice);
     }
     let change = app.reload("daemon").await?;
@@ -191,6 +197,7 @@ impl Daemon {
         tokio::spawn(super::housekeeping::keep(app.clone()));
         tokio::spawn(super::service::watchdog(app.clone()));
         tokio::spawn(super::startup::run(app.clone()));
+        tokio::spawn(super::returned::tell(app.clone()));
         tokio::spawn(super::dispatch::keep(app.clone()));
         let gather = super::alerts::gather(app.clone());
         let (alerts, closed) = (app.alerts.clone(), app.shutdown.closed.clone());
@@ -338,6 +345,7 @@ pub fn rules(config: &Config) -> Rules {
             zone: config.zone.clone(),
         },
         known: Known { actions: ACTIONS, pools: pools.collect(), profiles: profiles.collect() },
+        now: None,
     }
 }
 

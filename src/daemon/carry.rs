@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
@@ -11,14 +13,16 @@ use crate::model::run::{Run, Trigger};
 use crate::model::task::{CatchUp, Task};
 use crate::platform::failpoint;
 use crate::run::flight::{self, Claim, Gates, Request};
-use crate::run::{RunError, table};
+use crate::run::{RunError, history, table};
 use crate::store::Tx;
 use crate::task::agenda::{Again, Due};
+use crate::task::due::{self, Instants, Missed};
 
 use super::claims::SCHEDULER;
 
-/// Wait before a retry that a pause, a drain or an edited file holds back is looked at again.
-const RETRY_PUT_OFF_MS: i64 = 5_000;
+/// Wait before a retry that a pause, a drain or an edited file holds back is looked at again: each look is a commit,
+/// and a pause may last for weeks.
+const RETRY_PUT_OFF_MS: i64 = 30_000;
 /// Retries looked at in one go.
 const RETRIES_MAX: u32 = 256;
 
@@ -64,9 +68,7 @@ impl Ledger {
         if let Some(missed) = due.plan.missed {
             let standing = table::standing(tx, &due.task.id, self.now_ms)?;
             if standing.is_some_and(|s| s.enabled && s.present) {
-                let request = self.due(due, Trigger::Schedule, missed.from.as_millisecond());
-                let count = i64::try_from(missed.count).unwrap_or(i64::MAX);
-                flight::miss(tx, &self.journal, &request, missed.to.as_millisecond(), count)?;
+                self.miss(tx, due, missed)?;
             }
             carried.covered_ms = missed.to.as_millisecond();
         }
@@ -92,6 +94,22 @@ impl Ledger {
         }
         table::cover(tx, &due.task.id, carried.covered_ms)?;
         Ok(carried)
+    }
+
+    /// A row for each stretch of a gap that has none.
+    fn miss(&self, tx: &Tx<'_>, due: &Due, missed: Missed) -> Result<(), RunError> {
+        let (from_ms, to_ms) = (missed.from.as_millisecond(), missed.to.as_millisecond());
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap_or(missed.from);
+        let decided: Vec<_> = history::table::decided(tx, &due.task.id, from_ms, to_ms)?
+            .into_iter()
+            .map(|(from, to)| (at(from), at(to)))
+            .collect();
+        for left in due::without(&Instants::new(&due.task, due.anchor), missed, &decided) {
+            let request = self.due(due, Trigger::Schedule, left.from.as_millisecond());
+            let count = i64::try_from(left.count).unwrap_or(i64::MAX);
+            flight::miss(tx, &self.journal, &request, left.to.as_millisecond(), count)?;
+        }
+        Ok(())
     }
 
     fn due(&self, due: &Due, trigger: Trigger, at_ms: i64) -> Request {

@@ -131,6 +131,13 @@ impl App {
         first.map(|(id, _)| id.clone())
     }
 
+    /// Whether a new ticket is given to an agent by itself, now or when a pause ends.
+    #[must_use]
+    pub fn dispatches(&self) -> bool {
+        let is_on = self.snapshot().doing(TICKET_PICKUP).any(|(_, entry)| entry.enabled);
+        is_on && !self.config.agents.is_empty()
+    }
+
     /// Has a ticket worked on now, as far as slots and profiles allow; the ticket says what holds it.
     ///
     /// # Errors

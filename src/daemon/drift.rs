@@ -19,10 +19,13 @@ impl App {
     /// Reads the configuration again and compares; blocking.
     #[must_use]
     pub fn config_drift(&self) -> Drift {
-        let now = match config::load(&self.sources) {
-            Ok(now) => now,
-            Err(e) => return Drift::Refused(e.to_string()),
-        };
+        match config::load(&self.sources) {
+            Ok(now) => self.drift_to(&now),
+            Err(e) => Drift::Refused(e.to_string()),
+        }
+    }
+
+    fn drift_to(&self, now: &config::Config) -> Drift {
         let old = self.config.effective();
         let differs: Vec<String> = now
             .effective()

@@ -95,11 +95,11 @@ pub async fn database(app: App) {
         match notice {
             Ok(notice) => {
                 if !matches!(notice, store::Notice::DiskFull { .. }) {
-                    warn!(?notice, "the database");
+                    warn!(notice = %notice, "the database");
                 } else if full_said.is_none_or(|at: Duration| app.clock.boot() - at >= FULL_AGAIN) {
                     // Recording it is a write as well: once a minute, or it would feed itself.
                     full_said = Some(app.clock.boot());
-                    warn!(?notice, "the database");
+                    warn!(notice = %notice, "the database");
                     claims::record(&app, Event::new(EventKind::DiskFull).actor("daemon"));
                 }
                 app.note(notice);

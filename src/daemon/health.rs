@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::health::standing::{self, Standing};
 use crate::health::token::{self, TokenReport};
 use crate::health::{look, table, verdict};
-use crate::model::health::{Check, HealthState, TEXT_MAX_CHARS, one_line, worst};
+use crate::model::health::{Check, DAEMON, HealthState, TEXT_MAX_CHARS, one_line, worst};
 use crate::model::time::millis;
 use crate::run::RunError;
 use crate::store::StoreError;
@@ -22,6 +22,8 @@ pub const TOKEN_HEALTH: &str = "token-health";
 
 /// What was seen from outside longer ago than this says nothing of now.
 const OUTSIDE_MAX_AGE: Duration = Duration::from_secs(3600);
+/// A second look by the settings in force is given up after this, before the heartbeat gives up.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(15);
 /// Checks that one report may bring.
 const REPORT_MAX: usize = 200;
 /// Locks that are named.
@@ -59,6 +61,13 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn look_at_health(&self, status: &StatusView) -> Result<HealthView, Refused> {
+        let outside = self.look_outside().await.map_err(|e| Refused::unavailable(&e.to_string()))?;
+        let standing = self.standing().await?;
+        self.view(status, outside, standing.as_ref()).await
+    }
+
+    /// What a heartbeat sees, by the settings that are in force.
+    async fn look_outside(&self) -> Result<Vec<Check>, tokio::task::JoinError> {
         let app = self.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let begun = app.clock.boot();
@@ -66,12 +75,22 @@ impl App {
             let took = app.clock.boot().saturating_sub(begun);
             tracing::debug!(?took, checks = checks.len(), "looked at the health from outside");
             // Whoever reads this has its answer.
-            checks.push(verdict::api(Ok(Duration::ZERO)));
+            checks.push(verdict::api(Ok(Duration::ZERO), app.config.placement.restart()));
             checks
         });
-        let outside = looked.await.map_err(|e| Refused::unavailable(&e.to_string()))?;
-        let standing = self.standing().await?;
-        self.view(status, outside, standing.as_ref()).await
+        looked.await
+    }
+
+    /// A heartbeat reads the settings as they are now. Where they wait for a restart it has measured by others
+    /// than everything else here, so that what it saw is looked at again.
+    async fn by_own_settings(&self, seen: Vec<Check>) -> Vec<Check> {
+        if !self.measures_otherwise().await {
+            return seen;
+        }
+        match tokio::time::timeout(LOOK_AGAIN_MAX, self.look_outside()).await {
+            Ok(Ok(own)) => own,
+            Ok(Err(_)) | Err(_) => seen,
+        }
     }
 
     /// Takes what a heartbeat has seen from outside, adds what only the daemon sees, writes down how that
@@ -80,7 +99,7 @@ impl App {
     /// # Errors
     /// [`Refused`] for checks that are none of a heartbeat's, and what the database says.
     pub async fn report_health(&self, outside: Vec<Check>) -> Result<HealthView, Refused> {
-        let outside = admitted(outside)?;
+        let outside = self.by_own_settings(admitted(outside)?).await;
         let locks = self.sweep_locks().await?;
         let status = self.status().await.map_err(|e| Refused::unavailable(&e.to_string()))?;
         let mut beaten = self.standing().await?.unwrap_or_default();
@@ -119,10 +138,12 @@ impl App {
         let mut own = outside;
         own.extend(self.inside(standing).await?);
         let mut findings = self.troubles(status).await?;
+        // What is known of its cause is told, and not that it shows as well.
+        own.retain(|check| !findings.iter().any(|finding| finding.id == check.id));
         let mut checks = own.clone();
-        if !findings.iter().any(|finding| finding.id == "daemon:hung") {
+        if !findings.iter().any(|finding| finding.id == DAEMON) {
             let well = "the scheduler ticks and the database takes writes";
-            checks.insert(0, Check::new("daemon:hung", HealthState::Healthy, well));
+            checks.insert(0, Check::new(DAEMON, HealthState::Healthy, well));
         }
         checks.extend(findings.iter().map(check));
         findings.extend(own.iter().filter_map(finding));
@@ -238,7 +259,8 @@ fn finding(check: &Check) -> Option<Finding> {
         HealthState::Degraded => Grave::Warning,
         HealthState::Critical => Grave::Critical,
     };
-    let subject = check.id.split(':').next().unwrap_or_default().replace('_', " ");
+    // `disk /`, `agent claude`, `failed runs`: a name that no other has.
+    let subject = check.id.replacen(':', " ", 1).replace('_', " ");
     Some(Finding {
         id: check.id.clone(),
         grave,

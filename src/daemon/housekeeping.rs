@@ -121,7 +121,7 @@ async fn upkeep(app: &App) {
     }
     match app.ops.reap().await {
         Ok(reaped) if reaped == Reaped::default() => {}
-        Ok(reaped) => info!(?reaped, "messages to workers"),
+        Ok(Reaped { requeued, expired, dead }) => info!(requeued, expired, dead, "messages to workers"),
         Err(e) => warn!(error = %e, "could not look after messages to workers"),
     }
     let next = app.store.read(|conn| Ok::<_, StoreError>(crate::run::table::next_retry_ms(conn)?)).await;
@@ -194,7 +194,9 @@ async fn retain(app: App) {
         tokio::time::sleep(app.config.retention.every).await;
         match sweep(&app).await {
             Ok(swept) if swept == retention::Swept::default() => {}
-            Ok(swept) => info!(?swept, "deleted what is over the limits of retention"),
+            Ok(retention::Swept { rows, folders, bytes }) => {
+                info!(rows, folders, bytes, "deleted what is over the limits of retention");
+            }
             Err(e) => warn!(error = %e, "retention failed; the next round tries again"),
         }
     }

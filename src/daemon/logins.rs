@@ -17,6 +17,9 @@ use crate::ticket::board::NewTicket;
 use crate::ticket::conversation::CommentKind;
 use crate::ticket::{Author, TicketError, Tickets};
 
+use tokio::task::JoinHandle;
+use tracing::warn;
+
 use super::App;
 use super::health::TOKEN_HEALTH;
 use super::refused::{Refused, RefusedKind};
@@ -84,6 +87,28 @@ impl App {
         self.logins().await
     }
 
+    /// Looks at one login now, beside whatever goes on: somebody says that they have renewed it. What is found is
+    /// told by its ticket.
+    pub fn look_at_login(&self, name: &str) -> JoinHandle<()> {
+        let (app, name) = (self.clone(), name.to_owned());
+        tokio::spawn(async move {
+            if let Err(e) = app.look_now(&name).await {
+                warn!(login = name, error = %e, "a login was not looked at; the next look is by its task");
+            }
+        })
+    }
+
+    async fn look_now(&self, name: &str) -> Result<(), Refused> {
+        let check = self.config.token_checks.iter().find(|check| check.name == name).cloned();
+        let Some(check) = check else {
+            return self.report_logins(Vec::new()).await.map(drop);
+        };
+        let (root, now_ms) = (self.config.root.clone(), self.clock.wall_ms());
+        let looked = tokio::task::spawn_blocking(move || token::look(&check, &root, now_ms)).await;
+        let report = looked.map_err(|e| Refused::unavailable(&e.to_string()))?;
+        self.report_logins(vec![report]).await.map(drop)
+    }
+
     /// All that are declared and have been looked at, in the order of the config.
     ///
     /// # Errors
@@ -129,7 +154,7 @@ impl Desk {
             TokenState::Well | TokenState::Expiring => {
                 row.ticket = self.dismiss(tx, row.ticket, "The login works again.")?;
             }
-            TokenState::Unknown => {}
+            TokenState::Unknown => self.admit_doubt(tx, check, report, row.ticket.as_deref())?,
         }
         let change = token::change(row.told, report.state);
         match change {
@@ -174,8 +199,9 @@ impl Desk {
         ticket: Option<&str>,
     ) -> Result<TicketId, TicketError> {
         if let Some(ticket) = self.find(tx, ticket)? {
-            if ticket.state() == TicketState::Todo && !ticket.live {
-                self.tickets.ask_in(tx, &ticket.id, &ask(check, report), &AUTHOR, self.now_ms)?;
+            if self.is_answered(tx, &ticket)? {
+                let why = format!("It still does not work: {}.", report.detail);
+                self.tickets.ask_in(tx, &ticket.id, &ask(check, why), &AUTHOR, self.now_ms)?;
             }
             return Ok(ticket.id);
         }
@@ -187,8 +213,34 @@ impl Desk {
             ..NewTicket::default()
         };
         let ticket = self.tickets.create_in(tx, &new, &AUTHOR, self.now_ms)?;
-        self.tickets.ask_in(tx, &ticket.id, &ask(check, report), &AUTHOR, self.now_ms)?;
+        let why = format!("Programs can no longer use it: {}.", report.detail);
+        self.tickets.ask_in(tx, &ticket.id, &ask(check, why), &AUTHOR, self.now_ms)?;
         Ok(ticket.id)
+    }
+
+    /// Whoever answered is told also when nobody can tell whether it works.
+    fn admit_doubt(
+        &self,
+        tx: &Tx<'_>,
+        check: &TokenCheck,
+        report: &TokenReport,
+        ticket: Option<&str>,
+    ) -> Result<(), TicketError> {
+        let Some(ticket) = self.find(tx, ticket)? else { return Ok(()) };
+        if self.is_answered(tx, &ticket)? {
+            let why = format!("Whether it works again could not be found out: {}.", report.detail);
+            self.tickets.ask_in(tx, &ticket.id, &ask(check, why), &AUTHOR, self.now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the person says that it is done; what they wrote is heeded now.
+    fn is_answered(&self, tx: &Tx<'_>, ticket: &Ticket) -> Result<bool, TicketError> {
+        if ticket.live || ticket.state().is_over() {
+            return Ok(false);
+        }
+        let heeded = self.tickets.heed_in(tx, &ticket.id, &AUTHOR, self.now_ms)?;
+        Ok(heeded > 0 || ticket.state() == TicketState::Todo)
     }
 
     /// Closes the ticket, saying why; gives it back where a worker is on it, to be closed later.
@@ -198,6 +250,7 @@ impl Desk {
             return Ok(ticket);
         }
         if !found.state().is_over() {
+            self.tickets.heed_in(tx, &found.id, &AUTHOR, self.now_ms)?;
             self.tickets.comment_in(tx, &found.id, CommentKind::Notice, why, &AUTHOR, self.now_ms)?;
             self.tickets.step_in(
                 tx,
@@ -243,15 +296,15 @@ fn cleared(name: &str, how: &str) -> Event {
     Condition::cleared(&key(name), &format!("The login {name} {how}"))
 }
 
-fn ask(check: &TokenCheck, report: &TokenReport) -> Ask {
+fn ask(check: &TokenCheck, why: String) -> Ask {
     let where_to = check.portal.as_deref().map(|portal| format!(" at {portal}")).unwrap_or_default();
     let open =
         check.portal.as_deref().map(|portal| format!("Open {portal} and log in. ")).unwrap_or_default();
     Ask {
         need: format!("Log in to {} again{where_to}", check.name),
-        why: Some(format!("Programs can no longer use it: {}.", report.detail)),
+        why: Some(why),
         how: Some(format!(
-            "{open}This closes by itself once the check finds it well; lucid run {TOKEN_HEALTH} looks now."
+            "{open}Then answer, with any word: it is looked at again at once, and this closes by itself when it works."
         )),
         options: Vec::new(),
     }

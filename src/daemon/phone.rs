@@ -70,7 +70,7 @@ fn of(known: &Known, now_ms: i64) -> Vec<Finding> {
         findings.push(Finding {
             id: "telegram:deaf".into(),
             grave: Grave::Warning,
-            subject: "telegram".into(),
+            subject: "telegram replies".into(),
             text: format!("buttons and replies are not heard: {why}"),
             since_ms: Some(*since_ms),
             fix: Some("lucid logs --daemon".into()),
@@ -79,13 +79,15 @@ fn of(known: &Known, now_ms: i64) -> Vec<Finding> {
     if let Some((at_ms, person)) = known.last.filter(|(at_ms, _)| now_ms - at_ms < STRANGER_SHOWN_MS) {
         let who = person.map_or_else(|| "in the name of a chat".to_owned(), |id| format!("from user {id}"));
         let text = match known.ignored {
-            1 => format!("1 message or press of a stranger was ignored, {who}"),
-            n => format!("{n} messages or presses of strangers were ignored, the last {who}"),
+            1 => format!("1 message or press of a stranger was ignored since the daemon started, {who}"),
+            n => format!(
+                "{n} messages or presses of strangers were ignored since the daemon started, the last {who}"
+            ),
         };
         findings.push(Finding {
             id: "telegram:strangers".into(),
             grave: Grave::Info,
-            subject: "telegram".into(),
+            subject: "telegram strangers".into(),
             text,
             since_ms: Some(at_ms),
             fix: Some("lucid config --effective | grep telegram".into()),
@@ -107,7 +109,7 @@ mod tests {
         let told = |now_ms| phone.with(|known| of(known, now_ms));
         assert_eq!(
             told(3_000)[0].text,
-            "2 messages or presses of strangers were ignored, the last in the name of a chat"
+            "2 messages or presses of strangers were ignored since the daemon started, the last in the name of a chat"
         );
         assert!(told(2_000 + STRANGER_SHOWN_MS).is_empty());
     }

@@ -1,5 +1,6 @@
 //! Everything that is wrong now, each with the command that mends it.
 
+use crate::model::health::DAEMON;
 use crate::store::{self, StoreError};
 use crate::task::Severity;
 
@@ -34,6 +35,7 @@ impl App {
     pub(super) async fn troubles(&self, status: &StatusView) -> Result<Vec<Finding>, Refused> {
         let mut findings = Vec::new();
         self.hung(&mut findings).await;
+        self.misled(&mut findings).await;
         self.database(&mut findings);
         self.failing(status, &mut findings);
         self.files(&mut findings);
@@ -52,12 +54,12 @@ impl App {
         }
         if let Err(why) = super::service::check(self).await {
             findings.push(Finding {
-                id: "daemon:hung".into(),
+                id: DAEMON.into(),
                 grave: Grave::Critical,
                 subject: "daemon".into(),
                 text: why,
                 since_ms: None,
-                fix: Some("systemctl restart lucid".into()),
+                fix: Some(self.config.placement.restart().into()),
             });
         }
     }
@@ -84,43 +86,14 @@ impl App {
     fn database(&self, findings: &mut Vec<Finding>) {
         let notices = self.store_notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for (at_ms, notice) in notices {
-            let (id, grave, text, fix) = match notice {
-                store::Notice::Restored { backup, set_aside, because } => {
-                    let aside = set_aside
-                        .map_or_else(String::new, |p| format!("; the broken file is {}", p.display()));
-                    (
-                        "restored",
-                        Grave::Critical,
-                        format!("the database was replaced by {} ({because}){aside}", backup.display()),
-                        "lucid runs",
-                    )
+            let (id, grave, fix) = match notice {
+                store::Notice::Restored { .. } => ("restored", Grave::Critical, "lucid runs"),
+                store::Notice::CommitsLost { .. } => ("commits_lost", Grave::Critical, "lucid runs"),
+                store::Notice::DiskFull { .. } => ("disk_full", Grave::Critical, "df -h"),
+                store::Notice::NoBallast { .. } => ("no_ballast", Grave::Warning, "df -h"),
+                store::Notice::DoubtfulFilesystem { .. } => {
+                    ("filesystem", Grave::Warning, "lucid config --effective")
                 }
-                store::Notice::CommitsLost { highest_known, highest_on_disk } => (
-                    "commits_lost",
-                    Grave::Critical,
-                    format!(
-                        "the database knows runs up to {highest_known}, on disk there is {highest_on_disk}: commits were lost"
-                    ),
-                    "lucid runs",
-                ),
-                store::Notice::DiskFull { .. } => (
-                    "disk_full",
-                    Grave::Critical,
-                    "the disk of the state directory was full".to_owned(),
-                    "df -h",
-                ),
-                store::Notice::NoBallast { because } => (
-                    "no_ballast",
-                    Grave::Warning,
-                    format!("there is no reserve for a full disk: {because}"),
-                    "df -h",
-                ),
-                store::Notice::DoubtfulFilesystem { name } => (
-                    "filesystem",
-                    Grave::Warning,
-                    format!("the state directory is on {name}, which may not lock reliably"),
-                    "lucid config --effective",
-                ),
                 store::Notice::Migrated { .. } => continue,
             };
             findings.retain(|finding| finding.id != format!("database:{id}"));
@@ -128,7 +101,7 @@ impl App {
                 id: format!("database:{id}"),
                 grave,
                 subject: "database".into(),
-                text,
+                text: notice.to_string(),
                 since_ms: Some(at_ms),
                 fix: Some(fix.into()),
             });

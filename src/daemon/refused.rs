@@ -1,6 +1,7 @@
 //! Why a request was not done, in words for people and a code for programs.
 
 use crate::model::ids::{RunId, TaskId};
+use crate::model::run::RunState;
 use crate::run::RunError;
 use crate::store::StoreError;
 
@@ -58,6 +59,17 @@ impl Refused {
             "no_such_run",
             format!("there is no run {id}"),
             "list them: lucid runs",
+        )
+    }
+
+    /// What was to be done to a run needs it to be live.
+    #[must_use]
+    pub fn ended(id: RunId, state: RunState) -> Self {
+        Self::new(
+            RefusedKind::Conflict,
+            "ended",
+            format!("{id} has ended: {}", state.name()),
+            format!("its output: lucid logs {}", id.0),
         )
     }
 

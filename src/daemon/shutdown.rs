@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use serde_json::json;
 use tracing::{error, info, warn};
 
+use crate::health::stopped;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::RunId;
 use crate::model::run::{Run, StopReason};
@@ -50,11 +52,16 @@ impl Started {
 }
 
 async fn record(app: &App) {
-    let (journal, now_ms) = (app.journal.clone(), app.clock.wall_ms());
+    let (journal, now_ms, by) = (app.journal.clone(), app.clock.wall_ms(), app.shutdown.by());
+    if let Err(e) = stopped::note(&app.config.state_dir, now_ms, by) {
+        warn!(error = %e, "could not note who stops the daemon; a heartbeat will call it dead");
+    }
+    let data = json!({"by": by});
     let written = app
         .store
         .write(move |tx| -> Result<(), RunError> {
-            journal.record(tx, now_ms, Event::new(EventKind::DaemonStopping).actor("daemon"))?;
+            let event = Event::new(EventKind::DaemonStopping).actor("daemon").data(data.clone());
+            journal.record(tx, now_ms, event)?;
             Ok(())
         })
         .await;
@@ -81,8 +88,8 @@ async fn end_runs(app: &App) {
             patience = stop_all(app, asked).await;
         }
         if patience.is_zero() {
-            let left: Vec<i64> = live.iter().map(|run| run.id.0).collect();
-            warn!(?left, "these runs did not end in time; their keepers go on ending them");
+            let left: Vec<String> = live.iter().map(|run| run.id.to_string()).collect();
+            warn!(runs = left.join(" "), "these runs did not end in time; their keepers go on ending them");
             return;
         }
         tokio::time::sleep(LOOK).await;

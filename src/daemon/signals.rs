@@ -25,17 +25,18 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
     while let Some(Origin { signal, process, .. }) = signals.next().await {
         match signal {
             SIGTERM => {
-                info!(from = sender(process), "SIGTERM: going down; runs go on under their keepers");
-                app.shutdown.begin(Leave::RunsAlive);
+                let from = sender(process);
+                info!(from, "SIGTERM: going down; runs go on under their keepers");
+                app.shutdown.begin(Leave::RunsAlive, &format!("SIGTERM from {from}"));
             }
             SIGINT => {
                 interrupts += 1;
                 if interrupts == 1 {
                     warn!("Ctrl-C: ending the runs, then lucid; once more kills them");
-                    app.shutdown.begin(Leave::EndRuns);
+                    app.shutdown.begin(Leave::EndRuns, "Ctrl-C");
                 } else {
                     warn!("Ctrl-C again: killing the runs");
-                    app.shutdown.begin(Leave::KillRuns);
+                    app.shutdown.begin(Leave::KillRuns, "Ctrl-C");
                 }
             }
             SIGHUP => {
@@ -47,7 +48,10 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
                 let reader = app.clone();
                 match tokio::task::spawn_blocking(move || reader.config_drift()).await {
                     Ok(super::Drift::Settings(lines)) => {
-                        warn!(?lines, "these settings take effect at the next start, which costs no run");
+                        warn!(
+                            settings = lines.join("; "),
+                            "these settings take effect at the next start, which costs no run"
+                        );
                     }
                     Ok(super::Drift::Refused(why)) => warn!(why, "lucid would refuse to start with this"),
                     Ok(super::Drift::None) | Err(_) => {}

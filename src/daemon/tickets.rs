@@ -63,7 +63,12 @@ impl App {
                 Some(Step::Done(answer))
             }
         };
-        Ok(self.tickets.change(id, edit, step, if_version, author).await?)
+        let is_answer = step == Some(Step::Requeue);
+        let ticket = self.tickets.change(id, edit, step, if_version, author).await?;
+        if is_answer {
+            self.look_at_login_of(id).await;
+        }
+        Ok(ticket)
     }
 
     /// Whether the ticket's recorded commit is where `done` wants it.
@@ -135,6 +140,10 @@ impl From<TicketError> for Refused {
             }
             TicketError::Message(message::Illegal::Fence) | TicketError::Stale { .. } => {
                 conflict("superseded", "another attempt has taken over; nothing was changed".into())
+            }
+            TicketError::Unread(unread) => {
+                let help = unread.way.unwrap_or_else(|| "its text is a comment on the ticket".to_owned());
+                conflict("no_reader", help)
             }
             TicketError::AtWork { run, .. } => {
                 conflict("at_work", format!("end it first: lucid kill {}", run.0))

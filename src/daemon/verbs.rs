@@ -125,12 +125,7 @@ impl App {
     pub async fn kill_run(&self, id: RunId, actor: &str, grace: Option<Duration>) -> Result<Run, Refused> {
         match self.runs.stop(id, StopReason::Cancelled, grace, actor).await? {
             Stopped::Stopping(run) | Stopped::Over(run) => Ok(run),
-            Stopped::Already(run) => Err(Refused::new(
-                RefusedKind::Conflict,
-                "ended",
-                format!("{id} has ended: {}", run.state().name()),
-                format!("its output: lucid logs {}", id.0),
-            )),
+            Stopped::Already(run) => Err(Refused::ended(id, run.state())),
             Stopped::Unknown => Err(Refused::no_run(id)),
         }
     }
@@ -285,7 +280,7 @@ impl App {
     pub async fn stop(&self, actor: &str) -> Result<Vec<Run>, Refused> {
         tracing::info!(actor, "asked to stop");
         let running = self.live_runs().await?;
-        self.shutdown.begin(Leave::EndRuns);
+        self.shutdown.begin(Leave::EndRuns, actor);
         Ok(running)
     }
 

@@ -46,7 +46,7 @@ use crate::ticket::{TicketError, Tickets};
 pub use judge::judge;
 pub use ledger::Ages;
 pub use pass::Passed;
-pub use probe::{AgentView, Shown};
+pub use probe::{AgentView, Login, Shown};
 
 /// What stops a change.
 #[derive(Debug, thiserror::Error)]

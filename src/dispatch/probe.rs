@@ -15,11 +15,21 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How long an answer counts, in milliseconds.
 const FRESH_MS: i64 = 10 * 60_000;
 /// How long a program may take to tell whether it is logged in.
-const LOGIN_MAX: Duration = Duration::from_secs(60);
+const LOGIN_MAX: Duration = Duration::from_secs(30);
 /// Longest complaint of it that is kept, in characters.
 const SAID_MAX_CHARS: usize = 200;
 /// Longest version text that is kept, in characters.
 const VERSION_MAX_CHARS: usize = 80;
+
+/// What a profile's own check says of its login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    In,
+    /// Says why.
+    Out(String),
+    /// The check has said nothing, which is no word about the login.
+    Unknown(String),
+}
 
 /// What a program answered to `--version`.
 #[derive(Debug, Clone)]
@@ -87,19 +97,22 @@ impl Dispatch {
             let is_fresh = |name: &str| probes.get(name).is_some_and(|probe| now_ms - probe.at_ms < FRESH_MS);
             self.agents.iter().filter(|agent| !is_fresh(&agent.name)).cloned().collect()
         };
-        for agent in stale {
+        // One that hangs must not hold up the others.
+        let asked = stale.into_iter().map(|agent| {
             let mut argv = self.argv_alone(&agent);
             argv.push("--version".to_owned());
             let (root, env) = (self.runs.site.root.clone(), agent.env.clone());
-            let asked = tokio::task::spawn_blocking(move || ask(&argv, &root, &env)).await;
-            let answer = asked.unwrap_or_else(|e| Err(e.to_string()));
-            lock(&self.state.probes).insert(agent.name, Probe { at_ms: now_ms, answer });
+            (agent.name, tokio::task::spawn_blocking(move || ask(&argv, &root, &env)))
+        });
+        for (name, asked) in asked.collect::<Vec<_>>() {
+            let answer = asked.await.unwrap_or_else(|e| Err(e.to_string()));
+            lock(&self.state.probes).insert(name, Probe { at_ms: now_ms, answer });
         }
     }
 
-    /// Whether each profile that declares how to find out is logged in, and what says that it is not.
-    pub async fn ask_logins(&self) -> Vec<(String, Result<(), String>)> {
-        let mut answers = Vec::new();
+    /// Whether each profile that declares how to find out is logged in; all are asked at once.
+    pub async fn ask_logins(&self) -> Vec<(String, Login)> {
+        let mut asked = Vec::new();
         for agent in self.agents.iter().filter(|agent| !agent.auth_check.is_empty()) {
             let (argv, root) = (self.ours(agent.auth_check.clone()), self.runs.site.root.clone());
             let secrets = agent
@@ -108,8 +121,12 @@ impl Dispatch {
                 .filter_map(|name| Some((name.clone(), self.runs.site.secrets.get(name)?.clone())));
             let secrets: BTreeMap<String, String> = secrets.collect();
             let env = agent.env.clone();
-            let asked = tokio::task::spawn_blocking(move || login(&argv, &root, &env, &secrets)).await;
-            answers.push((agent.name.clone(), asked.unwrap_or_else(|e| Err(e.to_string()))));
+            let answer = tokio::task::spawn_blocking(move || login(&argv, &root, &env, &secrets));
+            asked.push((agent.name.clone(), answer));
+        }
+        let mut answers = Vec::new();
+        for (name, answer) in asked {
+            answers.push((name, answer.await.unwrap_or_else(|e| Login::Unknown(e.to_string()))));
         }
         answers
     }
@@ -137,12 +154,13 @@ fn login(
     dir: &Path,
     env: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
-) -> Result<(), String> {
+) -> Login {
     let all: BTreeMap<String, String> = env.clone().into_iter().chain(secrets.clone()).collect();
-    let done = run(argv, dir, &all, LOGIN_MAX)?;
-    if done.code == Some(0) {
-        return Ok(());
-    }
+    let done = match run(argv, dir, &all, LOGIN_MAX) {
+        Ok(done) if done.code == Some(0) => return Login::In,
+        Ok(done) => done,
+        Err(why) => return Login::Unknown(why),
+    };
     let how = done.code.map_or_else(|| "killed by a signal".to_owned(), |code| format!("exit {code}"));
     let said = if done.stderr.trim_ascii().is_empty() { &done.stdout } else { &done.stderr };
     let mut said = first_line(said, SAID_MAX_CHARS * 4);
@@ -150,7 +168,7 @@ fn login(
         said = said.replace(value.as_str(), "***");
     }
     let said: String = said.chars().take(SAID_MAX_CHARS).collect();
-    Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+    Login::Out(if said.is_empty() { how } else { format!("{how}: {said}") })
 }
 
 fn run(argv: &[String], dir: &Path, env: &BTreeMap<String, String>, limit: Duration) -> Result<Done, String> {

@@ -1,21 +1,25 @@
-//! The way to a person that needs no daemon: said when the daemon is dead or hangs, and when it is back.
-//! What was said is remembered in a file of its own, so that a heartbeat every few minutes is no alarm each.
+//! The way to a person that needs no daemon: said when the daemon is dead, hangs or was stopped, and when it is
+//! back. What was said is remembered in a file of its own, so that a heartbeat every few minutes is no alarm each.
 
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::telegram::{Format, Outgoing, Sound, Telegram};
+use crate::alert::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use crate::config::Config;
 use crate::model::text::clean;
-use crate::platform::files;
+use crate::platform::files::{self, Lock};
 
 /// What was said last; there while the trouble lasts.
 const MEMORY_FILE: &str = "heartbeat-alert.json";
 const MEMORY_MODE: u32 = 0o600;
+/// Held while something is said: a heartbeat and a daemon that starts would both say that it is back.
+const LOCK_FILE: &str = "heartbeat-alert.lock";
 /// The same trouble is said again after this time, in milliseconds.
-const AGAIN_MS: i64 = 3_600_000;
+const AGAIN_MS: i64 = HOUR_MS;
+/// And that it is still stopped, as somebody wanted.
+const STILL_STOPPED_MS: i64 = 24 * HOUR_MS;
 /// Longest reason that is told, in characters.
 const WHY_MAX_CHARS: usize = 300;
 const MINUTE_MS: i64 = 60_000;
@@ -29,6 +33,16 @@ pub enum Trouble {
     Dead,
     /// It answers, and does not do its work.
     Hung,
+    /// Nothing answers, as somebody wanted: no alarm.
+    Stopped,
+}
+
+/// A message in a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    pub chat: i64,
+    /// None where Telegram took it and told no number.
+    pub message: Option<i32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +52,9 @@ struct Memory {
     since_ms: i64,
     /// When it was last said.
     said_ms: i64,
+    /// As what it was last said.
+    #[serde(default)]
+    sent: Option<Sent>,
 }
 
 /// What a heartbeat has found.
@@ -48,10 +65,26 @@ pub struct Found<'a> {
     pub now_ms: i64,
 }
 
+/// A message that is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub text: String,
+    pub sound: Sound,
+    /// What it answers.
+    pub reply_to: Option<Sent>,
+}
+
+/// What was said, and as what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub text: String,
+    pub sent: Sent,
+}
+
 /// What there is to say, and what is to be remembered once it has been said.
 #[derive(Debug, PartialEq, Eq)]
 struct Word {
-    text: String,
+    message: Message,
     memory: Option<Memory>,
 }
 
@@ -59,47 +92,61 @@ struct Word {
 /// tried again by the next heartbeat. Gives what was said.
 ///
 /// # Errors
-/// What `send` or the file system says.
+/// What `send` or the file system says; that somebody else is saying it.
 pub fn tell(
     state_dir: &Path,
     found: Found<'_>,
-    send: impl FnOnce(&str) -> Result<(), String>,
-) -> Result<Option<String>, String> {
+    send: impl FnOnce(&Message) -> Result<Sent, String>,
+) -> Result<Option<Said>, String> {
     let path = state_dir.join(MEMORY_FILE);
+    if decide(recall(&path), found).is_none() {
+        return Ok(None);
+    }
+    let lock = state_dir.join(LOCK_FILE);
+    let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
+    let Some(_lock) = Lock::try_take(&lock, "").map_err(|e| failed(&lock, e))? else {
+        return Err("another heartbeat or the daemon is telling it".to_owned());
+    };
+    // Somebody may have said it meanwhile.
     let Some(word) = decide(recall(&path), found) else { return Ok(None) };
-    send(&word.text)?;
-    let kept = match &word.memory {
-        Some(memory) => serde_json::to_vec(memory)
+    let sent = send(&word.message)?;
+    let kept = match word.memory {
+        Some(memory) => serde_json::to_vec(&Memory { sent: Some(sent), ..memory })
             .map_err(io::Error::other)
             .and_then(|bytes| files::replace_unsynced(&path, &bytes, MEMORY_MODE)),
         None => std::fs::remove_file(&path),
     };
-    kept.map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(Some(word.text))
+    kept.map_err(|e| failed(&path, e))?;
+    Ok(Some(Said { text: word.message.text, sent }))
 }
 
-/// Sends `text` where the daemon would send it.
+/// Sends `message` where the daemon would send it. Not to be called where futures are run.
 ///
 /// # Errors
 /// Says why it cannot be sent.
-pub fn send(config: &Config, text: &str) -> Result<(), String> {
+pub fn send(config: &Config, message: &Message) -> Result<Sent, String> {
     let telegram = &config.telegram;
     let (Some(file), Some(chat)) = (&telegram.token_file, telegram.chat_id) else {
         return Err("telegram.token_file and telegram.chat_id are not both set".to_owned());
     };
     let bot = Telegram::from_file(file, &telegram.api_url)?;
-    let message = Outgoing {
+    let outgoing = Outgoing {
         chat,
         thread: telegram.topics.alerts,
-        text,
+        text: &message.text,
         format: Format::Plain,
         buttons: &[],
-        reply_to: None,
-        sound: Sound::Heard,
+        reply_to: message.reply_to.filter(|original| original.chat == chat).and_then(|sent| sent.message),
+        sound: message.sound,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime to send by: {e}"))?;
-    runtime.block_on(bot.send(&message)).map(|_| ()).map_err(|e| e.to_string())
+    match runtime.block_on(bot.send(&outgoing)) {
+        Ok(number) => Ok(Sent { chat, message: Some(number) }),
+        // Said again every few minutes it would be no better known.
+        Err(TelegramError::Unnamed) => Ok(Sent { chat, message: None }),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 /// A file that does not read as one of ours counts as none: what it was about is said again.
@@ -108,37 +155,70 @@ fn recall(path: &Path) -> Option<Memory> {
 }
 
 fn decide(memory: Option<Memory>, found: Found<'_>) -> Option<Word> {
-    let Found { host, now_ms, .. } = found;
+    let now_ms = found.now_ms;
     match (memory, found.trouble) {
         (None, None) => None,
-        (Some(memory), None) => {
-            let down = span(now_ms.saturating_sub(memory.since_ms));
-            Some(Word { text: format!("🟢 lucid on {host} is back · down {down}"), memory: None })
-        }
+        (Some(memory), None) => Some(back(&memory, found)),
         (Some(memory), Some((trouble, _)))
-            if memory.trouble == trouble && now_ms.saturating_sub(memory.said_ms) < AGAIN_MS =>
+            if memory.trouble == trouble && now_ms.saturating_sub(memory.said_ms) < again_ms(trouble) =>
         {
             None
         }
-        (memory, Some((trouble, why))) => {
-            let since_ms = memory.as_ref().map_or(now_ms, |memory| memory.since_ms);
-            let what = match trouble {
-                Trouble::Dead => "does not answer",
-                Trouble::Hung => "hangs",
-            };
-            let still = match memory {
-                Some(_) => format!(" · for {}", span(now_ms.saturating_sub(since_ms))),
-                None => String::new(),
-            };
-            let why: String = why.chars().take(WHY_MAX_CHARS).collect();
-            let text = format!(
-                "🆘 CRITICAL: lucid on {host} {what}{still}\n{}\n\
-                 Nothing is started and nothing else is told until it is back. Look with: systemctl status lucid",
-                clean(&why)
-            );
-            Some(Word { text, memory: Some(Memory { trouble, since_ms, said_ms: now_ms }) })
-        }
+        (memory, Some((trouble, why))) => Some(bad(memory.as_ref(), trouble, why, found)),
     }
+}
+
+fn again_ms(trouble: Trouble) -> i64 {
+    match trouble {
+        Trouble::Dead | Trouble::Hung => AGAIN_MS,
+        Trouble::Stopped => STILL_STOPPED_MS,
+    }
+}
+
+/// Whoever was woken hears of the end; who was not, is not.
+fn sound(trouble: Trouble) -> Sound {
+    match trouble {
+        Trouble::Dead | Trouble::Hung => Sound::Heard,
+        Trouble::Stopped => Sound::Silent,
+    }
+}
+
+fn back(memory: &Memory, found: Found<'_>) -> Word {
+    let (host, lasted) = (found.host, span(found.now_ms.saturating_sub(memory.since_ms)));
+    let text = match memory.trouble {
+        Trouble::Dead | Trouble::Hung => format!("🟢 lucid on {host} is back · down {lasted}"),
+        Trouble::Stopped => format!("🟢 lucid on {host} runs again · stopped {lasted}"),
+    };
+    let message = Message { text, sound: sound(memory.trouble), reply_to: memory.sent };
+    Word { message, memory: None }
+}
+
+fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -> Word {
+    let Found { host, now_ms, .. } = found;
+    // A stop that somebody wanted is no part of an outage.
+    let is_wanted = |trouble| trouble == Trouble::Stopped;
+    let memory = memory.filter(|memory| is_wanted(memory.trouble) == is_wanted(trouble));
+    let since_ms = memory.map_or(now_ms, |memory| memory.since_ms);
+    let still = match memory {
+        Some(_) => format!(" · for {}", span(now_ms.saturating_sub(since_ms))),
+        None => String::new(),
+    };
+    let why: String = why.chars().take(WHY_MAX_CHARS).collect();
+    let (mark, state) = match trouble {
+        Trouble::Dead => ("🆘 CRITICAL: ", "does not answer"),
+        Trouble::Hung => ("🆘 CRITICAL: ", "hangs"),
+        Trouble::Stopped => ("⏸ ", "is stopped"),
+    };
+    let look = match trouble {
+        Trouble::Dead | Trouble::Hung => "it is back. Look with: systemctl status lucid",
+        Trouble::Stopped => "it runs again: systemctl start lucid",
+    };
+    let text = format!(
+        "{mark}lucid on {host} {state}{still}\n{}\nNothing is started and nothing else is told until {look}",
+        clean(&why)
+    );
+    let message = Message { text, sound: sound(trouble), reply_to: None };
+    Word { message, memory: Some(Memory { trouble, since_ms, said_ms: now_ms, sent: None }) }
 }
 
 fn span(ms: i64) -> String {
@@ -170,26 +250,39 @@ mod tests {
             (Some((Trouble::Hung, "no tick")), 70 * MINUTE_MS),
             (None, 95 * MINUTE_MS),
             (None, 100 * MINUTE_MS),
+            (Some((Trouble::Stopped, "by alice")), 110 * MINUTE_MS),
+            (Some((Trouble::Stopped, "by alice")), 100 * HOUR_MS),
+            (dead, 100 * HOUR_MS + MINUTE_MS),
+            (Some((Trouble::Stopped, "by alice")), 101 * HOUR_MS),
+            (None, 101 * HOUR_MS + MINUTE_MS),
         ];
         let mut told = Vec::new();
         for (trouble, now_ms) in steps {
-            let said = tell(dir.path(), found(trouble, now_ms), |_| Ok(())).unwrap();
-            told.push(
-                said.map_or_else(
-                    || "-".to_owned(),
-                    |said| said.lines().take(2).collect::<Vec<_>>().join(" | "),
-                ),
-            );
+            let mut how = String::new();
+            let said = tell(dir.path(), found(trouble, now_ms), |message| {
+                let original = message.reply_to.and_then(|sent| sent.message);
+                how = format!("{:?} {original:?}: ", message.sound);
+                Ok(Sent { chat: 5, message: i32::try_from(now_ms / MINUTE_MS).ok() })
+            });
+            told.push(said.unwrap().map_or_else(
+                || "-".to_owned(),
+                |said| format!("{how}{}", said.text.lines().take(2).collect::<Vec<_>>().join(" | ")),
+            ));
         }
         insta::assert_snapshot!(told.join("\n"), @r"
         -
-        🆘 CRITICAL: lucid on atlas does not answer | nothing listens\x1b[2J
+        Heard None: 🆘 CRITICAL: lucid on atlas does not answer | nothing listens\x1b[2J
         -
-        🆘 CRITICAL: lucid on atlas hangs · for 9m | no tick
+        Heard None: 🆘 CRITICAL: lucid on atlas hangs · for 9m | no tick
         -
-        🆘 CRITICAL: lucid on atlas hangs · for 1h09m | no tick
-        🟢 lucid on atlas is back · down 1h34m
+        Heard None: 🆘 CRITICAL: lucid on atlas hangs · for 1h09m | no tick
+        Heard Some(70): 🟢 lucid on atlas is back · down 1h34m
         -
+        Silent None: ⏸ lucid on atlas is stopped | by alice
+        Silent None: ⏸ lucid on atlas is stopped · for 98h10m | by alice
+        Heard None: 🆘 CRITICAL: lucid on atlas does not answer | nothing listens\x1b[2J
+        Silent None: ⏸ lucid on atlas is stopped | by alice
+        Silent Some(6060): 🟢 lucid on atlas runs again · stopped 1m
         ");
     }
 
@@ -197,10 +290,27 @@ mod tests {
     fn what_could_not_be_sent_is_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let dead = found(Some((Trouble::Dead, "x")), 1);
+        let sent = |_: &Message| Ok(Sent { chat: 5, message: None });
         assert_eq!(tell(dir.path(), dead, |_| Err("no network".to_owned())), Err("no network".to_owned()));
-        assert!(tell(dir.path(), dead, |_| Ok(())).unwrap().is_some());
-        assert_eq!(tell(dir.path(), dead, |_| Ok(())), Ok(None));
+        assert!(tell(dir.path(), dead, sent).unwrap().is_some());
+        assert_eq!(tell(dir.path(), dead, sent), Ok(None));
         std::fs::write(dir.path().join(MEMORY_FILE), "nonsense").unwrap();
-        assert!(tell(dir.path(), dead, |_| Ok(())).unwrap().is_some());
+        assert!(tell(dir.path(), dead, sent).unwrap().is_some());
+        // As it was written before there was a word of the message.
+        std::fs::write(dir.path().join(MEMORY_FILE), r#"{"trouble":"dead","since_ms":1,"said_ms":1}"#)
+            .unwrap();
+        assert_eq!(tell(dir.path(), dead, sent), Ok(None));
+    }
+
+    #[test]
+    fn one_says_it_and_the_other_leaves_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = found(Some((Trouble::Dead, "x")), 1);
+        let both = tell(dir.path(), dead, |_| {
+            let other = tell(dir.path(), dead, |_| panic!("twice"));
+            assert!(other.is_err_and(|why| why.contains("is telling it")));
+            Ok(Sent { chat: 5, message: None })
+        });
+        assert!(both.unwrap().is_some());
     }
 }

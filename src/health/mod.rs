@@ -8,6 +8,7 @@ pub mod direct;
 pub mod files;
 pub mod look;
 pub mod standing;
+pub mod stopped;
 pub mod table;
 pub mod token;
 pub mod verdict;

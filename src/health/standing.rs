@@ -67,7 +67,8 @@ pub fn next(before: Option<&Standing>, look: Look<'_>) -> (Standing, Vec<Event>)
     if was != HealthState::Healthy
         && (state == HealthState::Healthy || was == HealthState::Critical && state != was)
     {
-        events.push(Condition::cleared(KEY, &format!("{} is {}", subject(look.host), state.name())));
+        let still = if state == HealthState::Healthy { "" } else { ", no longer critical" };
+        events.push(Condition::cleared(KEY, &format!("{} is {}{still}", subject(look.host), state.name())));
     }
     if tells {
         events.push(condition(state, look).raised());
@@ -170,7 +171,7 @@ mod tests {
         critical since 3: condition_raised critical lucid on atlas is critical: 7% free on / and 1 more
         critical since 3: 
         critical since 3: condition_raised critical lucid on atlas is critical: 7% free on / and 1 more
-        degraded since 3600005: condition_cleared - lucid on atlas is degraded; condition_raised info lucid on atlas is degraded: 7% free on /
+        degraded since 3600005: condition_cleared - lucid on atlas is degraded, no longer critical; condition_raised info lucid on atlas is degraded: 7% free on /
         degraded since 3600005: 
         healthy since 10800007: condition_cleared - lucid on atlas is healthy
         healthy since 10800007: 

@@ -48,6 +48,16 @@ pub fn token_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
+/// The login that this ticket asks a person to renew.
+pub fn login_of(conn: &Connection, ticket: &str) -> rusqlite::Result<Option<String>> {
+    for name in token_names(conn)? {
+        if token(conn, &name)?.and_then(|row| row.ticket).as_deref() == Some(ticket) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 pub fn forget_token(conn: &Connection, name: &str) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([token_key(name)])?;
     Ok(())

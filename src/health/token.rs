@@ -72,7 +72,7 @@ pub fn check(report: &TokenReport, portal: Option<&str>) -> Check {
     let hint = match (report.state, portal) {
         (TokenState::NeedsReauth | TokenState::Expiring, Some(portal)) => portal.to_owned(),
         (TokenState::Well | TokenState::Unknown | TokenState::NeedsReauth | TokenState::Expiring, _) => {
-            "lucid run token-health --follow".to_owned()
+            "lucid action token-health".to_owned()
         }
     };
     let name = &report.name;

@@ -44,7 +44,7 @@ pub fn disk(path: &Path, space: Result<Space, String>, limits: DiskLimits) -> Ch
         Ok(space) => space,
         Err(why) => {
             let detail = format!("{shown} cannot be looked at: {why}");
-            return Check::new(id, HealthState::Degraded, &detail).hint(format!("df -h {shown}"));
+            return Check::new(id, HealthState::Degraded, &detail).hint(df(path));
         }
     };
     let free = space.free_pct();
@@ -58,7 +58,14 @@ pub fn disk(path: &Path, space: Result<Space, String>, limits: DiskLimits) -> Ch
     Check::new(id, state, &format!("{free}% free on {shown}{limit}"))
         .value(format!("{free}%"))
         .limits(Some(format!("{}%", limits.degraded_pct)), Some(format!("{}%", limits.critical_pct)))
-        .hint(format!("df -h {shown}"))
+        .hint(df(path))
+}
+
+/// As a shell takes the path for one word.
+fn df(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@,:".contains(c));
+    if is_plain { format!("df -h {text}") } else { format!("df -h '{}'", text.replace('\'', "'\\''")) }
 }
 
 /// An agent's program: what it said of its version and how long it took, or why it did not answer.
@@ -80,17 +87,24 @@ pub fn agent(name: &str, answer: Result<(String, Duration), String>, limit: Dura
     }
 }
 
-/// The daemon's answer: how long it took, or why there is none.
+/// The daemon's answer: how long it took, or why there is none; `restart` is what starts it again.
 #[must_use]
-pub fn api(answer: Result<Duration, String>) -> Check {
+pub fn api(answer: Result<Duration, String>, restart: &str) -> Check {
     match answer {
         Ok(took) => Check::new("api", HealthState::Healthy, "the daemon answers")
             .value(format!("{} ms", took.as_millis())),
         Err(why) => {
             let detail = format!("the daemon does not answer: {why}");
-            Check::new("api", HealthState::Critical, &detail).hint("systemctl restart lucid")
+            Check::new("api", HealthState::Critical, &detail).hint(restart)
         }
     }
+}
+
+/// The daemon was stopped on purpose: `when_and_by_whom`.
+#[must_use]
+pub fn stopped(when_and_by_whom: &str) -> Check {
+    let detail = format!("the daemon is stopped: {when_and_by_whom}");
+    Check::new("api", HealthState::Degraded, &detail).hint("systemctl start lucid")
 }
 
 /// Failed runs within the window, with the tasks that had them, the most failures first.
@@ -131,7 +145,7 @@ pub fn backup(newest_ms: Option<i64>, born_ms: Option<i64>, now_ms: i64, max_age
         None => (HealthState::Healthy, "no backup yet".to_owned()),
     };
     let check = Check::new("backup", state, &detail).limits(Some(format_duration(max_age)), None);
-    let check = check.hint("lucid run db-backup --follow");
+    let check = check.hint("lucid backup");
     match newest_ms {
         Some(at_ms) => check.value(rough(age(at_ms))),
         None => check,
@@ -159,7 +173,7 @@ pub fn heartbeat(last_ms: i64, now_ms: i64, max_age: Duration) -> Check {
     Check::new("heartbeat", state, &format!("the last heartbeat was {} ago", rough(age)))
         .value(rough(age))
         .limits(Some(format_duration(max_age)), None)
-        .hint("lucid run heartbeat --follow")
+        .hint("lucid heartbeat")
 }
 
 #[cfg(test)]
@@ -193,6 +207,7 @@ mod tests {
         ");
         let gone = disk(Path::new("/x"), Err("No such file".to_owned()), limits);
         assert_eq!(told(&gone), "degraded disk:/x: /x cannot be looked at: No such file [df -h /x]");
+        assert_eq!(df(Path::new("/mnt/it's here")), r"df -h '/mnt/it'\''s here'");
         let all = DiskLimits { degraded_pct: 100, critical_pct: 100 };
         let full = disk(Path::new("/"), Ok(Space { used: 1, available: 99 }), all);
         assert_eq!((full.state, full.value.as_deref()), (HealthState::Critical, Some("99%")));
@@ -220,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_daemon_that_does_not_answer_is_critical() {
-        assert_eq!(api(Ok(Duration::from_millis(3))).state, HealthState::Healthy);
+        assert_eq!(api(Ok(Duration::from_millis(3)), "").state, HealthState::Healthy);
         let wanted = "critical api: the daemon does not answer: nothing listens [systemctl restart lucid]";
-        assert_eq!(told(&api(Err("nothing listens".to_owned()))), wanted);
+        assert_eq!(told(&api(Err("nothing listens".to_owned()), "systemctl restart lucid")), wanted);
     }
 
     #[test]
@@ -260,10 +275,10 @@ mod tests {
         .collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         healthy backup: the newest backup is 12h old [-]
-        degraded backup: the newest backup is 3d old [lucid run db-backup --follow]
+        degraded backup: the newest backup is 3d old [lucid backup]
         healthy backup: no backup yet [-]
         healthy backup: no backup yet [-]
-        degraded backup: there is no backup [lucid run db-backup --follow]
+        degraded backup: there is no backup [lucid backup]
         healthy backup: the newest backup is 0s old [-]
         ");
     }
@@ -273,7 +288,7 @@ mod tests {
         let table = [60_000, 3_600_000, -5].map(|ago| told(&heartbeat(DAY_MS - ago, DAY_MS, HOUR / 4)));
         insta::assert_snapshot!(table.join("\n"), @r"
         healthy heartbeat: the last heartbeat was 60s ago [-]
-        degraded heartbeat: the last heartbeat was 60m ago [lucid run heartbeat --follow]
+        degraded heartbeat: the last heartbeat was 60m ago [lucid heartbeat]
         healthy heartbeat: the last heartbeat was 0s ago [-]
         ");
     }

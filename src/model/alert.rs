@@ -181,11 +181,15 @@ impl Alert {
         Ok(())
     }
 
-    /// It has become graver than what a person acknowledged.
+    /// It has become graver than what a person acknowledged or muted: that was said of the lesser thing.
     pub fn worsen(&mut self, severity: Severity) {
         self.severity = severity;
-        if self.state == AlertState::Acked {
-            self.state = AlertState::Firing;
+        match self.state {
+            AlertState::Acked | AlertState::Muted => {
+                self.state = AlertState::Firing;
+                self.muted_until_ms = None;
+            }
+            AlertState::Firing | AlertState::Resolved => {}
         }
     }
 }
@@ -261,6 +265,9 @@ mod tests {
         assert_eq!((acked.state(), acked.severity), (AlertState::Firing, Severity::Critical));
         let mut muted = alert(AlertState::Muted);
         muted.worsen(Severity::Critical);
-        assert_eq!(muted.state(), AlertState::Muted, "a mute is a person's word, for its time");
+        assert_eq!((muted.state(), muted.muted_until_ms), (AlertState::Firing, None));
+        let mut over = alert(AlertState::Resolved);
+        over.worsen(Severity::Critical);
+        assert!(over.is_over());
     }
 }

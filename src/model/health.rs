@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::text::clean;
 
+/// The check of whether the daemon itself does its work.
+pub const DAEMON: &str = "daemon";
 /// The most characters that a check says about itself.
 pub const TEXT_MAX_CHARS: usize = 300;
 

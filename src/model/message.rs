@@ -75,6 +75,8 @@ pub enum Step {
     Claim(Fence),
     Deliver(Fence),
     Ack(Fence),
+    /// Whoever looks after the ticket, which is no worker, has acted on it.
+    Heed,
     /// It did not get through, or its worker ended without having shown that it read it.
     Fail {
         error: String,
@@ -98,6 +100,7 @@ impl Step {
             Self::Claim(_) => "be claimed",
             Self::Deliver(_) => "be delivered",
             Self::Ack(_) => "be acknowledged",
+            Self::Heed => "be heeded",
             Self::Fail { .. } => "fail",
             Self::Expire { .. } => "expire",
             Self::Retry => "be tried again",
@@ -115,6 +118,9 @@ pub enum Illegal {
     #[error("the message is another attempt's")]
     Fence,
 }
+
+/// Stands for whoever reads a message without being a worker: fences are counted from one.
+const NO_WORKER: Fence = Fence(0);
 
 /// A message's number. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -189,6 +195,10 @@ impl Message {
                 (self.state, self.acked_ms) = (Acked, Some(now_ms));
                 self.delivered_ms = self.delivered_ms.or(Some(now_ms));
             }
+            (Step::Heed, Queued) => {
+                (self.state, self.fence) = (Acked, Some(NO_WORKER));
+                (self.delivered_ms, self.acked_ms) = (Some(now_ms), Some(now_ms));
+            }
             (Step::Deliver(_), Claimed) | (Step::Ack(_), Claimed | Delivered) => return Err(Illegal::Fence),
             (Step::Fail { error, max_attempts }, Claimed | Delivered) => {
                 self.attempts += 1;
@@ -209,6 +219,7 @@ impl Message {
             | (Step::Claim(_), Received | Claimed | Delivered | Acked | Expired | Failed | Dead)
             | (Step::Deliver(_), Received | Queued | Delivered | Acked | Expired | Failed | Dead)
             | (Step::Ack(_), Received | Queued | Acked | Expired | Failed | Dead)
+            | (Step::Heed, Received | Claimed | Delivered | Acked | Expired | Failed | Dead)
             | (Step::Fail { .. }, Received | Queued | Acked | Expired | Failed | Dead)
             | (Step::Expire { .. }, Claimed | Delivered | Acked | Expired | Dead)
             | (Step::Retry, Received | Queued | Claimed | Delivered | Acked)
@@ -233,6 +244,7 @@ mod tests {
             ("deliver, other fence", Step::Deliver(Fence(8))),
             ("ack", Step::Ack(MINE)),
             ("ack, other fence", Step::Ack(Fence(8))),
+            ("heed", Step::Heed),
             ("fail, more left", fail(3)),
             ("fail, the last", fail(1)),
             ("expire", Step::Expire { why: "x".into() }),

@@ -110,6 +110,30 @@ impl NoticeKind {
         }
     }
 
+    /// Whether it can come and go by itself so often that each time is no news. A question never does.
+    #[must_use]
+    pub fn flaps(self) -> bool {
+        match self {
+            Self::TicketAsks | Self::TicketStuck => false,
+            Self::TaskFailed
+            | Self::TaskTimedOut
+            | Self::TaskMissed
+            | Self::KillFailed
+            | Self::FileBroken
+            | Self::DatabaseRestored
+            | Self::DiskFull
+            | Self::SlotQuarantined
+            | Self::WorkerKilled
+            | Self::MessageExpired
+            | Self::MessageDead
+            | Self::AgentCooled
+            | Self::AgentDisabled
+            | Self::DaemonCrashed
+            | Self::Condition
+            | Self::Storm => true,
+        }
+    }
+
     /// Of a task's runs: what a sick box explains.
     #[must_use]
     pub fn is_of_task(self) -> bool {
@@ -160,6 +184,8 @@ pub enum Shown {
     Clock,
     /// `Sat 02:00`
     Day,
+    /// `Sat 31 Jan 2026 02:00`: what is days away.
+    Date,
 }
 
 /// Something that can be pressed below a message.
@@ -184,6 +210,13 @@ impl Button {
     #[must_use]
     pub fn data(text: &str, data: String) -> Self {
         Self { text: text.to_owned(), press: Press::Data(data) }
+    }
+
+    /// None where the link leads nowhere on the web: a message with such a button is refused.
+    #[must_use]
+    pub fn link(text: &str, link: &str) -> Option<Self> {
+        let is_web = link.starts_with("https://") || link.starts_with("http://");
+        is_web.then(|| Self { text: text.to_owned(), press: Press::Link(link.to_owned()) })
     }
 }
 
@@ -243,6 +276,9 @@ pub struct Notice {
     /// The first line, enough on a locked screen; its mark is the renderer's.
     pub headline: Vec<Part>,
     pub body: Vec<Part>,
+    /// What holds only while it goes on: what a person may do, what comes next. After the body.
+    #[serde(default)]
+    pub meanwhile: Vec<Part>,
     /// Those of the event; what goes with every alert comes from `alert`.
     pub buttons: Vec<Button>,
     pub topic: Topic,
@@ -268,6 +304,7 @@ impl Notice {
             severity,
             headline: Vec::new(),
             body: Vec::new(),
+            meanwhile: Vec::new(),
             buttons: Vec::new(),
             topic: Topic::Alerts,
             quiet: Quiet::Hush,
@@ -302,6 +339,7 @@ mod tests {
         notice.class = Some("exit 1".to_owned());
         notice.headline = vec![Part::Bold("<b>".to_owned()), Part::Time { ms: 5, shown: Shown::Day }];
         notice.body = vec![Part::Break, Part::Quote(vec!["\u{1b}[31m".to_owned()])];
+        notice.meanwhile = vec![Part::Italic("Reply".to_owned())];
         notice.buttons = vec![Button::data("Ack", "a:ack:1".to_owned())];
         let text = serde_json::to_string(&notice).unwrap();
         assert_eq!(serde_json::from_str::<Notice>(&text).unwrap(), notice);

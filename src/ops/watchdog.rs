@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Ops, OpsError, PICKUP_WATCHDOG, Report};
-use crate::dispatch::{AgentView, Shown};
+use crate::dispatch::{AgentView, Login, Shown};
 use crate::model::condition::{Condition, Mark};
 use crate::model::ids::TaskId;
 use crate::model::schedule::format_duration;
@@ -195,21 +195,41 @@ impl Ops {
         let before = self.dispatch.agents().await?;
         let is_off = |name: &str| before.iter().any(|a| a.name == name && a.shown == Shown::Disabled);
         for (agent, answer) in self.dispatch.ask_logins().await {
+            self.tell_of_check(&agent, &answer, report).await?;
             match answer {
-                Ok(()) if is_off(&agent) => {
+                Login::In if is_off(&agent) => {
                     self.dispatch.enable(&agent).await?;
                     info!(agent, "is logged in again and gets work again");
                     report.count("taken up again", 1);
                     report.lines.push(format!("{agent} is logged in again and gets work again"));
                 }
-                Ok(()) => {}
-                Err(why) => {
+                Login::In => {}
+                Login::Out(why) => {
                     warn!(agent, why, "is not logged in");
                     self.dispatch.disable(&agent, &format!("auth: {why}")).await?;
                 }
+                Login::Unknown(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// A check that says nothing changes nothing but that somebody is told.
+    async fn tell_of_check(&self, agent: &str, answer: &Login, report: &mut Report) -> Result<(), OpsError> {
+        let key = format!("auth_check:{agent}");
+        match answer {
+            Login::Unknown(why) => {
+                warn!(agent, why, "the auth_check does not answer");
+                let title = format!("The auth_check of {agent} does not answer");
+                report.lines.push(format!("{title}: {why}"));
+                let condition = Condition::new(&key, Severity::Warning, title).line(Mark::Bad, why.clone());
+                self.raise(condition, PICKUP_WATCHDOG).await
+            }
+            Login::In | Login::Out(_) => {
+                let title = format!("The auth_check of {agent} answers again");
+                self.clear(&key, &title, PICKUP_WATCHDOG).await.map(drop)
+            }
+        }
     }
 
     /// A profile is disabled only because its login was refused.

@@ -109,6 +109,14 @@ impl Lock {
         self.file.write_all(bytes)
     }
 
+    /// Takes away what the holder has written: whoever comes next sees that it ended well.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
     /// Whether somebody holds the lock at `path`. Looking at a free lock takes it for an instant.
     ///
     /// # Errors

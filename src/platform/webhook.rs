@@ -1,5 +1,7 @@
-//! One plain HTTP request to somewhere else, blocking and with a deadline for the whole of it. No TLS: what
-//! needs it has a client of its own. Errors never tell the URL, which may hold a secret.
+//! One HTTP request to somewhere else, blocking and with a deadline for the whole of it; over TLS by `tls`.
+//! Errors never tell the URL, which may hold a secret.
+
+mod tls;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -11,8 +13,12 @@ const ANSWER_MAX_BYTES: u64 = 64 * 1024;
 /// Why there is no answer, or why it does not read as one.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    #[error("only http:// URLs are spoken to here")]
+    #[error("only http:// and https:// URLs are spoken to here")]
     NotHttp,
+    #[error("no TLS to speak with")]
+    NoTls,
+    #[error("no connection: {0}")]
+    Unreachable(String),
     #[error("the host has no address: {0}")]
     NoAddress(io::Error),
     #[error("no connection: {0}")]
@@ -36,7 +42,7 @@ pub struct Answer {
 /// Asks for `url`.
 ///
 /// # Errors
-/// [`WebhookError`]; an answer of any status is none.
+/// [`WebhookError`]; an answer of any status is none. Within a runtime it must run where blocking is allowed.
 pub fn get(url: &str, limit: Duration) -> Result<Answer, WebhookError> {
     send("GET", url, None, limit)
 }
@@ -50,13 +56,16 @@ pub fn post_json(url: &str, body: &[u8], limit: Duration) -> Result<Answer, Webh
 }
 
 fn send(method: &str, url: &str, body: Option<&[u8]>, limit: Duration) -> Result<Answer, WebhookError> {
+    if url.starts_with("https://") {
+        return tls::send(method, url, body, limit, &[]);
+    }
     let deadline = Deadline { at: Instant::now() + limit, limit };
     let rest = url.strip_prefix("http://").ok_or(WebhookError::NotHttp)?;
     let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(cut);
     let path = path.split('#').next().unwrap_or_default();
     let slash = if path.starts_with('/') { "" } else { "/" };
-    if host.is_empty() || host.contains('@') || !url.bytes().all(|b| b.is_ascii_graphic()) {
+    if !is_plain(url, host) {
         return Err(WebhookError::NotHttp);
     }
     let mut head = format!(
@@ -72,6 +81,11 @@ fn send(method: &str, url: &str, body: Option<&[u8]>, limit: Duration) -> Result
     stream.write_all(head.as_bytes()).map_err(broken)?;
     stream.write_all(body.unwrap_or_default()).map_err(broken)?;
     read(&mut stream, &deadline)
+}
+
+/// A URL without a name and password in it, or anything that no URL holds.
+fn is_plain(url: &str, host: &str) -> bool {
+    !host.is_empty() && !host.contains('@') && url.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn connect(host: &str, deadline: &Deadline) -> Result<TcpStream, WebhookError> {
@@ -192,7 +206,15 @@ mod tests {
         server.join().unwrap();
         let gone = get("http://127.0.0.1:1/secret", Duration::from_secs(10)).unwrap_err();
         assert!(!gone.to_string().contains("secret"), "{gone}");
-        for url in ["https://x/", "http://", "http://u:p@x/", "http://x/a b", "file:///x"] {
+        for url in [
+            "ftp://x/",
+            "http://",
+            "https://",
+            "https://u:p@x/",
+            "http://u:p@x/",
+            "http://x/a b",
+            "file:///x",
+        ] {
             assert!(matches!(get(url, Duration::from_secs(1)), Err(WebhookError::NotHttp)), "{url}");
         }
     }

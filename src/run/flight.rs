@@ -207,7 +207,7 @@ fn skip(tx: &Tx<'_>, journal: &Journal, request: &Request, reason: &str) -> Resu
     Ok(Claim::Skipped(run))
 }
 
-/// Writes the row for a span of instants that nothing will run for.
+/// Writes the row for a span of instants that nothing will run for, none of which has a row.
 ///
 /// # Errors
 /// Only what the database says.
@@ -218,10 +218,6 @@ pub fn miss(
     to_ms: i64,
     count: i64,
 ) -> Result<(), RunError> {
-    let Some(from_ms) = request.scheduled_ms else { return Ok(()) };
-    if table::has_instant(tx, &request.task.id, from_ms)? {
-        return Ok(());
-    }
     let mut run = row(request, RunState::Missed);
     run.missed_to_ms = Some(to_ms);
     run.missed_count = Some(count);
@@ -276,7 +272,10 @@ fn give_up_lock_wait(tx: &Tx<'_>, journal: &Journal, request: &Request) -> Resul
 }
 
 /// Turns a claimed run that never started into a skipped one.
-pub(super) fn give_up(
+///
+/// # Errors
+/// What the database says, and a run that has started.
+pub fn give_up(
     tx: &Tx<'_>,
     journal: &Journal,
     mut run: Run,

@@ -62,7 +62,8 @@ impl Runs {
                 | RunState::Missed => {}
             }
         }
-        info!(?recovered, "settled the runs of the last daemon");
+        let Recovered { adopted, finished, lost, not_started } = recovered;
+        info!(adopted, finished, lost, not_started, "settled the runs of the last daemon");
         Ok(recovered)
     }
 

@@ -72,6 +72,36 @@ pub enum Notice {
     NoBallast { because: String },
 }
 
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Restored { backup, set_aside, because } => {
+                write!(f, "the database was replaced by {} ({because})", backup.display())?;
+                match set_aside {
+                    Some(path) => write!(f, "; the broken file is {}", path.display()),
+                    None => Ok(()),
+                }
+            }
+            Self::CommitsLost { highest_known, highest_on_disk } => write!(
+                f,
+                "the database knows runs up to {highest_known}, on disk there is {highest_on_disk}: commits were lost"
+            ),
+            Self::Migrated { from, to, backup } => {
+                write!(f, "the database went from schema {from} to {to}")?;
+                match backup {
+                    Some(path) => write!(f, "; as it was before it is {}", path.display()),
+                    None => Ok(()),
+                }
+            }
+            Self::DoubtfulFilesystem { name } => {
+                write!(f, "the state directory is on {name}, which may not lock reliably")
+            }
+            Self::DiskFull { .. } => f.write_str("the disk of the state directory was full"),
+            Self::NoBallast { because } => write!(f, "there is no reserve for a full disk: {because}"),
+        }
+    }
+}
+
 /// A handle on the open database; clones share it.
 #[derive(Clone)]
 pub struct Store {

@@ -34,6 +34,8 @@ pub struct Standing {
 pub struct Due {
     pub task: Arc<Task>,
     pub plan: Plan,
+    /// From when its intervals are counted.
+    pub anchor: Timestamp,
     pub covered_ms: i64,
     /// Instants of a gap are being made up for.
     pub backlog: bool,
@@ -186,6 +188,7 @@ fn plan(known: &Known, now_ms: i64, policy: Policy) -> Option<Due> {
     Some(Due {
         task: Arc::clone(&standing.task),
         plan,
+        anchor,
         covered_ms: standing.covered_ms,
         backlog: known.backlog,
         expired: standing.expired,

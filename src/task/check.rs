@@ -65,6 +65,7 @@ impl Report {
 /// When a path cannot be looked at. A missing `tasks_dir` is a finding.
 pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules, now: Timestamp) -> anyhow::Result<Report> {
     let mut report = Report::default();
+    let rules = &Rules { now: Some(now), ..rules.clone() };
     if paths.is_empty() {
         folder(tasks_dir, tasks_dir.file_name().map(Path::new), rules, now, &mut report);
     }

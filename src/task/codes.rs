@@ -71,6 +71,7 @@ pub const PAGES: &[Page] = &[
     page("W101", "unknown key", "Nothing reads it. Other tools may.", "Remove it, put it under `meta:`, or start it with `x-`.", "aliases: [x]"),
     page("W103", "not read as a task", "A task begins with a line `---` and nothing else on it, in UTF-8, in a file that ends in `.md`. This one nearly does, so it was probably meant to be one.", "Do what the message says.", "(an empty line)\n---"),
     page("W210", "either day matches", "With day of month and day of week both set, cron fires on both: the 1st and each Monday.", "Set one of them to `*`, or keep it if both are meant.", "schedule: 0 8 1 * 1"),
+    page("W211", "time has passed", "A task with `at` runs once, at that time. A file that lucid first sees later is made up for within `catch_up_window`, and has missed its run after that. One that has run is done.", "Write a time that is to come, or `manual`; remove the file when it is done.", "schedule: at 2020-01-31T09:00"),
     page("W301", "key without effect", "The key belongs to another kind of task, or to a key that is not there.", "Remove it.", "command: ./x\nmodel: sonnet"),
     page("W303", "last retries never come", "A waiting retry gives way to the next due instant before all are used.", "Lower `max`, `delay` or `backoff`.", "schedule: every 5m\nretries: {max: 9, delay: 1m}"),
     page("I203", "value not quoted", "lucid reads it, a YAML parser refuses it: other tools that look at the file will fail.", "Put the value into quotes.", "schedule: */5 * * * *"),

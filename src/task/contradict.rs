@@ -14,8 +14,8 @@ use super::front::Front;
 use super::names::near;
 use super::parse::Rules;
 use super::scalars::shown;
-use crate::model::schedule::{Context, format_duration};
-use crate::model::task::{Agent, Kind, Task};
+use crate::model::schedule::{Context, code, format_duration};
+use crate::model::task::{Agent, CatchUp, Kind, Task};
 
 /// Errors that block the task's runs instead of refusing its file.
 pub const BLOCKING: [&str; 2] = ["E306", "E307"];
@@ -89,6 +89,7 @@ pub fn judge(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rule
     jitter(reader, fields, task);
     without_effect(reader, fields, task);
     limits(reader, fields, task);
+    passed(reader, fields, task, rules);
     unknown_profile(reader, fields, task, rules).or(unknown_pool(reader, fields, task, rules))
 }
 
@@ -189,6 +190,25 @@ fn shortest_interval(task: &Task) -> Option<Duration> {
         last = fire.at;
     }
     shortest
+}
+
+/// A time that has passed brings no run, except of a file that is new within the catch-up window.
+fn passed(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) {
+    let (Some(now), Some(field)) = (rules.now, fields.get("schedule")) else { return };
+    let ctx = Context { zone: task.zone.clone(), anchor: now };
+    for (text, at) in task.schedule.passed(&ctx, now) {
+        let when = at.to_zoned(task.zone.tz().clone()).strftime("%a %-d %b %Y %H:%M %Z");
+        let message = format!("`{}` has passed: it was {when}", shown(text));
+        let help = match task.catch_up {
+            CatchUp::Skip => "write a time that is to come, or `manual`".to_owned(),
+            CatchUp::Latest | CatchUp::All => format!(
+                "write a time that is to come, or `manual`; a file that is new is made up for within \
+                 catch_up_window ({}), later it has missed its run",
+                format_duration(task.catch_up_window)
+            ),
+        };
+        reader.say(Severity::Warning, field.place, code::PASSED, message, &help);
+    }
 }
 
 /// Keys that mean nothing for this kind of task.

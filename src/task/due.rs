@@ -163,8 +163,29 @@ fn missed(
         }
         None => last,
     };
-    let just_before = first.checked_sub(SignedDuration::from_nanos(1)).ok()?;
-    Some(Missed { from: first, to, count: instants.count(just_before, to) })
+    Some(span(instants, first, to))
+}
+
+/// What is left of a missed span when the instants in `decided`, stretches in order of time, have their rows: after a
+/// clock was put right, some of a gap may have been reached before.
+#[must_use]
+pub fn without(instants: &Instants<'_>, missed: Missed, decided: &[(Timestamp, Timestamp)]) -> Vec<Missed> {
+    let mut left = Vec::new();
+    let mut from = Some(missed.from);
+    for (begin, end) in decided {
+        let Some(at) = from.filter(|at| *at <= missed.to) else { break };
+        let just_before = begin.checked_sub(SignedDuration::from_nanos(1)).ok();
+        let to = just_before.and_then(|before| instants.latest(before)).filter(|to| *to >= at);
+        left.extend(to.map(|to| span(instants, at, to)));
+        from = instants.next((*end).max(at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at)));
+    }
+    left.extend(from.filter(|at| *at <= missed.to).map(|at| span(instants, at, missed.to)));
+    left
+}
+
+fn span(instants: &Instants<'_>, from: Timestamp, to: Timestamp) -> Missed {
+    let just_before = from.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(from);
+    Missed { from, to, count: instants.count(just_before, to) }
 }
 
 #[cfg(test)]
@@ -244,6 +265,27 @@ mod tests {
             planned(front, "2026-03-01T10:00:00Z", "2026-03-01T11:00:00.010Z"),
             "missed 2026-03-01T10:01:00Z..2026-03-01T10:59:00Z x59, schedule 2026-03-01T11:00:00Z"
         );
+    }
+
+    #[test]
+    fn of_a_gap_only_what_has_no_row_is_missed() {
+        let task = task("schedule: '0 * * * *'");
+        let instants = Instants::new(&task, at("2026-01-01T00:00:00Z"));
+        let hour = |h: u32| at(&format!("2026-03-01T{h:02}:00:00Z"));
+        let missed = Missed { from: hour(1), to: hour(9), count: 9 };
+        let left = |decided: &[(u32, u32)]| -> Vec<(u32, u32, u64)> {
+            let decided: Vec<_> = decided.iter().map(|(a, b)| (hour(*a), hour(*b))).collect();
+            let hour_of = |at: Timestamp| (1..10).find(|h| hour(*h) == at).unwrap();
+            without(&instants, missed, &decided)
+                .into_iter()
+                .map(|m| (hour_of(m.from), hour_of(m.to), m.count))
+                .collect()
+        };
+        assert_eq!(left(&[]), [(1, 9, 9)]);
+        assert_eq!(left(&[(1, 1), (4, 4)]), [(2, 3, 2), (5, 9, 5)]);
+        assert_eq!(left(&[(0, 2), (3, 5), (9, 9)]), [(6, 8, 3)]);
+        assert_eq!(left(&[(0, 9)]), []);
+        assert_eq!(left(&[(8, 12)]), [(1, 7, 7)]);
     }
 
     #[test]

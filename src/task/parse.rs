@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::build::build;
@@ -60,6 +61,8 @@ pub struct Known {
 pub struct Rules {
     pub defaults: Defaults,
     pub known: Known,
+    /// For somebody who looks at the files now: what has passed is said. The daemon reads them at any time.
+    pub now: Option<Timestamp>,
 }
 
 /// What came of a file.

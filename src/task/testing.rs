@@ -46,5 +46,6 @@ fn rules() -> Rules {
             actions: &["db-backup", "ticket-pickup"],
             ..Known::default()
         },
+        now: None,
     }
 }

@@ -23,6 +23,7 @@ pub fn rules() -> Rules {
             pools: pools.map(|(name, wait)| (name.to_owned(), wait)).into(),
             actions: &["heartbeat", "db-backup"],
         },
+        now: "2026-11-26T11:30:00Z".parse().ok(),
     }
 }
 

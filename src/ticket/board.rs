@@ -181,6 +181,7 @@ impl Tickets {
             "code": reason.map(|r| &r.code), "reason": reason.map(|r| &r.text),
         });
         self.tell(tx, id, EventKind::TicketMoved, author, data, now_ms)?;
+        self.let_go(tx, &ticket, now_ms)?;
         Ok(ticket)
     }
 
@@ -232,7 +233,10 @@ impl Tickets {
             ticket if ticket.state() == TicketState::InProgress => {
                 self.step_in(tx, id, ending.then.clone(), &Author::Lucid("dispatch"), now_ms)
             }
-            ticket => Ok(ticket),
+            ticket => {
+                self.let_go(tx, &ticket, now_ms)?;
+                Ok(ticket)
+            }
         }
     }
 

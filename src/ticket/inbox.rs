@@ -19,7 +19,7 @@ use crate::store::Tx;
 
 use super::board::find;
 use super::conversation::CommentKind;
-use super::{Author, TicketError, Tickets, Worker, at_most, bounded};
+use super::{Author, TicketError, Tickets, Unread, Worker, at_most, bounded};
 
 pub use reap::Reaped;
 pub use table::Query;
@@ -48,7 +48,9 @@ impl Tickets {
         self.store.write(move |tx| this.reply_in(tx, &id, (&text, &via), &author, now_ms)).await
     }
 
-    /// As [`Tickets::reply`], in the transaction of whatever the reply came with: a text, and by which way.
+    /// As [`Tickets::reply`], in the transaction of whatever the reply came with: a text, and by which way. Where
+    /// no worker reads it, it is a comment and its message has expired at once: whoever wrote it is told in the
+    /// answer, and nobody else needs to be.
     ///
     /// # Errors
     /// As [`Tickets::reply`].
@@ -60,14 +62,84 @@ impl Tickets {
         author: &Author,
         now_ms: i64,
     ) -> Result<(Message, Ticket), TicketError> {
-        bounded("text", text, MESSAGE_MAX_BYTES)?;
-        at_most("via", via, VIA_MAX_BYTES)?;
+        check(text, via)?;
         self.admit(tx, id, author, now_ms)?;
         let ticket = self.step_in(tx, id, TicketStep::Reply, author, now_ms)?;
+        let (kind, step) = match self.unread(&ticket) {
+            None => (CommentKind::Message, Step::Queue),
+            Some(unread) => (CommentKind::Comment, Step::Expire { why: unread.told() }),
+        };
+        self.comment_in(tx, id, kind, text, author, now_ms)?;
+        let received = table::insert(tx, id, text, &author.name(), via, now_ms)?;
+        Ok((self.step_message(tx, received, step, author, now_ms)?, ticket))
+    }
+
+    /// Takes a reply that is for whoever looks after the ticket, which is no worker: it moves nothing and is in
+    /// line until [`Tickets::heed_in`].
+    ///
+    /// # Errors
+    /// [`TicketError::Invalid`] for no or too much text.
+    pub fn answer_in(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        (text, via): (&str, &str),
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<(Message, Ticket), TicketError> {
+        check(text, via)?;
+        self.admit(tx, id, author, now_ms)?;
+        let ticket = find(tx, id)?;
         self.comment_in(tx, id, CommentKind::Message, text, author, now_ms)?;
         let received = table::insert(tx, id, text, &author.name(), via, now_ms)?;
-        let message = self.step_message(tx, received, Step::Queue, author, now_ms)?;
-        Ok((message, ticket))
+        Ok((self.step_message(tx, received, Step::Queue, author, now_ms)?, ticket))
+    }
+
+    /// Notes that what is in line for a ticket has been acted on. How much that was.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn heed_in(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<usize, TicketError> {
+        let queued = table::queued(tx, id)?;
+        let count = queued.len();
+        for message in queued {
+            self.step_message(tx, message, Step::Heed, author, now_ms)?;
+        }
+        Ok(count)
+    }
+
+    /// Why no worker reads what is written to `ticket` now; none where one does or will.
+    #[must_use]
+    pub fn unread(&self, ticket: &Ticket) -> Option<Unread> {
+        if ticket.live {
+            return None;
+        }
+        let id = &ticket.id;
+        match ticket.state() {
+            TicketState::Review | TicketState::Waiting | TicketState::Done | TicketState::Closed => {
+                let why = format!("{id} is {}, where no worker is put on it", ticket.state().name());
+                Some(Unread { why, way: Some(format!("lucid ticket move {id} todo")) })
+            }
+            TicketState::Todo | TicketState::InProgress | TicketState::NeedsInput => {
+                let person = ticket.assignee.as_deref().filter(|who| *who == &*self.human)?;
+                Some(Unread { why: format!("{id} is for {person}: no worker is put on it"), way: None })
+            }
+        }
+    }
+
+    /// Ends the waiting of what is in line for a ticket that no worker is put on any more.
+    pub(super) fn let_go(&self, tx: &Tx<'_>, ticket: &Ticket, now_ms: i64) -> Result<(), TicketError> {
+        let Some(unread) = self.unread(ticket) else { return Ok(()) };
+        for message in table::queued(tx, &ticket.id)? {
+            self.step_message(tx, message, Step::Expire { why: unread.told() }, &REAPER, now_ms)?;
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -168,7 +240,8 @@ impl Tickets {
     /// Puts an expired or dead message in line again, from the beginning.
     ///
     /// # Errors
-    /// [`TicketError::NoMessage`], or [`TicketError::Message`] when it is under way or read.
+    /// [`TicketError::NoMessage`], [`TicketError::Message`] when it is under way or read, or
+    /// [`TicketError::Unread`] when no worker would take it.
     pub async fn retry_message(&self, id: MessageId, author: &Author) -> Result<Message, TicketError> {
         self.by_person(id, Step::Retry, author).await
     }
@@ -186,13 +259,28 @@ impl Tickets {
         self.store
             .write(move |tx| {
                 let message = table::get(tx, id)?.ok_or(TicketError::NoMessage(id))?;
-                if step == Step::Retry && find(tx, &message.ticket)?.state().is_over() {
-                    let from = find(tx, &message.ticket)?.state();
-                    return Err(crate::model::ticket::Illegal::State { from, step: "be replied to" }.into());
+                if step == Step::Retry {
+                    this.has_reader(&find(tx, &message.ticket)?)?;
                 }
                 this.step_message(tx, message, step.clone(), &author, now_ms)
             })
             .await
+    }
+
+    /// Whether a message that is put in line again would be taken.
+    fn has_reader(&self, ticket: &Ticket) -> Result<(), TicketError> {
+        if ticket.state().is_over() {
+            let from = ticket.state();
+            return Err(crate::model::ticket::Illegal::State { from, step: "be replied to" }.into());
+        }
+        let unread = self.unread(ticket).or_else(|| {
+            let asks = ticket.state() == TicketState::NeedsInput && !ticket.live;
+            asks.then(|| Unread {
+                why: format!("{} waits for an answer, and what was written before is none", ticket.id),
+                way: Some(format!("lucid reply {} TEXT", ticket.id)),
+            })
+        });
+        unread.map_or(Ok(()), |unread| Err(TicketError::Unread(unread)))
     }
 
     /// What an ended attempt had in hand goes back in line, counted as failed.
@@ -239,8 +327,10 @@ impl Tickets {
             MessageState::Failed => EventKind::MessageFailed,
             MessageState::Dead => EventKind::MessageDead,
         };
+        // Whoever wrote what never came in line has been told so in the answer.
+        let is_told = from == MessageState::Received && to == MessageState::Expired;
         let data = json!({"message": message.id.0, "author": message.author, "via": message.via,
-            "attempts": message.attempts, "error": message.error});
+            "attempts": message.attempts, "error": message.error, "told": is_told});
         self.tell(tx, &message.ticket, kind, author, data, now_ms)?;
         if matches!(to, MessageState::Expired | MessageState::Dead) && !is_drop {
             let body = farewell(&message);
@@ -248,6 +338,11 @@ impl Tickets {
         }
         Ok(message)
     }
+}
+
+fn check(text: &str, via: &str) -> Result<(), TicketError> {
+    bounded("text", text, MESSAGE_MAX_BYTES)?;
+    at_most("via", via, VIA_MAX_BYTES)
 }
 
 /// What the author is told.

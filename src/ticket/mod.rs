@@ -49,12 +49,32 @@ pub enum TicketError {
     /// Somebody else was faster.
     #[error("the ticket has changed: it is at version {version}, {}", state.name())]
     Changed { version: i64, state: ticket::TicketState },
+    /// A message would be in line for a worker that does not come.
+    #[error("{}", .0.why)]
+    Unread(Unread),
     /// What was asked for needs the worker to be gone.
     #[error("run {run} is at work on {ticket}")]
     AtWork { ticket: TicketId, run: RunId },
     /// A text that is empty, too long or of the wrong kind; the field by name.
     #[error("{field}: {why}")]
     Invalid { field: &'static str, why: String },
+}
+
+/// Why no worker reads what is written to a ticket now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    pub why: String,
+    /// The command after which one would.
+    pub way: Option<String>,
+}
+
+impl Unread {
+    /// Both in one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let way = self.way.as_ref().map(|way| format!("; to have one read it: {way}")).unwrap_or_default();
+        format!("{}{way}", self.why)
+    }
 }
 
 /// Who writes.
@@ -112,13 +132,21 @@ pub struct Tickets {
     hub: Hub,
     prefix: Arc<str>,
     messages: MessageRules,
+    /// Whose tickets no worker is put on.
+    human: Arc<str>,
 }
 
 impl Tickets {
     /// `prefix` names the tickets that are made from now on.
     #[must_use]
     pub fn new(store: Store, journal: Journal, clock: Clock, prefix: &str, messages: MessageRules) -> Self {
-        Self { store, journal, clock, hub: Hub::default(), prefix: prefix.into(), messages }
+        Self { store, journal, clock, hub: Hub::default(), prefix: prefix.into(), messages, human: "".into() }
+    }
+
+    /// Tickets that are assigned to `human` are given to no worker.
+    #[must_use]
+    pub fn with_human(self, human: &str) -> Self {
+        Self { human: human.into(), ..self }
     }
 
     /// Reads a ticket in the caller's transaction.

@@ -77,7 +77,7 @@ async fn a_ticket_is_made_changed_moved_and_ended() {
     let next = page["next_cursor"].as_str().expect("a cursor");
     assert_eq!(world.get(&format!("tickets?cursor={next}")).await["tickets"][0]["id"], "MC-1");
     assert_eq!(world.get("tickets?state=open").await["tickets"].as_array().expect("list").len(), 1);
-    assert_eq!(world.get("messages?state=queued").await["messages"][0]["ticket"], "MC-1");
+    assert_eq!(world.get("messages?state=expired").await["messages"][0]["ticket"], "MC-1");
     assert_eq!(world.ask("DELETE", "messages/1", Value::Null).await.1["message"]["state"], "dead");
     let facts = world.get("activity?ticket=mc-1&type=ticket_moved").await;
     assert_eq!(facts["events"].as_array().expect("events").len(), 4, "{facts}");

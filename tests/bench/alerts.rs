@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid::alert::pace::Pace as Limits;
-use lucid::alert::policy::{Facts, RunFacts, TaskFacts};
+use lucid::alert::policy::{Facts, Missed, RunFacts, TaskFacts};
 use lucid::alert::telegram::Telegram;
 use lucid::alert::words::tail;
 use lucid::alert::{Alerts, Gather, Query, Settings, Topics};
@@ -45,7 +45,9 @@ fn gather() -> Gather {
                 TaskFacts { alerts, deliver: Deliver::None, timeout_ms: 1000, retries_max: 0, next_ms: None };
             let tail = tail(b"working\nNo space left on device\n");
             let (failures, oks) = (1, 0);
-            let facts = RunFacts { run, task: Some(task), failures, oks, tail, end: None, answer: None };
+            let missed = Missed::default();
+            let facts =
+                RunFacts { run, task: Some(task), missed, failures, oks, tail, end: None, answer: None };
             Facts::Run(Box::new(facts))
         })
     })

@@ -24,13 +24,17 @@ fn a_dead_daemon_is_told_once_past_it_and_so_is_its_return() {
     assert!(untold.stderr.contains("nobody could be told: "), "{untold:?}");
     assert!(!untold.stderr.contains("canary") && !untold.stdout.contains("canary"), "{untold:?}");
     fake.come_up();
-    for _ in 0..2 {
-        world.lucid(["heartbeat"]).expect(2);
-    }
+    let said = world.lucid(["heartbeat"]).expect(2);
+    assert!(said.stdout.contains("told on Telegram, chat 4242: 🆘 CRITICAL: lucid on "), "{said:?}");
+    let said = world.lucid(["heartbeat"]).expect(2);
+    assert!(!said.stdout.contains("told on"), "{said:?}");
     let told = fake.with("does not answer");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].visible.starts_with("🆘 CRITICAL: lucid on ") && !told[0].silent, "{told:?}");
     world.serve();
+    // By the daemon itself, as it starts.
+    let back = world.until("it is back", || fake.with(" is back · down ").into_iter().next());
+    assert_eq!((back.reply_to, back.silent), (Some(told[0].id), false), "{back:?}");
     for _ in 0..2 {
         world.lucid(["heartbeat"]).expect(0);
     }
@@ -39,6 +43,30 @@ fn a_dead_daemon_is_told_once_past_it_and_so_is_its_return() {
     for file in ["status.json", "heartbeat-alert.json", "logs/heartbeat.log", "logs/daemon.log"] {
         assert!(!world.read(&format!("state/{file}")).contains("canary"), "{file}");
     }
+}
+
+#[test]
+fn a_daemon_that_was_stopped_on_purpose_wakes_nobody() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake, WELL);
+    world.serve();
+    world.lucid(["stop"]).expect(0);
+    world.until_daemon_ends();
+    let said = world.lucid(["heartbeat"]).expect(1);
+    assert!(said.stdout.contains("the daemon is stopped: on purpose at "), "{said:?}");
+    assert!(said.stdout.contains("told on Telegram, chat 4242: ⏸ lucid on "), "{said:?}");
+    world.lucid(["heartbeat"]).expect(1);
+    let chat = fake.chat();
+    assert_eq!(chat.len(), 1, "{chat:?}");
+    assert!(chat[0].silent && chat[0].visible.contains(" is stopped\non purpose at "), "{chat:?}");
+    assert!(chat[0].visible.contains(", by "), "{chat:?}");
+    world.serve();
+    let back = world.until("it runs", || fake.with(" runs again · stopped ").into_iter().next());
+    assert_eq!((back.reply_to, back.silent), (Some(chat[0].id), true), "{back:?}");
+    // What ends without a word is dead all the same.
+    world.kill_daemon();
+    world.lucid(["heartbeat"]).expect(2);
+    assert_eq!(fake.with("CRITICAL").len(), 1, "{:?}", fake.chat());
 }
 
 #[test]

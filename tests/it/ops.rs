@@ -1,6 +1,7 @@
 //! The built-in actions: what they put right, what they leave alone, and what they say.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -336,4 +337,52 @@ fn rows_that_nobody_needs_any_more_go() {
     });
     let kept = world.number("SELECT count(*) FROM workers WHERE ticket = 'MC-1'");
     assert_eq!((open.as_str(), kept), ("MC-1", 1), "a ticket that is not over needs its last worker");
+}
+
+#[test]
+fn an_auth_check_that_hangs_is_ended_and_told_and_changes_nothing() {
+    let checked = "
+agents:
+  slow: {command: [lucid, fake-agent], auth_check: [/bin/sh, -c, 'test -e answers || exec sleep 600']}
+  also: {command: [lucid, fake-agent], auth_check: [/bin/sh, -c, 'test -e answers || exec sleep 600']}
+  out: {command: [lucid, fake-agent], auth_check: ['false']}
+";
+    let mut world = World::with(checked);
+    world.task("ticket-pickup", "action: ticket-pickup\nschedule: every 2m");
+    world.task("pickup-watchdog", "action: pickup-watchdog\ntimeout: 2m");
+    world.serve();
+    let begun = Instant::now();
+    let run = world.start("pickup-watchdog");
+    // Meanwhile nobody waits for it.
+    let asked = Instant::now();
+    world.lucid(["agents"]).expect(0);
+    world.lucid(["status"]).expect(0);
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    let row = world.until_within(Duration::from_secs(100), "the watchdog ends", || {
+        world.row(run).filter(|row| !row.is_live())
+    });
+    assert_eq!(row.state, "ok", "{row:?}");
+    // Both at once, not one after the other.
+    assert!(begun.elapsed() < Duration::from_secs(58), "{:?}", begun.elapsed());
+    let said = world.log_of(run);
+    assert!(
+        said.contains("The auth_check of slow does not answer: /bin/sh: was killed after 30000 ms"),
+        "{said}"
+    );
+    let agents = world.lucid(["agents", "--json"]).expect(0).json();
+    let states: Vec<&str> = agents["agents"]
+        .as_array()
+        .expect("agents")
+        .iter()
+        .map(|agent| agent["state"].as_str().expect("a state"))
+        .collect();
+    assert_eq!(
+        states,
+        ["ready", "ready", "disabled"],
+        "a check that says nothing is no word about the login"
+    );
+    world.write("answers", "");
+    let before = world.events("condition_cleared");
+    assert_eq!(world.run("pickup-watchdog").state, "ok");
+    assert_eq!(world.events("condition_cleared"), before + 2);
 }

@@ -167,6 +167,22 @@ fn a_daemon_killed_between_sending_and_noting_it_marks_the_repeat() {
 }
 
 #[test]
+fn a_test_against_a_server_that_is_down_says_what_it_does_and_gives_up() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.serve();
+    fake.set(Mode::Gateway);
+    let begun = std::time::Instant::now();
+    let tested = world.lucid(["telegram", "test"]).expect(1);
+    assert!(begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
+    assert!(
+        tested.stderr.contains("sending a message to the chat of the settings; waiting 25 s at most"),
+        "{tested:?}"
+    );
+    assert!(tested.stdout.starts_with("not delivered") && tested.stdout.contains("502"), "{tested:?}");
+}
+
+#[test]
 fn a_bot_that_is_shut_out_says_so_everywhere_else_and_comes_back() {
     let fake = FakeTelegram::start();
     let mut world = world(&fake);
@@ -188,6 +204,32 @@ fn a_bot_that_is_shut_out_says_so_everywhere_else_and_comes_back() {
     assert!(tested.stdout.starts_with("delivered, message "), "{tested:?}");
     let told = world.lucid(["problems"]).expect(0).stdout;
     assert!(!told.contains("do not get through") && told.contains("could not be delivered"), "{told}");
+    // It still goes on, and nobody has heard of it: now somebody does, once.
+    until_seen(&world, &fake, "flaky failed");
+    until_quiet(&world);
+    world.run("flaky");
+    until_quiet(&world);
+    assert_eq!(fake.with("flaky failed").len(), 1, "{:#?}", visible(&fake));
+    let told = alerts(&world);
+    let states: Vec<&Value> = (0..2).map(|n| &told[0]["deliveries"][n]["state"]).collect();
+    assert_eq!(states, ["dead", "delivered"], "{told:?}");
+}
+
+#[test]
+fn a_message_that_gets_no_number_is_repeated_once() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    task(&world, "flaky", "");
+    set(&world, "broken\n", 1);
+    fake.set(Mode::Unnamed);
+    world.serve();
+    world.run("flaky");
+    world.until("it is given up", || (alerts(&world)[0]["deliveries"][0]["state"] == "dead").then_some(()));
+    let told = visible(&fake);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(!told[0].contains("may be a repeat") && told[1].contains("(may be a repeat)"), "{told:#?}");
+    let problems = world.lucid(["problems"]).expect(0).stdout;
+    assert!(problems.contains("told no number; it may have arrived"), "{problems}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ type Day = (Mode, fn(&TelegramError) -> bool);
 async fn each_bad_day_has_its_name() {
     let fake = FakeTelegram::start();
     let bot = bot(&fake);
-    let days: [Day; 9] = [
+    let days: [Day; 10] = [
         (Mode::Trouble, |e| matches!(e, TelegramError::Trouble(_))),
         (Mode::Gateway, |e| matches!(e, TelegramError::Unclear(why) if why.contains("502"))),
         (Mode::Busy(30), |e| *e == TelegramError::Busy { after: Duration::from_secs(30) }),
@@ -84,6 +84,7 @@ async fn each_bad_day_has_its_name() {
         (Mode::NoChat, |e| matches!(e, TelegramError::Shut(_))),
         (Mode::Entities, |e| matches!(e, TelegramError::Markup(_))),
         (Mode::Moved(-77), |e| *e == TelegramError::Moved { to: -77 }),
+        (Mode::Unnamed, |e| *e == TelegramError::Unnamed),
         (Mode::ResetAfter, |e| matches!(e, TelegramError::Unclear(_))),
         (Mode::Slow(Duration::from_secs(30)), |e| matches!(e, TelegramError::Unclear(_))),
     ];

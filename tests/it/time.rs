@@ -299,6 +299,18 @@ fn a_one_shot_that_is_past_when_it_is_first_seen_has_its_row_all_the_same() {
         assert!(why.contains(if wanted[0].0 == "ok" { "ended well" } else { "missed" }), "{why}");
     }
     assert!(once(&world, "off").is_empty(), "a disabled task has no due instants");
+    world.until("why it was missed", || {
+        let told = world.lucid(["alerts", "--json"]).expect(0).json();
+        let texts: Vec<&str> =
+            told["alerts"].as_array()?.iter().filter_map(|one| one["text"].as_str()).collect();
+        let is_told = |text: &&&str| text.contains("lucid read the task's file only after that");
+        (texts.iter().filter(is_told).count() == 2).then_some(())
+    });
+    let check = world.lucid(["check", "tasks/old.md"]).expect(0);
+    assert!(
+        check.stdout.contains("warning[W211]") && check.stdout.contains("tasks/old.md:2:11"),
+        "{check:?}"
+    );
     // Neither an edit, a switch nor a start makes it due again.
     world.task("recent", &format!("schedule: at {recent}\ndescription: edited\n{command}"));
     world.lucid(["disable", "wide"]).expect(0);

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{Channel, Delivery, DeliveryState, NewRow, Purpose, Queued, Waiting};
 use crate::alert::Tested;
 use crate::alert::table::{column, json, name_of, parse_severity};
-use crate::model::alert::AlertId;
+use crate::model::alert::{Alert, AlertId};
 use crate::model::notice::Topic;
 
 const COLUMNS: &str = "id, alert, purpose, severity, topic, text, original, created_ms, attempts, doubtful, \
@@ -204,14 +204,64 @@ pub(in crate::alert) fn recover(conn: &Connection, now_ms: i64) -> rusqlite::Res
     )
 }
 
-/// Gives up what has waited since before `before_ms`; how many.
-pub(in crate::alert) fn expire(conn: &Connection, before_ms: i64, now_ms: i64) -> rusqlite::Result<usize> {
-    conn.execute(
+/// Gives up what has waited since before `before_ms`; which rows.
+pub(in crate::alert) fn expire(conn: &Connection, before_ms: i64, now_ms: i64) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare_cached(
         "UPDATE outbox SET state = CASE WHEN purpose = 'edit' THEN 'dropped' ELSE 'dead' END, ended_ms = ?2, \
          error = 'not delivered within 24 h' || coalesce('; last: ' || error, '') \
-         WHERE state = 'pending' AND created_ms < ?1 AND not_before_ms < ?2",
-        params![before_ms, now_ms],
-    )
+         WHERE state = 'pending' AND created_ms < ?1 AND not_before_ms < ?2 RETURNING id",
+    )?
+    .query_map(params![before_ms, now_ms], |row| row.get(0))?
+    .collect()
+}
+
+/// Takes back that an alert was told, as its message `id` has died and no other is in line: it goes on untold, and
+/// is told when the way to people is well again. Not for ever: each time costs a dead letter.
+pub(in crate::alert) fn untell(conn: &Connection, id: i64) -> rusqlite::Result<()> {
+    /// Dead letters of one alert after which it is left to whoever looks.
+    const DEATHS_MAX: u32 = 5;
+    conn.prepare_cached(
+        "WITH own AS (SELECT alert, state FROM outbox WHERE alert = (SELECT alert FROM outbox WHERE id = ?1 \
+         AND purpose IN ('first', 'again', 'worse', 'flapping')) \
+         AND purpose IN ('first', 'again', 'worse', 'flapping')) \
+         UPDATE alerts SET told_ms = NULL WHERE id = (SELECT alert FROM own LIMIT 1) AND state <> 'resolved' \
+         AND NOT EXISTS (SELECT 1 FROM own WHERE state IN ('pending', 'sending')) \
+         AND (SELECT count(*) FROM own WHERE state = 'dead') < ?2",
+    )?
+    .execute(params![id, DEATHS_MAX])
+    .map(|_rows| ())
+}
+
+/// Whether anybody has been told of an alert, by itself or in a fold.
+pub(in crate::alert) fn is_heard(conn: &Connection, alert: &Alert) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM outbox WHERE alert IN (?1, ?2) AND state = 'delivered' \
+         AND purpose IN ('first', 'again', 'worse', 'flapping')",
+    )?
+    .exists(params![alert.id.0, alert.storm.map(|storm| storm.0)])
+}
+
+/// Messages about alerts that nobody has tried to send yet, with their alerts.
+pub(in crate::alert) fn untried(conn: &Connection) -> rusqlite::Result<Vec<(i64, AlertId)>> {
+    conn.prepare_cached(
+        "SELECT id, alert FROM outbox WHERE state = 'pending' AND attempts = 0 \
+         AND purpose IN ('first', 'again', 'worse', 'flapping') ORDER BY id",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, AlertId(row.get(1)?))))?
+    .collect()
+}
+
+pub(in crate::alert) fn set_not_before(conn: &Connection, id: i64, ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE outbox SET not_before_ms = ?2 WHERE id = ?1 AND state = 'pending'")?
+        .execute([id, ms])
+        .map(|_rows| ())
+}
+
+/// What a message was for.
+pub(in crate::alert) fn purpose_of(conn: &Connection, id: i64) -> rusqlite::Result<Option<Purpose>> {
+    conn.prepare_cached("SELECT purpose FROM outbox WHERE id = ?1")?
+        .query_row([id], |row| column(row, 0, Purpose::parse))
+        .optional()
 }
 
 pub(in crate::alert) fn message_of(conn: &Connection, id: i64) -> rusqlite::Result<Option<(i64, i32)>> {

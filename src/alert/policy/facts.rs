@@ -24,12 +24,26 @@ pub enum Before {
     Crashed,
 }
 
+/// Why nothing ran when something was due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Missed {
+    /// No daemon was there, or no machine.
+    #[default]
+    Down,
+    /// The daemon was there: the machine slept, its clock was set, or the task was off.
+    Passed,
+    /// The task's file was read only after that.
+    Unseen,
+}
+
 /// The run of an event, as it stood when it ended.
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub run: Run,
     /// None when its task is gone.
     pub task: Option<TaskFacts>,
+    /// Why instants were missed, where they were.
+    pub missed: Missed,
     /// Failures in a row up to this run.
     pub failures: u32,
     /// Good ends in a row before them.
@@ -72,6 +86,19 @@ pub struct TicketFacts {
     pub state: String,
     /// Longest time of one worker of its profile.
     pub max_runtime_ms: Option<i64>,
+    pub answered: Answered,
+}
+
+/// Who acts on an answer to a ticket's question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    ByWorker,
+    /// The ticket is a person's own.
+    ByPerson,
+    /// A login that is looked at again; and where it is renewed.
+    ByLook {
+        portal: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

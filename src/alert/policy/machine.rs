@@ -6,7 +6,8 @@ use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{clip, passage, phrase};
 use crate::model::condition::{Condition, Mark};
 use crate::model::event::{Event, EventKind};
-use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Press, Shown, Topic};
+use crate::model::health::DAEMON;
+use crate::model::notice::{Again, Button, Notice, NoticeKind, Part, Shown, Topic};
 use crate::model::task::Severity;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -17,6 +18,8 @@ const DISK_FADES_MS: i64 = 10 * 60_000;
 const WHY_CHARS: usize = 400;
 /// The key of the box's own health.
 const HEALTH: &str = "health";
+/// Begins the key of a login.
+const LOGIN: &str = "token:";
 /// Lines of a condition.
 const LINES_MAX: usize = 20;
 
@@ -60,13 +63,10 @@ pub(super) fn restored(facts: &Facts) -> Vec<Verdict> {
 pub(super) fn disk_full(facts: &Facts) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::DiskFull, "daemon:disk".to_owned(), Severity::Critical);
     notice.headline = vec![bold(format!("Disk full on {}", host(facts)))];
-    notice.body = vec![
-        plain(
-            "The disk of the state directory took no write. The reserve was given up so that lucid goes on; ",
-        ),
-        plain("runs may fail. Free some space: "),
-        code("df -h"),
-    ];
+    notice.body = vec![plain(
+        "The disk of the state directory took no write. The reserve was given up so that lucid goes on.",
+    )];
+    notice.meanwhile = vec![plain("Runs may fail. Free some space: "), code("df -h")];
     notice.repeat_ms = HOUR_MS;
     notice.fades_ms = Some(DISK_FADES_MS);
     vec![Verdict::raise(notice)]
@@ -77,10 +77,10 @@ pub(super) fn quarantined(event: &Event) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::SlotQuarantined, format!("slot:{slot}"), Severity::Warning);
     notice.headline = vec![bold(format!("Slot {slot} is in quarantine"))];
     if let Some(why) = text(event, "why") {
-        notice.body.extend([plain(passage(why, WHY_CHARS)), Part::Break]);
+        notice.body.push(plain(passage(why, WHY_CHARS)));
         notice.cause = Some(phrase(why));
     }
-    notice.body.extend([
+    notice.meanwhile.extend([
         plain("Nothing of it is lost. It is tried again every 10 min; the other slots go on. By hand: "),
         code(format!("lucid pool heal {slot}")),
     ]);
@@ -112,15 +112,15 @@ pub(super) fn agent_rests(event: &Event) -> Vec<Verdict> {
         if is_disabled { "gets no work until you mend it" } else { "rests" }
     ))];
     if let Some(why) = text(event, "reason") {
-        notice.body.extend([plain(passage(why, WHY_CHARS)), Part::Break]);
+        notice.body.push(plain(passage(why, WHY_CHARS)));
         notice.cause = Some(phrase(why));
     }
     match super::number(event, "until_ms") {
         Some(ms) => {
-            notice.body.extend([plain("Until "), Part::Time { ms, shown: Shown::Day }, plain(".")]);
+            notice.meanwhile.extend([plain("Until "), Part::Time { ms, shown: Shown::Day }, plain(".")]);
             notice.fades_ms = Some(DAY_MS);
         }
-        None => notice.body.extend([
+        None => notice.meanwhile.extend([
             plain("Tickets go to its fallbacks, else they wait. When it is mended: "),
             code(format!("lucid agents enable {agent}")),
         ]),
@@ -131,9 +131,14 @@ pub(super) fn agent_rests(event: &Event) -> Vec<Verdict> {
 /// Whatever a part of lucid found to be wrong, said by it again and again or once.
 pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let Some(condition) = Condition::of(event) else { return Vec::new() };
+    let subject = format!("condition:{}", condition.key);
+    if let Some(ticket) = condition.ticket.as_deref().filter(|_| condition.key.starts_with(LOGIN)) {
+        // Its ticket asks the person: one trouble is one message.
+        let ending = vec![plain(format!("{} asks for it.", phrase(ticket)))];
+        return vec![Verdict::Clear(Over { subject, kinds: Vec::new(), ending, tell: Tell::Edit })];
+    }
     let is_health = condition.key == HEALTH;
-    let mut notice =
-        Notice::new(NoticeKind::Condition, format!("condition:{}", condition.key), condition.severity);
+    let mut notice = Notice::new(NoticeKind::Condition, subject, condition.severity);
     notice.again = Again::Lasting;
     if condition.severity == Severity::Critical {
         notice.repeat_ms = HOUR_MS;
@@ -150,14 +155,13 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
     }
     notice.body = lines(&condition, is_health.then(|| phrase(&condition.title)));
     if is_health && condition.severity == Severity::Critical {
-        notice.body.extend([Part::Break, plain("Repeats every 1h until it clears or you press Ack.")]);
+        notice.meanwhile.push(plain("Repeats every 1h until it clears or you press Ack."));
         notice.buttons.push(Button::data("Status", "s:status".to_owned()));
     }
     if let Some(link) = &condition.link {
-        if link.starts_with("https://") || link.starts_with("http://") {
-            notice.buttons.push(Button { text: "Open".to_owned(), press: Press::Link(link.clone()) });
-        } else {
-            notice.body.extend([Part::Break, plain(phrase(link))]);
+        match Button::link("Open", link) {
+            Some(open) => notice.buttons.push(open),
+            None => notice.body.extend([Part::Break, plain(phrase(link))]),
         }
     }
     if let Some(ticket) = &condition.ticket {
@@ -172,7 +176,7 @@ pub(super) fn condition(event: &Event, facts: &Facts) -> Vec<Verdict> {
 /// What of the box's health makes its tasks fail: a disk without room, a database that takes nothing. Failed runs
 /// explain no failed run, and what the database has been through explains none of today.
 fn explanation(condition: &Condition) -> Option<String> {
-    let explains = |id: &str| id.starts_with("disk:") || id == "daemon:hung";
+    let explains = |id: &str| id.starts_with("disk:") || id == DAEMON;
     let bad = condition.lines.iter().filter(|line| line.mark == Mark::Bad);
     bad.filter(|line| line.check.as_deref().is_some_and(explains))
         .map(|line| clip(&phrase(&line.text), WHY_CHARS).into_owned())

@@ -14,7 +14,8 @@ use crate::model::notice::{Notice, Part};
 use super::dedupe::Over;
 
 pub use facts::{
-    Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, RunFacts, TaskFacts, TicketFacts,
+    Answered, Before, EndFacts, Facts, FileFacts, MachineFacts, MessageFacts, Missed, RunFacts, TaskFacts,
+    TicketFacts,
 };
 
 /// What an event leads to.

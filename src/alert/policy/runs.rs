@@ -1,6 +1,6 @@
 //! What runs and their files lead to.
 
-use super::{Facts, RunFacts, TaskFacts, Verdict, bold, code, number, ordinal, plain, text};
+use super::{Facts, Missed, RunFacts, TaskFacts, Verdict, bold, code, number, ordinal, plain, text};
 use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{Tail, clip, passage, phrase};
 use crate::model::event::Event;
@@ -16,6 +16,8 @@ const SILENT: &str = "[SILENT]";
 const ANSWER_CHARS: usize = 3_600;
 /// Characters of a line of output that several failures are compared by.
 const CAUSE_CHARS: usize = 80;
+/// From here on a day of the week does not tell which day it was, milliseconds.
+const FAR_MS: i64 = 6 * DAY_MS;
 /// A task that is no more tells no end, milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -259,16 +261,24 @@ pub(super) fn missed(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let runs = if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
     notice.headline = vec![bold(format!("{} missed {runs}", run.task))];
     notice.body = vec![plain("Due ")];
-    if let Some(ms) = run.scheduled_ms {
-        notice.body.push(Part::Time { ms, shown: Shown::Day });
-    }
+    let now_ms = run.ended_ms.unwrap_or(run.claimed_ms);
+    let time = |ms: i64| Part::Time {
+        ms,
+        shown: if now_ms.saturating_sub(ms) < FAR_MS { Shown::Day } else { Shown::Date },
+    };
+    notice.body.extend(run.scheduled_ms.map(time));
     if let Some(ms) = number(event, "to_ms").filter(|_| count > 1) {
-        notice.body.extend([plain(" to "), Part::Time { ms, shown: Shown::Day }]);
+        notice.body.extend([plain(" to "), time(ms)]);
     }
-    notice.body.push(plain("; the daemon or the machine was not up, and it is not made up for."));
+    let why = match facts.missed {
+        Missed::Down => "the daemon or the machine was not up",
+        Missed::Passed => "the machine slept, its clock was set or the task was off",
+        Missed::Unseen => "lucid read the task's file only after that",
+    };
+    notice.body.push(plain(format!("; {why}, and it is not made up for.")));
     notice.body.extend(next(run, task));
     notice.buttons = vec![Button::data("Run now", format!("r:run:{}", run.task))];
-    notice.cause = Some("missed while the daemon or the machine was down".to_owned());
+    notice.cause = Some(why.to_owned());
     notice.fades_ms = Some(DAY_MS);
     vec![Verdict::raise(notice)]
 }
@@ -279,10 +289,8 @@ pub(super) fn kill_failed(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let mut notice = Notice::new(NoticeKind::KillFailed, format!("run:{}", id.0), Severity::Critical);
     notice.headline =
         vec![bold(format!("{task}: something of run {id} outlives SIGKILL")), plain(" · key held")];
-    notice.body = vec![
-        plain("It hangs in the kernel, most often in a disk or network file system. "),
-        plain("Its task does not run again until it is gone."),
-    ];
+    notice.body = vec![plain("It hangs in the kernel, most often in a disk or network file system.")];
+    notice.meanwhile = vec![plain("Its task does not run again until it is gone.")];
     if let Facts::Run(facts) = facts {
         notice.body.extend(output(&facts.tail));
     }
@@ -296,7 +304,7 @@ pub(super) fn file_broken(event: &Event, facts: &Facts) -> Vec<Verdict> {
         let count = number(event, "count").unwrap_or(0);
         let mut notice = Notice::new(NoticeKind::FileBroken, "files:many".to_owned(), Severity::Warning);
         notice.headline = vec![bold(format!("{count} task files are broken"))];
-        notice.body = vec![plain("See what is wrong: "), code("lucid check")];
+        notice.meanwhile = vec![plain("See what is wrong: "), code("lucid check")];
         notice.fades_ms = Some(DAY_MS);
         return vec![Verdict::raise(notice)];
     };
@@ -304,16 +312,16 @@ pub(super) fn file_broken(event: &Event, facts: &Facts) -> Vec<Verdict> {
     notice.headline = vec![bold(format!("{task}: its file is broken"))];
     if let Facts::File(file) = facts {
         if let Some(wrong) = &file.wrong {
-            notice.body.extend([code(phrase(wrong)), Part::Break]);
+            notice.body.push(code(phrase(wrong)));
             notice.cause = Some(clip(&phrase(wrong), CAUSE_CHARS).into_owned());
         }
-        notice.body.push(plain(if file.is_stale {
+        notice.meanwhile.push(plain(if file.is_stale {
             "It goes on as it last was, for a while. "
         } else {
             "It does not run. "
         }));
     }
-    notice.body.extend([plain("See: "), code(format!("lucid check tasks/{task}.md"))]);
+    notice.meanwhile.extend([plain("See: "), code(format!("lucid check tasks/{task}.md"))]);
     vec![Verdict::raise(notice)]
 }
 

@@ -17,6 +17,9 @@ use crate::model::notice::Press;
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
+#[path = "tests/missed.rs"]
+mod missed;
+
 /// 02:00 UTC.
 const AT_MS: i64 = 1_795_226_400_000;
 
@@ -50,7 +53,8 @@ fn facts(run: Run) -> RunFacts {
         retries_max: 2,
         next_ms: Some(AT_MS + 86_400_000),
     };
-    RunFacts { run, task: Some(task), failures: 1, oks: 9, tail: Tail::default(), end: None, answer: None }
+    let (missed, tail) = (Missed::default(), Tail::default());
+    RunFacts { run, task: Some(task), missed, failures: 1, oks: 9, tail, end: None, answer: None }
 }
 
 fn finished(facts: RunFacts) -> Vec<Verdict> {
@@ -70,7 +74,7 @@ fn read(verdict: &Verdict) -> String {
             let mut parts = vec![plain(format!("{} ({:?}) ", notice.fingerprint(), notice.severity))];
             parts.extend(notice.headline.iter().cloned());
             parts.push(Part::Break);
-            parts.extend(notice.body.iter().cloned());
+            parts.extend(notice.body.iter().chain([&Part::Break]).chain(&notice.meanwhile).cloned());
             parts.extend([Part::Break, plain(buttons.join(" "))]);
             parts
         }
@@ -197,6 +201,7 @@ fn ticket_facts() -> Facts {
         branch: Some("cr/mc-4-rotate-2".to_owned()),
         state: "todo".to_owned(),
         max_runtime_ms: Some(3_600_000),
+        answered: Answered::ByWorker,
     }))
 }
 
@@ -337,7 +342,7 @@ fn what_explains_failures_is_a_disk_and_no_failure() {
     };
     let critical = Severity::Critical;
     assert_eq!(cause(critical, Mark::Bad, "disk:/").as_deref(), Some("2% free on /"));
-    assert_eq!(cause(critical, Mark::Bad, "daemon:hung").as_deref(), Some("2% free on /"));
+    assert_eq!(cause(critical, Mark::Bad, "daemon").as_deref(), Some("2% free on /"));
     assert_eq!(cause(critical, Mark::Doubtful, "disk:/"), None);
     assert_eq!(cause(critical, Mark::Bad, "task:x"), None);
     assert_eq!(cause(Severity::Warning, Mark::Bad, "disk:/"), None);
@@ -375,8 +380,7 @@ proptest! {
             "from": "needs_input", "to": "needs_input", "code": text, "commit": text, "state": "failed",
         });
         let mut failed = facts(run(RunState::Failed));
-        failed.tail = tail(text.as_bytes());
-        failed.run.reason = Some(text.clone());
+        (failed.tail, failed.run.reason) = (tail(text.as_bytes()), Some(text.clone()));
         let some = [Facts::None, ticket_facts(), Facts::Run(Box::new(failed))];
         for kind in KINDS {
             for facts in &some {
@@ -385,7 +389,7 @@ proptest! {
                 for verdict in judge(&recorded(event), facts) {
                     if let Verdict::Raise(notice) = &verdict {
                         let mut parts = notice.headline.clone();
-                        parts.extend(notice.body.iter().cloned());
+                        parts.extend(notice.body.iter().chain(&notice.meanwhile).cloned());
                         let text = render(&parts, &TimeZone::UTC, VISIBLE_MAX);
                         prop_assert!(units(&text.plain) <= VISIBLE_MAX);
                         let is_tame = !text.plain.contains(['\u{1b}', '\u{202e}']);

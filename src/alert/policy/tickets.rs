@@ -1,6 +1,6 @@
 //! What tickets, their workers and the messages to those lead to.
 
-use super::{Facts, Verdict, bold, code, number, ordinal, plain, text};
+use super::{Answered, Facts, Verdict, bold, code, number, ordinal, plain, text};
 use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{clip, passage, phrase};
 use crate::model::event::{Event, EventKind};
@@ -43,12 +43,16 @@ pub(super) fn asked(event: &Event, facts: &Facts) -> Vec<Verdict> {
         };
         notice.body.extend([bold(name), plain(said), Part::Break]);
     }
-    notice.body.extend([
-        Part::Break,
-        Part::Italic(
-            "Reply to this message. Your text goes to the ticket and the worker resumes.".to_owned(),
-        ),
-    ]);
+    let answered = match facts {
+        Facts::Ticket(facts) => &facts.answered,
+        Facts::None
+        | Facts::Run(_)
+        | Facts::Message(_)
+        | Facts::Start(_)
+        | Facts::File(_)
+        | Facts::Machine(_) => &Answered::ByWorker,
+    };
+    notice.meanwhile = vec![Part::Italic(what_a_reply_does(answered).to_owned())];
     notice.buttons = ask
         .options
         .iter()
@@ -59,8 +63,28 @@ pub(super) fn asked(event: &Event, facts: &Facts) -> Vec<Verdict> {
         })
         .collect();
     notice.buttons.push(Button::data("Snooze 3h", format!("t:snooze:{ticket}:3h")));
+    if let Answered::ByLook { portal: Some(portal) } = answered {
+        notice.buttons.extend(Button::link("Open", portal));
+    }
     notice.quiet = Quiet::Wait;
-    vec![Verdict::raise(notice)]
+    // Another question, or the same once more, is a message of its own: nobody reads an old one again.
+    let earlier = Verdict::Clear(Over {
+        subject: format!("ticket:{ticket}"),
+        kinds: vec![NoticeKind::TicketAsks],
+        ending: vec![plain("Asked anew.")],
+        tell: Tell::Edit,
+    });
+    vec![earlier, Verdict::raise(notice)]
+}
+
+fn what_a_reply_does(answered: &Answered) -> &'static str {
+    match answered {
+        Answered::ByWorker => "Reply to this message. Your text goes to the ticket and the worker resumes.",
+        Answered::ByPerson => "Reply to this message. Your text goes to the ticket; no worker is put on it.",
+        Answered::ByLook { .. } => {
+            "Reply to this message when it is done, with any word: the login is looked at again at once."
+        }
+    }
 }
 
 /// It waits for a person, or no longer does.
@@ -80,11 +104,17 @@ pub(super) fn moved(event: &Event, facts: &Facts) -> Vec<Verdict> {
         return Vec::new();
     }
     let word = to.map_or("moved", TicketState::name).replace('_', " ");
+    // Parts of lucid have no `:` in their names, people and runs do. What people do they know.
+    let by_lucid = event.actor.as_deref().is_some_and(|actor| !actor.contains(':'));
+    let (ending, tell) = match text(event, "reason").filter(|_| by_lucid && to == Some(TicketState::Closed)) {
+        Some(why) => (passage(why, ASK_CHARS), Tell::Reply),
+        None => (format!("Now {word}."), Tell::Edit),
+    };
     vec![Verdict::Clear(Over {
         subject: format!("ticket:{ticket}"),
         kinds: vec![NoticeKind::TicketAsks, NoticeKind::TicketStuck],
-        ending: vec![plain(format!("Now {word}."))],
-        tell: Tell::Edit,
+        ending: vec![plain(ending)],
+        tell,
     })]
 }
 
@@ -100,8 +130,7 @@ fn stuck(ticket: &str, event: &Event, facts: &Facts) -> Notice {
     if let Some(why) = text(event, "reason") {
         notice.body.push(plain(passage(why, ASK_CHARS)));
     }
-    notice.body.extend([
-        Part::Break,
+    notice.meanwhile.extend([
         plain("No worker is put on it until you reply, or: "),
         code(format!("lucid ticket move {ticket} todo")),
     ]);
@@ -180,14 +209,17 @@ pub(super) fn ended(event: &Event, facts: &Facts) -> Vec<Verdict> {
 pub(super) fn message_lost(event: &Event, facts: &Facts) -> Vec<Verdict> {
     let (Some(ticket), Some(id)) = (&event.ticket, number(event, "message")) else { return Vec::new() };
     let attempts = number(event, "attempts").unwrap_or(0);
-    // Whoever dropped it knows.
+    // Whoever wrote what no worker would read was told in the answer, and whoever dropped it knows.
+    if event.data.get("told") == Some(&serde_json::Value::Bool(true)) {
+        return Vec::new();
+    }
     if event.kind == EventKind::MessageDead
         && text(event, "error").is_some_and(|why| why.starts_with("dropped by"))
     {
         return Vec::new();
     }
     let (kind, what) = match event.kind {
-        EventKind::MessageExpired => (NoticeKind::MessageExpired, "not taken in time"),
+        EventKind::MessageExpired => (NoticeKind::MessageExpired, "not taken"),
         _ => (NoticeKind::MessageDead, "not delivered"),
     };
     let mut notice = new(kind, format!("message:{id}"), &Facts::None);
@@ -209,10 +241,9 @@ pub(super) fn message_lost(event: &Event, facts: &Facts) -> Vec<Verdict> {
         1 => format!("1 attempt failed. Last error: {why}."),
         n => format!("{n} attempts failed. Last error: {why}."),
     }));
-    notice.body.extend([
-        Part::Break,
-        plain("It is not tried again unless you say so; its text is on the ticket and in the next prompt."),
-    ]);
+    notice.meanwhile = vec![plain(
+        "It is not tried again unless you say so; its text is on the ticket and in the next prompt.",
+    )];
     notice.buttons = vec![
         Button::data("Try again", format!("m:retry:{id}")),
         Button::data("Put on ticket as comment", format!("m:comment:{id}")),

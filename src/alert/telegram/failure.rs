@@ -19,6 +19,9 @@ pub enum TelegramError {
     /// It may have been sent.
     #[error("Telegram's answer did not come through: {0}")]
     Unclear(String),
+    /// It says that it was sent, and not as what: it can be neither changed nor answered.
+    #[error("Telegram took it and told no number; it may have arrived")]
+    Unnamed,
     /// Too much was sent; it wants this pause.
     #[error("Telegram wants a pause of {} s", after.as_secs())]
     Busy { after: Duration },
@@ -57,7 +60,7 @@ impl TelegramError {
             Self::Shut(text) => Self::Shut(mask(text)),
             Self::Trouble(text) => Self::Trouble(mask(text)),
             Self::Refused(text) => Self::Refused(mask(text)),
-            Self::Busy { .. } | Self::Moved { .. } | Self::Unchanged => self,
+            Self::Busy { .. } | Self::Moved { .. } | Self::Unchanged | Self::Unnamed => self,
         }
     }
 }
@@ -245,6 +248,7 @@ mod tests {
                 TelegramError::Busy { .. } => "busy",
                 TelegramError::Moved { .. } => "moved",
                 TelegramError::Unchanged => "unchanged",
+                TelegramError::Unnamed => "unnamed",
             };
             assert_eq!(kind, wanted, "{text}");
         }

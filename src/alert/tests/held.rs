@@ -84,7 +84,7 @@ async fn what_began_muted_is_told_when_the_mute_has_run_out() {
     let alerts = bench.alerts(None).await;
     alerts
         .at_desk(|desk, tx| {
-            table::mute(tx, &notice(1).fingerprint(), desk.now_ms + 60_000, "cli:a")?;
+            mutes::table::mute(tx, &notice(1).fingerprint(), desk.now_ms + 60_000, "cli:a")?;
             desk.raise(notice(1))?;
             assert!(!desk.is_due()? && desk.sweep()? == 0);
             let late = Desk { now_ms: desk.now_ms + 60_000, ..*desk };

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod refused;
+mod told;
 
 /// A machine: home, current folder and `/etc/lucid` below one temporary folder.
 struct World {

@@ -302,7 +302,7 @@ fn what_makes_no_pool_is_told_at_its_place() {
 fn what_makes_no_health_is_told_at_its_place() {
     let cases = [
         "health: {disk_degraded_pct: 5}\n",
-        "health: {disks: [/, data], ping_url: 'https://x/y'}\n",
+        "health: {disks: [/, data], ping_url: 'ftp://x/y'}\n",
         "health: {ping_url: 'http://u:p@x/'}\n",
         "health: {human: ''}\n",
         "token_checks:\n  mail: {}\n",
@@ -312,10 +312,10 @@ fn what_makes_no_health_is_told_at_its_place() {
     insta::assert_snapshot!(complaints(&cases), @r"
     health: {disk_degraded_pct: 5}
         lucid.yaml:1:29: health.disk_critical_pct (10) is more than health.disk_degraded_pct (5): a disk would be critical before it is degraded
-    health: {disks: [/, data], ping_url: 'https://x/y'}
-        lucid.yaml:1:38: health.ping_url: https is not spoken here; send it through a task of yours with curl, or name an http:// URL
+    health: {disks: [/, data], ping_url: 'ftp://x/y'}
+        lucid.yaml:1:38: health.ping_url: `ftp://x/y` is no http:// or https:// URL without a name in it
     health: {ping_url: 'http://u:p@x/'}
-        lucid.yaml:1:20: health.ping_url: `http://u:p@x/` is no http:// URL
+        lucid.yaml:1:20: health.ping_url: `http://u:p@x/` is no http:// or https:// URL without a name in it
     health: {human: ''}
         lucid.yaml:1:17: health.human: is empty
     token_checks:

@@ -147,7 +147,7 @@ fn a_check_names_the_portal_only_where_it_helps() {
     healthy mail: d 
     degraded mail: d https://portal.example/
     degraded mail needs a login: d https://portal.example/
-    degraded mail: d lucid run token-health --follow
+    degraded mail: d lucid action token-health
     ");
 }
 

@@ -176,6 +176,8 @@ pub mod code {
     pub const FIELD_COUNT: &str = "E208";
     /// Day of month and day of week are both set: either matches.
     pub const EITHER_DAY: &str = "W210";
+    /// An `at` whose time has passed.
+    pub const PASSED: &str = "W211";
 }
 
 impl Schedule {
@@ -231,6 +233,16 @@ impl Schedule {
                 .items
                 .iter()
                 .all(|item| matches!(item.rule, Rule::AtInstant(_) | Rule::AtReading(_) | Rule::In { .. }))
+    }
+
+    /// The `at` items whose instant is not after `now`: as written, and when that was.
+    pub fn passed(&self, ctx: &Context, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
+        let at =
+            self.items.iter().filter(|item| matches!(item.rule, Rule::AtInstant(_) | Rule::AtReading(_)));
+        at.filter_map(move |item| {
+            let fire = next::next(&item.rule, Timestamp::MIN, ctx)?;
+            (fire.at <= now).then_some((item.text.as_str(), fire.at))
+        })
     }
 
     /// A one-shot with nothing left to come after `now`.

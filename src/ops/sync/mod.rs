@@ -2,8 +2,10 @@
 //! pushes. Backups of a workspace, syncs of notes and of skills are this one engine.
 //!
 //! Everything is made ready beside the working copy; a conflict, a secret, a remote that is down or that hangs
-//! leaves files, index and branch exactly as they were. Nothing is ever forced.
+//! leaves files, index and branch exactly as they were. Nothing is ever forced. What a sync is about to change is
+//! written down first, so that one that was killed in the middle is taken back by the next.
 
+mod resume;
 mod secrets;
 pub mod select;
 
@@ -14,6 +16,7 @@ use crate::config::Sync;
 use crate::platform::files::Lock;
 use crate::platform::git::{Budget, Change, Checkout, GitError, Head, Merged};
 
+use resume::{Intent, Left};
 pub use secrets::Secrets;
 use select::Choice;
 
@@ -75,13 +78,22 @@ fn named(paths: &[PathBuf]) -> String {
 pub fn sync(sync: &Sync, secrets: &Secrets) -> Result<Synced, SyncError> {
     let budget = Budget::new(sync.timeout);
     let copy = Checkout::open(&sync.repo, budget)?;
-    let lock = Lock::try_take(&copy.admin().join(LOCK), &format!("pid {}", std::process::id()))
+    let path = copy.admin().join(LOCK);
+    // Before it is ours: what the last holder has left.
+    let left = Left::by_the_last(&path);
+    let lock = Lock::try_take(&path, &left.holder())
         .map_err(|source| SyncError::Io { doing: "locking the repository for a sync".to_owned(), source })?;
-    let Some(_lock) = lock else {
+    let Some(lock) = lock else {
         return Err(SyncError::NotReady("another sync of it is at work".to_owned()));
     };
-    let done = Work { sync, secrets, copy: &copy, budget }.run();
+    let done = left
+        .settle(sync, &copy, budget)
+        .and_then(|before| Work { sync, secrets, copy: &copy, budget, before }.run());
     copy.tidy();
+    if !done.as_ref().is_err_and(resume::leaves_locks) {
+        // One that stays says that the next one has to look.
+        let _ = lock.clear();
+    }
     done
 }
 
@@ -90,6 +102,8 @@ struct Work<'a> {
     secrets: &'a Secrets,
     copy: &'a Checkout,
     budget: Budget,
+    /// What the last sync was about to do when it was killed.
+    before: Option<Intent>,
 }
 
 /// A commit and its tree; no commit before the first.
@@ -108,7 +122,8 @@ impl Work<'_> {
         let old = Point { commit: copy.commit(budget)?, tree: String::new() };
         let old = Point { tree: copy.tree_of(old.commit.as_deref(), budget)?, ..old };
         let mut synced = Synced::default();
-        let ours = self.commit_ours(&old, &mut synced)?;
+        let base = self.base(&old);
+        let ours = self.commit_ours(&base, &mut synced)?;
         let result = self.join(&ours, remote.as_deref(), &mut synced)?;
         let Some(tip) = result.commit.as_deref() else { return Ok(synced) };
         if result.tree != ours.tree {
@@ -117,14 +132,19 @@ impl Work<'_> {
                 return Err(SyncError::InTheWay(way));
             }
         }
+        if old.commit.as_deref() != Some(tip) {
+            let intent = Intent::new(&branch, &old, &ours, &result);
+            intent.write(copy).map_err(|source| SyncError::Io { doing: Intent::DOING.to_owned(), source })?;
+        }
         if remote.as_deref() != Some(tip) {
-            self.look_through(&old, remote.as_deref())?;
+            self.look_through(&base, remote.as_deref())?;
             synced.pushed = copy.count(tip, remote.as_deref(), budget)?;
             copy.push(&sync.remote, tip, &branch, key, budget)?;
         }
         if old.commit.as_deref() != Some(tip) {
             self.bring_home(&branch, &old, &ours, &result)?;
         }
+        Intent::forget(copy);
         Ok(synced)
     }
 
@@ -146,6 +166,16 @@ impl Work<'_> {
             ))),
             Some(_) | None => Ok(branch),
         }
+    }
+
+    /// What our changes are told from: the branch, or the commit of a sync that was killed before the branch had
+    /// it, for the remote may have it already.
+    fn base(&self, old: &Point) -> Point {
+        let begun = self.before.as_ref().and_then(|before| before.ours_after(old));
+        let is_whole = |point: &Point| {
+            self.copy.tree_of(point.commit.as_deref(), self.budget).is_ok_and(|tree| tree == point.tree)
+        };
+        begun.filter(is_whole).unwrap_or_else(|| old.clone())
     }
 
     /// What may be committed, as a commit that no branch has; `old` itself where there is nothing.

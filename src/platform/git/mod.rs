@@ -7,6 +7,7 @@
 
 mod checkout;
 mod clean;
+mod glance;
 mod remote;
 mod rescue;
 mod state;
@@ -22,6 +23,7 @@ use crate::platform::process::bounded::{self, Done, Errand, ErrandError};
 
 pub use checkout::{Change, Checkout, Merged, Names};
 pub use clean::Keep;
+pub use glance::{no_repository, no_working_copy};
 pub use rescue::Rescue;
 pub use state::{Head, State};
 pub use worktree::{Found, Tree};
@@ -128,7 +130,14 @@ impl Repo {
         let common = match git2::Repository::open(path) {
             Ok(repo) => repo.commondir().to_owned(),
             Err(_) => {
-                let call = Call { dir: None, tree: None, index: None, cwd: path, ceiling: path.parent() };
+                let call = Call {
+                    mark: None,
+                    dir: None,
+                    tree: None,
+                    index: None,
+                    cwd: path,
+                    ceiling: path.parent(),
+                };
                 let out = call.read(["rev-parse", "--path-format=absolute", "--git-common-dir"], budget);
                 line_path(&out.map_err(|e| bad(e.to_string()))?)
             }
@@ -144,13 +153,22 @@ impl Repo {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { dir: Some(&self.common), tree: None, index: None, cwd: &self.common, ceiling: None }
+        Call {
+            mark: None,
+            dir: Some(&self.common),
+            tree: None,
+            index: None,
+            cwd: &self.common,
+            ceiling: None,
+        }
     }
 }
 
 /// Where a call of git's program happens.
 #[derive(Debug, Clone, Copy)]
 struct Call<'a> {
+    /// The worktree by which the process is known as one of ours.
+    mark: Option<&'a Path>,
     /// Git looks for it from `cwd` on when there is none.
     dir: Option<&'a Path>,
     tree: Option<&'a Path>,
@@ -265,7 +283,7 @@ impl<'a> Call<'a> {
         for (name, path) in [
             ("GIT_DIR", self.dir),
             ("GIT_WORK_TREE", self.tree),
-            (COOKIE, self.tree),
+            (COOKIE, self.mark),
             ("GIT_INDEX_FILE", self.index),
             ("GIT_CEILING_DIRECTORIES", self.ceiling),
         ] {

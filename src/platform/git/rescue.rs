@@ -148,7 +148,8 @@ impl Repo {
         to: &Rescue,
         budget: Budget,
     ) -> Result<Option<String>, GitError> {
-        let call = Call { dir: Some(admin), tree: None, index: None, cwd: &self.common, ceiling: None };
+        let call =
+            Call { mark: None, dir: Some(admin), tree: None, index: None, cwd: &self.common, ceiling: None };
         let saver = Saver { repo: self, admin, call, to, budget };
         let tips = saver.tips()?;
         match call.write(["write-tree"], budget) {

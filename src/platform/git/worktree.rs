@@ -44,6 +44,7 @@ impl Tree {
     /// A call that can reach this worktree and no other, whatever lies in it.
     pub(super) fn call(&self) -> Call<'_> {
         Call {
+            mark: Some(&self.path),
             dir: Some(&self.admin),
             tree: Some(&self.path),
             index: None,
@@ -58,7 +59,14 @@ impl Tree {
     /// [`GitError::NotOurs`] when that is another worktree or another repository.
     pub fn assert_identity(&self, budget: Budget) -> Result<(), GitError> {
         let bad = |why: String| GitError::NotOurs { path: self.path.clone(), why };
-        let found = Call { dir: None, tree: None, index: None, cwd: &self.path, ceiling: self.path.parent() };
+        let found = Call {
+            mark: None,
+            dir: None,
+            tree: None,
+            index: None,
+            cwd: &self.path,
+            ceiling: self.path.parent(),
+        };
         let top = found.read(["rev-parse", "--show-toplevel"], budget)?;
         let common = found.read(["rev-parse", "--path-format=absolute", "--git-common-dir"], budget)?;
         for (out, wanted) in [(&top, &self.path), (&common, &self.repo.common)] {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, RunState, Trigger};
@@ -93,4 +93,23 @@ pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
+}
+
+/// What has a row already of the instants between two: stretches of time, in order.
+pub fn decided(conn: &Connection, task: &TaskId, from: i64, to: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let of = |more: &str| {
+        format!(
+            "SELECT scheduled_ms, coalesce(missed_to_ms, scheduled_ms) FROM runs WHERE task = ?1 \
+             AND trigger IN ('schedule', 'catch_up') AND {more}"
+        )
+    };
+    let span = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    // At most one stretch reaches in from before.
+    let before = conn
+        .prepare_cached(&of("scheduled_ms < ?2 ORDER BY scheduled_ms DESC LIMIT 1"))?
+        .query_row(params![task.as_str(), from], span)
+        .optional()?;
+    let mut statement = conn.prepare_cached(&of("scheduled_ms BETWEEN ?2 AND ?3 ORDER BY scheduled_ms"))?;
+    let within = statement.query_map(params![task.as_str(), from, to], span)?;
+    before.filter(|(_, end)| *end >= from).map(Ok).into_iter().chain(within).collect()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::MessageRules;
-use super::super::board::Ending;
+use super::super::board::{Ending, NewTicket};
 use super::super::testing::{World, alice, world, world_with};
 use super::*;
 use crate::model::ticket::{Ask, Step as TicketStep};
@@ -131,5 +131,53 @@ async fn a_ticket_that_is_over_takes_no_message() {
     assert!(matches!(world.tickets.reply(&id, "late", "cli", &alice()).await, Err(TicketError::Illegal(_))));
     world.tickets.drop_message(message.id, &alice()).await.unwrap();
     assert!(matches!(world.tickets.retry_message(message.id, &alice()).await, Err(TicketError::Illegal(_))));
-    assert_eq!(world.tickets.comments(&id, 0, 10).await.unwrap().len(), 1);
+    let told = notices(&world, &id).await;
+    assert!(told.len() == 1 && told[0].contains("MC-1 is closed, where no worker is put on it"), "{told:?}");
+    assert_eq!(world.tickets.comments(&id, 0, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_no_worker_would_read_is_a_comment_and_does_not_wait() {
+    let world = world();
+    let id = world.ticket().await;
+    for step in [TicketStep::Park { text: "parts".into(), until_ms: None }, TicketStep::Review] {
+        world.tickets.change(&id, Default::default(), Some(step), None, &alice()).await.unwrap();
+        let before = world.tickets.get(&id).await.unwrap().unwrap().state();
+        let (message, ticket) = world.tickets.reply(&id, "read this", "cli", &alice()).await.unwrap();
+        assert_eq!((message.state(), ticket.state()), (MessageState::Expired, before));
+        assert!(message.error.unwrap().ends_with("to have one read it: lucid ticket move MC-1 todo"));
+        let said = world.tickets.comments(&id, 0, 100).await.unwrap();
+        let own = said.iter().rev().find(|comment| comment.body == "read this").unwrap();
+        assert_eq!(own.kind, CommentKind::Comment);
+        assert!(matches!(
+            world.tickets.retry_message(message.id, &alice()).await,
+            Err(TicketError::Unread(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_left_unread_ends_with_it_when_no_other_comes() {
+    let world = world();
+    let id = world.ticket().await;
+    let worker = world.work(&id, 11, 70).await.unwrap();
+    let review = Some(TicketStep::Review);
+    world.tickets.change(&id, Default::default(), review, None, &alice()).await.unwrap();
+    let (message, _) = world.tickets.reply(&id, "wait", "cli", &alice()).await.unwrap();
+    assert_eq!(message.state(), MessageState::Queued, "its worker lives");
+    end(&world, &worker).await;
+    assert_eq!(world.tickets.message(message.id).await.unwrap().unwrap().state(), MessageState::Expired);
+    assert_eq!(notices(&world, &id).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_persons_own_ticket_is_answered_without_a_worker() {
+    let mut world = world();
+    world.tickets = world.tickets.with_human("keeper");
+    let new = NewTicket { title: "Log in".into(), assignee: Some("keeper".into()), ..Default::default() };
+    let id = world.tickets.create(new, &alice()).await.unwrap().id;
+    world.tickets.ask(&id, ask(), &alice()).await.unwrap();
+    let (message, ticket) = world.tickets.reply(&id, "done", "cli", &alice()).await.unwrap();
+    assert_eq!((message.state(), ticket.state()), (MessageState::Expired, TicketState::Todo));
+    assert_eq!(message.error.as_deref(), Some("MC-1 is for keeper: no worker is put on it"));
 }

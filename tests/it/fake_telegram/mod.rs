@@ -41,6 +41,8 @@ pub enum Mode {
     Conflict,
     /// What was fetched comes again, whatever is confirmed.
     Forgetful,
+    /// Messages are taken, and the answer names none.
+    Unnamed,
     /// Does what is asked, then breaks the connection.
     ResetAfter,
     /// Does what is asked, and answers after this time.
@@ -85,6 +87,8 @@ struct State {
     updates: VecDeque<Value>,
     next_update: i64,
     up: bool,
+    /// The bot's name.
+    name: String,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,7 @@ impl FakeTelegram {
             updates: VecDeque::new(),
             next_update: 1,
             up: true,
+            name: "box_bot".to_owned(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), address });
         wire::listen(&shared, listener);
@@ -133,6 +138,11 @@ impl FakeTelegram {
     pub fn set(&self, mode: Mode) {
         self.state().mode = mode;
         self.shared.changed.notify_all();
+    }
+
+    /// The bot has another name from now on.
+    pub fn rename(&self, name: &str) {
+        name.clone_into(&mut self.state().name);
     }
 
     /// Connections are refused from now on.

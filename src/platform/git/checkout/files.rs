@@ -121,8 +121,8 @@ impl Checkout {
         Ok(entries)
     }
 
-    fn entries(&self, tree: &str, budget: Budget) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
-        let listed = self.tree.repo.call().read(["ls-tree", "-r", "-z", "--full-tree", tree], budget)?;
+    pub(super) fn entries(&self, tree: &str, budget: Budget) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
+        let listed = self.shared().read(["ls-tree", "-r", "-z", "--full-tree", tree], budget)?;
         let mut entries = BTreeMap::new();
         for record in fields(&listed) {
             let Some(tab) = record.iter().position(|b| *b == b'\t') else { continue };

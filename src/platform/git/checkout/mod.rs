@@ -2,8 +2,9 @@
 //! remote, put into it only where nothing of theirs is in the way.
 //!
 //! Everything is made ready as objects and in an index of our own. Their files, index and branch change in the
-//! last steps, which are refused whole where they would overwrite something.
+//! last steps, which are refused whole where they would overwrite something; `crash` takes back what was half done.
 
+mod crash;
 mod files;
 mod network;
 
@@ -69,7 +70,8 @@ impl Checkout {
     pub fn open(path: &Path, budget: Budget) -> Result<Self, GitError> {
         let bad = |why: String| GitError::NotARepository { path: path.to_owned(), why };
         let path = path.canonicalize().map_err(|e| bad(e.to_string()))?;
-        let found = Call { dir: None, tree: None, index: None, cwd: &path, ceiling: path.parent() };
+        let found =
+            Call { mark: None, dir: None, tree: None, index: None, cwd: &path, ceiling: path.parent() };
         let top = found.read(["rev-parse", "--show-toplevel"], budget).map_err(|e| bad(e.to_string()))?;
         let admin =
             found.read(["rev-parse", "--absolute-git-dir"], budget).map_err(|e| bad(e.to_string()))?;
@@ -116,6 +118,11 @@ impl Checkout {
         // What a commit is called is remembered after the merge it was for.
         let mut begun = begun.filter(|name| !matches!(*name, "MERGE_MSG" | "AUTO_MERGE" | "SQUASH_MSG"));
         begun.find(|name| self.tree.admin.join(name).symlink_metadata().is_ok())
+    }
+
+    /// The repository as all its worktrees share it.
+    fn shared(&self) -> Call<'_> {
+        Call { mark: Some(&self.tree.path), ..self.tree.repo.call() }
     }
 
     fn own(&self) -> Call<'_> {
@@ -188,7 +195,7 @@ impl Checkout {
     /// # Errors
     /// What git says.
     pub fn tree_of(&self, commit: Option<&str>, budget: Budget) -> Result<String, GitError> {
-        let call = self.tree.repo.call();
+        let call = self.shared();
         Ok(line(&match commit {
             Some(commit) => call.read(["rev-parse", "--verify", &format!("{commit}^{{tree}}")], budget)?,
             None => call.feed(["hash-object", "-t", "tree", "-w", "--stdin"], b"", budget)?,
@@ -211,7 +218,7 @@ impl Checkout {
             args.extend(["-p", parent]);
         }
         args.extend(["-F", "-"]);
-        Ok(line(&self.tree.repo.call().feed(args, message.as_bytes(), budget)?))
+        Ok(line(&self.shared().feed(args, message.as_bytes(), budget)?))
     }
 
     /// Whether `commit` is `of` or one of its ancestors.
@@ -229,7 +236,7 @@ impl Checkout {
     pub fn count(&self, tip: &str, base: Option<&str>, budget: Budget) -> Result<usize, GitError> {
         let args =
             ["rev-list", "--count", tip].into_iter().chain(base.into_iter().flat_map(|b| ["--not", b]));
-        Ok(line(&self.tree.repo.call().read(args, budget)?).parse().unwrap_or(0))
+        Ok(line(&self.shared().read(args, budget)?).parse().unwrap_or(0))
     }
 
     /// Takes our index away.

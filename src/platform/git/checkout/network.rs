@@ -31,14 +31,14 @@ impl Checkout {
             remote,
             &refspec,
         ];
-        match self.tree.repo.call().write(with_key(ssh_key, &args), budget) {
+        match self.shared().write(with_key(ssh_key, &args), budget) {
             Ok(_) => {}
             Err(GitError::Failed { complaint, .. }) if complaint.contains("couldn't find remote ref") => {
                 return Ok(None);
             }
             Err(e) => return Err(e),
         }
-        let found = self.tree.repo.call().read(["rev-parse", "--verify", "--quiet", &tracking], budget)?;
+        let found = self.shared().read(["rev-parse", "--verify", "--quiet", &tracking], budget)?;
         Ok(Some(line(&found)))
     }
 
@@ -48,7 +48,7 @@ impl Checkout {
     /// What git says.
     pub fn merge(&self, ours: &str, theirs: &str, budget: Budget) -> Result<Merged, GitError> {
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs];
-        let done = self.tree.repo.call().answer(args, 1, budget)?;
+        let done = self.shared().answer(args, 1, budget)?;
         let mut parts = fields(&done.stdout);
         let tree = parts.next().map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         if done.code == Some(0) {
@@ -71,7 +71,7 @@ impl Checkout {
     ) -> Result<(), GitError> {
         let refspec = format!("{commit}:refs/heads/{branch}");
         let args = ["push", "--quiet", "--no-follow-tags", "--recurse-submodules=no", "--", remote, &refspec];
-        self.tree.repo.call().write(with_key(ssh_key, &args), budget).map(drop)
+        self.shared().write(with_key(ssh_key, &args), budget).map(drop)
     }
 
     /// The paths that commits of `tip` which `base` has not add or change, merges only where they differ from
@@ -82,7 +82,7 @@ impl Checkout {
     pub fn written(&self, tip: &str, base: Option<&str>, budget: Budget) -> Result<Vec<PathBuf>, GitError> {
         let args = ["log", "-z", "--format=", "--name-only", "--no-renames", "--diff-filter=d"];
         let args = args.into_iter().chain(["--diff-merges=combined", tip]).chain(beyond(base));
-        let listed = self.tree.repo.call().read(args, budget)?;
+        let listed = self.shared().read(args, budget)?;
         let names = fields(&listed).map(|name| name.strip_prefix(b"\n").unwrap_or(name));
         Ok(names.filter(|name| !name.is_empty()).map(path_of).collect())
     }
@@ -95,7 +95,7 @@ impl Checkout {
         let args = ["log", "-p", "--format=", "--text", "--no-color", "--no-renames", "--no-ext-diff"];
         let args =
             args.into_iter().chain(["--no-textconv", "--diff-merges=combined", tip]).chain(beyond(base));
-        self.tree.repo.call().read(args, budget)
+        self.shared().read(args, budget)
     }
 }
 
