@@ -171,15 +171,19 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         warn!(notice = %notice, "the database");
         app.note(notice);
     }
+    let retry_ms = settle(&app).await?;
+    Ok(Daemon { app, inbox, notices, retry_ms, lock })
+}
+
+/// Makes the files count, and what an earlier daemon left. Says when the next retry is due.
+async fn settle(app: &App) -> Result<Option<i64>, BootError> {
     let change = app.reload("daemon").await?;
     info!(tasks = app.snapshot().entries.len(), broken = change.broken.len(), "read the task files");
     let snapshot = app.snapshot();
     // What became of a ticket's run is no business of the task that dispatched it.
     app.runs.recover(|run| run.ticket.is_none().then(|| snapshot.definition(&run.task)).flatten()).await?;
     app.dispatch.recover().await?;
-    let retry_ms =
-        app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?;
-    Ok(Daemon { app, inbox, notices, retry_ms, lock })
+    Ok(app.store.read(|conn| -> Result<_, RunError> { Ok(runs_table::next_retry_ms(conn)?) }).await?)
 }
 
 fn message_rules(config: &Config) -> MessageRules {

@@ -97,8 +97,8 @@ impl Site {
         }
         if self.path.symlink_metadata().is_ok() {
             failpoint::hit("rebuild.aside").map_err(GitError::from)?;
-            self.repo.set_aside(&self.path, &self.aside)?;
-            report.notes.push(format!("what lay there is at {}", self.aside.display()));
+            let aside = self.repo.set_aside(&self.path, &self.aside)?;
+            report.notes.push(format!("what lay there is at {}", aside.display()));
         }
         failpoint::hit("rebuild.add").map_err(GitError::from)?;
         let tree = self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?;

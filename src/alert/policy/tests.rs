@@ -18,6 +18,7 @@ use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
 #[path = "tests/missed.rs"]
+mod causes;
 mod missed;
 
 /// 02:00 UTC.
@@ -333,22 +334,6 @@ pub(crate) fn buttons() -> Vec<String> {
 }
 
 #[test]
-fn what_explains_failures_is_a_disk_and_no_failure() {
-    let cause = |severity, mark, id: &str| {
-        let condition = Condition::new("health", severity, "critical".to_owned())
-            .check(Mark::Bad, "9 failed runs".to_owned(), "failed_runs")
-            .check(mark, "2% free on /".to_owned(), id);
-        notice(&judge(&recorded(condition.raised()), &Facts::None)).and_then(|notice| notice.cause.clone())
-    };
-    let critical = Severity::Critical;
-    assert_eq!(cause(critical, Mark::Bad, "disk:/").as_deref(), Some("2% free on /"));
-    assert_eq!(cause(critical, Mark::Bad, "daemon").as_deref(), Some("2% free on /"));
-    assert_eq!(cause(critical, Mark::Doubtful, "disk:/"), None);
-    assert_eq!(cause(critical, Mark::Bad, "task:x"), None);
-    assert_eq!(cause(Severity::Warning, Mark::Bad, "disk:/"), None);
-}
-
-#[test]
 fn what_the_box_leads_to() {
     let told: Vec<String> = of_the_box()
         .iter()
@@ -360,8 +345,7 @@ fn what_the_box_leads_to() {
 #[test]
 fn every_kind_that_leads_to_something_is_followed() {
     for kind in KINDS {
-        let named = KINDS.iter().filter(|other| **other == kind).count();
-        assert_eq!(named, 1, "{kind:?}");
+        assert_eq!(KINDS.iter().filter(|other| **other == kind).count(), 1, "{kind:?}");
     }
     for silent in [EventKind::RunStarted, EventKind::BackupMade, EventKind::TicketCommented] {
         assert!(!KINDS.contains(&silent));
@@ -392,8 +376,7 @@ proptest! {
                         parts.extend(notice.body.iter().chain(&notice.meanwhile).cloned());
                         let text = render(&parts, &TimeZone::UTC, VISIBLE_MAX);
                         prop_assert!(units(&text.plain) <= VISIBLE_MAX);
-                        let is_tame = !text.plain.contains(['\u{1b}', '\u{202e}']);
-                        prop_assert!(is_tame, "{}", text.plain);
+                        prop_assert!(!text.plain.contains(['\u{1b}', '\u{202e}']), "{}", text.plain);
                     }
                 }
             }

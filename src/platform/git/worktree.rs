@@ -3,13 +3,16 @@
 //! Identity comes from git's own two pointers, which must agree: the worktree's `.git` names its directory
 //! below the repository's `worktrees/`, and that directory names the worktree.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Budget, Call, GitError, Repo, line_path};
 use crate::platform::files;
+
+/// Most things that are set aside under one name.
+const SAME_NAME_MAX: u32 = 100;
 
 /// What lies at a worktree's path.
 #[derive(Debug)]
@@ -176,29 +179,47 @@ impl Repo {
         }
     }
 
-    /// Moves whatever lies at `path` to `aside`. A worktree stays one there, with all that is in it; git
-    /// then no longer knows `path`.
+    /// Moves whatever lies at `path` to `aside`, or beside it when something is there already, and says where it is
+    /// now. A worktree stays one there, with all that is in it; git then no longer knows `path`.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn set_aside(&self, path: &Path, aside: &Path) -> Result<(), GitError> {
+    pub fn set_aside(&self, path: &Path, aside: &Path) -> Result<PathBuf, GitError> {
         let doing = || format!("moving {} aside", path.display());
         if let Some(parent) = aside.parent() {
             fs::create_dir_all(parent).map_err(GitError::io(doing()))?;
         }
         let own = self.pointed_to(path);
-        match fs::rename(path, aside) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(GitError::io(doing())(e)),
+        let mut aside = aside.to_owned();
+        let name = aside.file_name().unwrap_or_default().to_owned();
+        for number in 2..=SAME_NAME_MAX {
+            match fs::rename(path, &aside) {
+                Ok(()) => break,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(aside),
+                Err(e) if is_taken(&e) && number < SAME_NAME_MAX => {
+                    let mut other = OsString::from(format!("{number}-"));
+                    other.push(&name);
+                    aside.set_file_name(other);
+                }
+                Err(e) => return Err(GitError::io(doing())(e)),
+            }
         }
         if let Some(admin) = own {
             let text =
                 [std::os::unix::ffi::OsStrExt::as_bytes(aside.join(".git").as_os_str()), b"\n"].concat();
             files::replace(&admin.join("gitdir"), &text, 0o644).map_err(GitError::io(doing()))?;
         }
-        Ok(())
+        Ok(aside)
     }
+}
+
+/// A folder with something in it, or a file, has the name.
+fn is_taken(e: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        e.kind(),
+        Kind::DirectoryNotEmpty | Kind::AlreadyExists | Kind::IsADirectory | Kind::NotADirectory
+    )
 }
 
 impl Repo {

@@ -42,7 +42,8 @@ async fn git_killed_at_any_moment_of_a_claim_and_a_release_loses_nothing() {
             }
             Err(_) => drop(world.pools.tend_once().await),
         }
-        assert_eq!(world.row(0).await.state(), SlotState::Free, "round {round}");
+        let row = world.row(0).await;
+        assert_eq!(row.state(), SlotState::Free, "round {round}: {:?}", row.note);
         world.assert_clean(&slot);
         assert!(is_safe(&world, "src/file5.txt", &text), "round {round}");
         assert!(is_safe(&world, &format!("new-{round}"), &text), "round {round}");
