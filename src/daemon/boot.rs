@@ -278,23 +278,17 @@ async fn begin_epoch(
     notices: &[store::Notice],
 ) -> Result<i64, RunError> {
     let journal = journal.clone();
-    // Fences that were given after the backup must not be given again.
-    let behind = notices
-        .iter()
-        .any(|notice| matches!(notice, store::Notice::Restored { .. } | store::Notice::CommitsLost { .. }));
     let restored = notices.iter().any(|notice| matches!(notice, store::Notice::Restored { .. }));
     store
         .write(move |tx| {
             failpoint::hit("boot.epoch").map_err(StoreError::from)?;
             let epoch = runs_table::next_epoch(tx)?;
-            if behind {
-                runs_table::skip_fences(tx, store::RESTORE_ID_MARGIN)?;
-            }
             let data =
                 json!({"epoch": epoch, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});
             journal.record(tx, now_ms, Event::new(EventKind::DaemonStarted).actor("daemon").data(data))?;
             if restored {
                 journal.record(tx, now_ms, Event::new(EventKind::DatabaseRestored).actor("daemon"))?;
+                store::restore_recorded(tx)?;
             }
             Ok::<_, RunError>(epoch)
         })

@@ -77,12 +77,6 @@ pub fn next_fence(conn: &Connection) -> rusqlite::Result<Fence> {
     .map(Fence)
 }
 
-/// Leaves out `count` fences, for a database that has forgotten which it gave.
-pub fn skip_fences(conn: &Connection, count: i64) -> rusqlite::Result<()> {
-    conn.execute("UPDATE meta SET value = CAST(value AS INTEGER) + ?1 WHERE key = 'fence'", [count])?;
-    Ok(())
-}
-
 /// Counts one more start of the daemon and gives its number.
 pub fn next_epoch(conn: &Connection) -> rusqlite::Result<i64> {
     conn.query_row(

@@ -35,7 +35,7 @@ pub use ballast::{BALLAST_BYTES, Ballast};
 pub use error::StoreError;
 pub use maintain::{Checkpoint, Depth, Integrity};
 pub use open::{OpenError, Opened};
-pub use restore::RESTORE_ID_MARGIN;
+pub use restore::{RESTORE_ID_MARGIN, restore_recorded};
 pub use writer::{Metrics, Tx};
 
 use reader::Readers;

@@ -85,9 +85,11 @@ pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     prepare_dir(dir, &mut notices)?;
     let path = dir.join(DATABASE_FILE);
     failpoint::hit("store.open").map_err(|fault| sqlite_error("opening the database")(fault.into()))?;
-    notices.extend(settle(dir, &path, now_ms)?);
+    settle(dir, &path, now_ms)?;
     let mut conn = writer(&path)?;
-    notices.extend(migrate(&mut conn, dir, now_ms, migrate::MIGRATIONS)?);
+    let migrated = migrate(&mut conn, dir, now_ms, migrate::MIGRATIONS)?;
+    let noted = restore::noted(&conn).map_err(sqlite_error("asking whether this is a backup"))?;
+    notices.extend(noted.into_iter().chain(migrated));
     notices.extend(catch_up_numbers(&conn, dir)?);
     // After the database, which needs the room more.
     match ballast::lay(dir) {
@@ -121,22 +123,22 @@ fn prepare_dir(dir: &Path, notices: &mut Vec<Notice>) -> Result<(), OpenError> {
 }
 
 /// Leaves a file at `path` that is ours, sound and not too new, or new and empty by right.
-fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<Option<Notice>, OpenError> {
+fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<(), OpenError> {
     if !path.exists()
         && let Some(trace) = trace_of_former_life(dir, path)
     {
-        return restore::restore(dir, now_ms, &format!("it is gone, but {trace}")).map(Some);
+        return restore::restore(dir, now_ms, &format!("it is gone, but {trace}"));
     }
     connection::private_file(path)
         .map_err(|source| OpenError::NotWritable { dir: dir.to_owned(), source })?;
     // The reader's role: looking must not fold the log of a broken file into it.
     let found = inspect(path, Role::Reader, Depth::Quick).map_err(sqlite_error("checking the database"))?;
     match found {
-        Condition::Sound { .. } => Ok(None),
+        Condition::Sound { .. } => Ok(()),
         Condition::Empty => match trace_of_former_life(dir, path) {
-            Some(trace) => restore::restore(dir, now_ms, &format!("it is empty, but {trace}")).map(Some),
+            Some(trace) => restore::restore(dir, now_ms, &format!("it is empty, but {trace}")),
             // The new file's name has to be as durable as what will be acknowledged from it.
-            None => backup::sync(dir).map(|()| None).map_err(|source| OpenError::Backup { source }),
+            None => backup::sync(dir).map_err(|source| OpenError::Backup { source }),
         },
         Condition::Foreign { application_id } => {
             Err(OpenError::Foreign { path: path.to_owned(), application_id })
@@ -144,7 +146,7 @@ fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<Option<Notice>, OpenEr
         Condition::Newer { version } => {
             Err(OpenError::Newer { path: path.to_owned(), found: version, known: migrate::NEWEST })
         }
-        Condition::Broken { because } => restore::restore(dir, now_ms, &because).map(Some),
+        Condition::Broken { because } => restore::restore(dir, now_ms, &because),
     }
 }
 

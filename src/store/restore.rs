@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, inspect};
 use super::connection::{self, Role, beside};
@@ -23,8 +24,20 @@ pub const RESTORE_ID_MARGIN: i64 = 1_000_000;
 /// A run folder with a higher number is no run of ours; 2^53 is where JSON readers lose digits.
 const RUN_ID_CREDIBLE_MAX: i64 = 1 << 53;
 
-/// Puts the newest sound backup of the state directory `dir` into place.
-pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<Notice, OpenError> {
+/// Where the restored database itself says that it is one. In it, so that both come into place at once.
+const MARK: &str = "restored";
+
+/// What a restored database says of itself until that has been recorded.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    backup: PathBuf,
+    /// Where the broken file is.
+    set_aside: Option<PathBuf>,
+    because: String,
+}
+
+/// Puts the newest sound backup of the state directory `dir` into place; [`noted`] tells of it from then on.
+pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<(), OpenError> {
     let database = dir.join(DATABASE_FILE);
     let copy = beside(&database, ".restoring");
     let backups = dir.join(BACKUP_DIR);
@@ -35,15 +48,19 @@ pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<Notice, 
             tracing::warn!(backup = %candidate.display(), "this backup is damaged, an older one is tried");
             continue;
         }
-        raise_copy(dir, &copy)?;
+        let aside = free_name(&database, now_ms);
+        let is_there = database.exists() || beside(&database, "-wal").exists();
+        let broken = is_there.then(|| aside.clone());
+        let mark = Mark { backup: candidate, set_aside: broken, because: because.to_owned() };
+        raise_copy(dir, &copy, &mark)?;
         failpoint::hit("restore.before").map_err(|fault| io_error("restoring", &database)(fault.into()))?;
-        let set_aside = set_aside(&database, now_ms)?;
+        set_aside(&database, &aside)?;
         failpoint::hit("restore.set_aside")
             .map_err(|fault| io_error("restoring", &database)(fault.into()))?;
         fs::rename(&copy, &database).map_err(io_error("putting in place", &database))?;
         failpoint::pass("restore.in_place");
         backup::sync(dir).map_err(|source| OpenError::Backup { source })?;
-        return Ok(Notice::Restored { backup: candidate, set_aside, because: because.to_owned() });
+        return Ok(());
     }
     Err(OpenError::NoBackup { path: database, because: because.to_owned() })
 }
@@ -65,31 +82,54 @@ fn try_copy(candidate: &Path, copy: &Path) -> Result<bool, OpenError> {
     })
 }
 
-fn raise_copy(dir: &Path, copy: &Path) -> Result<(), OpenError> {
+fn raise_copy(dir: &Path, copy: &Path, mark: &Mark) -> Result<(), OpenError> {
     let doing = "raising the numbers of the restored database";
-    let raised = connection::open(copy, Role::Copy).and_then(|conn| raise_numbers(&conn, highest_run(dir)));
+    let raised = connection::open(copy, Role::Copy).and_then(|conn| {
+        let text = serde_json::to_string(mark).unwrap_or_default();
+        conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![MARK, text])?;
+        raise_numbers(&conn, highest_run(dir))
+    });
     raised.map_err(|source| OpenError::Sqlite { doing, source })?;
     backup::sync(copy).map_err(|source| OpenError::Backup { source })
 }
 
-/// Renames the database and its log; where the database is now, if there was one.
-fn set_aside(database: &Path, now_ms: i64) -> Result<Option<PathBuf>, OpenError> {
+/// That this database is a restored backup, as long as nobody has recorded it.
+pub(super) fn noted(conn: &Connection) -> rusqlite::Result<Option<Notice>> {
+    let text: Option<String> =
+        conn.query_row("SELECT value FROM meta WHERE key = ?1", [MARK], |row| row.get(0)).optional()?;
+    let mark = text.and_then(|text| serde_json::from_str::<Mark>(&text).ok());
+    Ok(mark.map(|Mark { backup, set_aside, because }| Notice::Restored { backup, set_aside, because }))
+}
+
+/// Takes note that [`Notice::Restored`] has been recorded, in the transaction that records it.
+///
+/// # Errors
+/// Only what the database says.
+pub fn restore_recorded(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM meta WHERE key = ?1", [MARK]).map(drop)
+}
+
+fn free_name(database: &Path, now_ms: i64) -> PathBuf {
     let mut aside = beside(database, &format!(".broken-{}", rotate::stamp(now_ms)));
     let mut n = 1;
     while aside.exists() || beside(&aside, "-wal").exists() {
         n += 1;
         aside = beside(database, &format!(".broken-{}-{n}", rotate::stamp(now_ms)));
     }
-    let mut found = None;
+    aside
+}
+
+/// Renames the database and its log.
+fn set_aside(database: &Path, aside: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm"] {
         let from = beside(database, suffix);
-        match fs::rename(&from, beside(&aside, suffix)) {
-            Ok(()) => found = Some(aside.clone()),
+        match fs::rename(&from, beside(aside, suffix)) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io_error("setting aside", &from)(error)),
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The highest number among the run folders, 0 when there is none.
@@ -109,7 +149,7 @@ pub(super) fn highest_known_run(conn: &Connection) -> rusqlite::Result<i64> {
     })
 }
 
-/// Lets every numbering (runs, events, …) go on [`RESTORE_ID_MARGIN`] above what is known of it.
+/// Lets every numbering (runs, fences, events, …) go on [`RESTORE_ID_MARGIN`] above what is known of it.
 pub(super) fn raise_numbers(conn: &Connection, highest_run: i64) -> rusqlite::Result<()> {
     let tx = conn.unchecked_transaction()?;
     let numbered: Vec<String> = tx
@@ -127,6 +167,8 @@ pub(super) fn raise_numbers(conn: &Connection, highest_run: i64) -> rusqlite::Re
         tx.execute("DELETE FROM sqlite_sequence WHERE name = ?1", params![table])?;
         tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", params![table, raised])?;
     }
+    let fences = "UPDATE meta SET value = CAST(value AS INTEGER) + ?1 WHERE key = 'fence'";
+    tx.execute(fences, [RESTORE_ID_MARGIN])?;
     tx.commit()
 }
 

@@ -22,10 +22,16 @@ fn restored(dir: &Path) -> (Store, Option<std::path::PathBuf>, String) {
     match &opened.notices[..] {
         [Notice::Restored { backup, set_aside, because }] => {
             assert!(backup.exists());
+            recorded(&opened.store);
             (opened.store, set_aside.clone(), because.clone())
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// As the daemon does once it has written down that this is a backup.
+fn recorded(store: &Store) {
+    store.write_blocking(|tx| Ok::<_, StoreError>(crate::store::restore_recorded(tx)?)).unwrap();
 }
 
 fn assert_is_the_backup(store: &Store, rows: usize) {
@@ -138,6 +144,7 @@ fn a_damaged_backup_is_passed_over_for_an_older_one() {
     fs::write(dir.path().join("backups/lucid-20260703T130000Z.db"), b"").unwrap();
     scribble(&database(dir.path()), 0, 100);
     let opened = open(dir.path());
+    recorded(&opened.store);
     match &opened.notices[..] {
         [Notice::Restored { backup, .. }] => {
             assert_eq!(backup.file_name().unwrap(), "lucid-20260703T030000Z.db");
@@ -171,6 +178,24 @@ fn gone_without_a_backup_but_with_runs_is_refused() {
 }
 
 #[test]
+fn a_restore_is_told_at_each_start_until_it_is_recorded() {
+    let dir = with_backup(1);
+    scribble(&database(dir.path()), 0, 100);
+    let first = open(dir.path());
+    let Notice::Restored { set_aside: Some(aside), .. } = &first.notices[0] else {
+        panic!("{:?}", first.notices)
+    };
+    assert!(aside.exists());
+    first.store.close();
+    // As after a crash before anybody wrote it down.
+    let again = open(dir.path());
+    assert_eq!(again.notices, first.notices);
+    recorded(&again.store);
+    again.store.close();
+    assert_eq!(open(dir.path()).notices, []);
+}
+
+#[test]
 fn numbers_never_repeat_after_a_restore() {
     let dir = with_backup(1);
     fs::remove_file(database(dir.path())).unwrap();
@@ -183,9 +208,19 @@ fn numbers_never_repeat_after_a_restore() {
     store.close();
 
     let dir = with_backup(1);
+    let store = open(dir.path()).store;
+    let fence = "INSERT INTO meta (key, value) VALUES ('fence', '7')";
+    store.write_blocking(|tx| Ok::<_, StoreError>(tx.execute(fence, [])?)).unwrap();
+    crate::store::backup::backup(&store.path(), &dir.path().join("backups"), NOW_MS).unwrap();
+    store.close();
     fs::remove_file(database(dir.path())).unwrap();
     let (store, ..) = restored(dir.path());
     assert_eq!(give_run_number(&store), 1 + RESTORE_ID_MARGIN + 1);
+    let fence = store.read_blocking(|conn| {
+        let sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'fence'";
+        Ok::<i64, StoreError>(conn.query_row(sql, [], |row| row.get(0))?)
+    });
+    assert_eq!(fence.unwrap(), 7 + RESTORE_ID_MARGIN);
     let seq = store.read_blocking(|conn| {
         Ok::<i64, StoreError>(conn.query_row(
             "SELECT seq FROM sqlite_sequence WHERE name = 'events'",

@@ -289,4 +289,6 @@ fn break_database(stage: &mut Stage) {
     let is_kept =
         state.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("lucid.db.broken-"));
     assert!(is_kept, "the broken one is set aside\n{}", stage.tale());
+    let told = stage.world.number("SELECT count(*) FROM events WHERE kind = 'database_restored'");
+    assert_eq!(told, 1, "that it is a backup is recorded once\n{}", stage.tale());
 }
