@@ -23,6 +23,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
             Mode::Busy(after) if !polls => {
                 refuse(429, "Too Many Requests: retry later", json!({"retry_after": after}))
             }
+            Mode::BusyIn(chat, after) if body["chat_id"] == *chat => {
+                refuse(429, "Too Many Requests: retry later", json!({"retry_after": after}))
+            }
             Mode::Trouble => refuse(500, "Internal Server Error", Value::Null),
             Mode::Gateway => {
                 (502, "text/html", format!("<html><h1>502 Bad Gateway</h1>{}</html>", request.path))

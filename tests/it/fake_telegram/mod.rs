@@ -26,6 +26,8 @@ pub enum Mode {
     Ok,
     /// 429 with this `retry_after`, in seconds.
     Busy(u32),
+    /// The same to one chat alone: its number, and how long.
+    BusyIn(i64, u32),
     /// 500 in Telegram's own words.
     Trouble,
     /// 502 from something in between.
