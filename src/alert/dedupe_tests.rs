@@ -81,6 +81,7 @@ fn among_others() -> Vec<Row> {
     let fold = AlertId(9);
     let mut folded = told();
     (folded.told_ms, folded.storm) = (None, Some(AlertId(7)));
+    let among_its_like = Before { fold: Some(Severity::Warning), ..open(folded.clone()) };
     let mut graver = folded.clone();
     graver.severity = Severity::Critical;
     let mut untold = told();
@@ -95,21 +96,14 @@ fn among_others() -> Vec<Row> {
             5,
             Say::Join(fold),
         ),
-        ("folded, again", open(folded.clone()), Severity::Warning, 5, Say::Join(AlertId(7))),
-        ("folded and worse", open(folded.clone()), Severity::Critical, 5, Say::Worse),
+        ("folded, again", among_its_like, Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded and worse", open(folded), Severity::Critical, 5, Say::Worse),
         (
             "folded and worse, and that word was lost",
             Before { fold: Some(Severity::Warning), ..open(graver) },
             Severity::Critical,
             5,
             Say::Worse,
-        ),
-        (
-            "folded with its like",
-            Before { fold: Some(Severity::Warning), ..open(folded) },
-            Severity::Warning,
-            5,
-            Say::Join(AlertId(7)),
         ),
         (
             "explained",

@@ -143,4 +143,15 @@ mod tests {
         chat.pause(now, at(3));
         assert_eq!(chat.next(1, now) - now, at(30), "the longest pause counts");
     }
+
+    #[test]
+    fn what_seems_mended_is_proven_by_a_message() {
+        let mut chat = Chat::new(Pace::default());
+        assert!(!chat.is_unproven());
+        chat.mended();
+        chat.failed(at(1), 0);
+        assert!(chat.is_unproven(), "the same outage");
+        chat.went();
+        assert!(!chat.is_unproven());
+    }
 }

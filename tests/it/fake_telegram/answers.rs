@@ -54,6 +54,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
             | Mode::Conflict
             | Mode::Forgetful
             | Mode::Unnamed
+            | Mode::BusyIn(..)
             | Mode::ResetAfter
             | Mode::Slow(_) => act(shared, method, &body, &raw),
         }
