@@ -90,5 +90,5 @@ pub fn found(found: wire::TokenFound) -> TokenReport {
         wire::TokenState::NeedsReauth => TokenState::NeedsReauth,
         wire::TokenState::Unknown => TokenState::Unknown,
     };
-    TokenReport { name: found.name, state, detail: found.detail }
+    TokenReport { name: found.name, state, detail: found.detail, looked_at: found.looked_at }
 }

@@ -56,6 +56,8 @@ pub struct Inner {
     pub ops: Ops,
     /// What was last seen of the settings and of what they name.
     pub settings: SettingsLook,
+    /// Who looks at which login.
+    pub looks: super::looks::Looks,
     pub log: LogRing,
     pub host: String,
     pub started: Timestamp,

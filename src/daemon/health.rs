@@ -167,8 +167,12 @@ impl App {
                     vec![verdict::failed_runs(&failed, rules.failed_runs_critical, rules.failed_runs_window)];
                 for login in &logins {
                     let Some(row) = table::token(conn, &login.name)? else { continue };
-                    let report =
-                        TokenReport { name: login.name.clone(), state: row.state, detail: row.detail };
+                    let report = TokenReport {
+                        name: login.name.clone(),
+                        state: row.state,
+                        detail: row.detail,
+                        looked_at: None,
+                    };
                     checks.push(token::check(&report, login.portal.as_deref()));
                 }
                 Ok::<_, StoreError>(checks)

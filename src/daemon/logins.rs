@@ -1,6 +1,8 @@
 //! Logins that a person has to renew: what was found is written down, told once, and made a ticket for that
 //! person, one as long as it lasts.
 
+use jiff::Timestamp;
+
 use crate::config::TokenCheck;
 use crate::health::table::{self, TokenRow};
 use crate::health::token::{self, Change};
@@ -22,6 +24,7 @@ use tracing::warn;
 
 use super::App;
 use super::health::TOKEN_HEALTH;
+use super::looks::is_overtaken;
 use super::refused::{Refused, RefusedKind};
 
 const AUTHOR: Author = Author::Lucid(TOKEN_HEALTH);
@@ -99,6 +102,14 @@ impl App {
     }
 
     async fn look_now(&self, name: &str) -> Result<(), Refused> {
+        let asked = self.clock.boot();
+        let turn = self.looks.of(name);
+        let mut begun = turn.lock().await;
+        // Whoever looked while this waited for its turn has seen all there is to see.
+        if begun.is_some_and(|begun| begun >= asked) {
+            return Ok(());
+        }
+        *begun = Some(self.clock.boot());
         let check = self.config.token_checks.iter().find(|check| check.name == name).cloned();
         let Some(check) = check else {
             return self.report_logins(Vec::new()).await.map(drop);
@@ -138,12 +149,15 @@ impl App {
 impl Desk {
     fn settle(&self, tx: &Tx<'_>, check: &TokenCheck, report: &TokenReport) -> Result<(), TicketError> {
         let before = table::token(tx, &check.name).map_err(StoreError::from)?;
+        if before.as_ref().is_some_and(|before| is_overtaken(before, report)) {
+            return Ok(());
+        }
         let same = before.as_ref().filter(|before| before.state == report.state);
         let mut row = TokenRow {
             state: report.state,
             detail: report.detail.clone(),
             since_ms: same.map_or(self.now_ms, |same| same.since_ms),
-            at_ms: self.now_ms,
+            at_ms: report.looked_at.map_or(self.now_ms, Timestamp::as_millisecond),
             told: before.as_ref().and_then(|before| before.told),
             ticket: before.as_ref().and_then(|before| before.ticket.clone()),
         };

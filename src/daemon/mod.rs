@@ -18,6 +18,7 @@ mod housekeeping;
 mod lock;
 pub mod logins;
 pub mod logs;
+pub mod looks;
 mod message;
 pub mod phone;
 pub mod problems;

@@ -53,7 +53,10 @@ impl Started {
 
 async fn record(app: &App) {
     let (journal, now_ms, by) = (app.journal.clone(), app.clock.wall_ms(), app.shutdown.by());
-    if let Err(e) = stopped::note(&app.config.state_dir, now_ms, by) {
+    // One that leaves its runs alive is to be back at once: a restart that fails is nobody's purpose.
+    if app.shutdown.leave() != Leave::RunsAlive
+        && let Err(e) = stopped::note(&app.config.state_dir, now_ms, by)
+    {
         warn!(error = %e, "could not note who stops the daemon; a heartbeat will call it dead");
     }
     let data = json!({"by": by});

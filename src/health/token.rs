@@ -8,6 +8,7 @@ mod tests;
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,6 +61,9 @@ pub struct TokenReport {
     pub name: String,
     pub state: TokenState,
     pub detail: String,
+    /// When the look began: what was found since then counts for more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<Timestamp>,
 }
 
 /// As a check among the others.
@@ -134,7 +138,12 @@ pub fn look(check: &TokenCheck, root: &Path, now_ms: i64) -> TokenReport {
             Err(why) => (TokenState::Unknown, format!("the file cannot be read: {why}")),
         },
     };
-    TokenReport { name: check.name.clone(), state, detail }
+    TokenReport {
+        name: check.name.clone(),
+        state,
+        detail,
+        looked_at: Timestamp::from_millisecond(now_ms).ok(),
+    }
 }
 
 /// The plainest sign that a person is needed goes first, success last.

@@ -161,7 +161,7 @@ impl Site {
                 failpoint::hit("heal.clean.simple").map_err(GitError::from)?;
                 tree.clean(&self.keep, budget)?;
             }
-            return Ok(());
+            return self.write_anew(tree, state, budget);
         }
         failpoint::hit("heal.locks").map_err(GitError::from)?;
         tree.remove_locks()?;
@@ -184,8 +184,19 @@ impl Site {
         tree.reset(&self.base, budget)?;
         failpoint::hit("heal.clean").map_err(GitError::from)?;
         tree.clean(&self.keep, budget)?;
+        self.write_anew(tree, state, budget)?;
         failpoint::hit("heal.submodules").map_err(GitError::from)?;
         lenient(tree.update_submodules(budget), report)?;
+        Ok(())
+    }
+
+    /// While strange attributes lay there, files were written by them: with other line ends, say, which git does not
+    /// see until it happens to read them again.
+    fn write_anew(&self, tree: &Tree, state: &State, budget: Budget) -> Result<(), HealError> {
+        if state.changes.attributes {
+            tree.remove_index()?;
+            tree.reset(&self.base, budget)?;
+        }
         Ok(())
     }
 

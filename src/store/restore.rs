@@ -27,12 +27,13 @@ const RUN_ID_CREDIBLE_MAX: i64 = 1 << 53;
 /// Where the restored database itself says that it is one. In it, so that both come into place at once.
 const MARK: &str = "restored";
 
-/// What a restored database says of itself until that has been recorded.
-#[derive(Serialize, Deserialize)]
+/// What a restored database says of itself until that has been recorded. Paths as people read them: a name that is no
+/// text must not cost the mark.
+#[derive(Default, Serialize, Deserialize)]
 struct Mark {
-    backup: PathBuf,
+    backup: String,
     /// Where the broken file is.
-    set_aside: Option<PathBuf>,
+    set_aside: Option<String>,
     because: String,
 }
 
@@ -41,6 +42,9 @@ pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<(), Open
     let database = dir.join(DATABASE_FILE);
     let copy = beside(&database, ".restoring");
     let backups = dir.join(BACKUP_DIR);
+    // A crash after the broken file was moved: only the copy that was not put in place knows where to.
+    let known = connection::open(&copy, Role::Reader).and_then(|conn| mark(&conn));
+    let mut former = known.ok().flatten().unwrap_or_default();
     let names = backup::list(&backups).map_err(|source| OpenError::Backup { source })?;
     for name in names {
         let candidate = backups.join(name.file_name());
@@ -50,8 +54,15 @@ pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<(), Open
         }
         let aside = free_name(&database, now_ms);
         let is_there = database.exists() || beside(&database, "-wal").exists();
-        let broken = is_there.then(|| aside.clone());
-        let mark = Mark { backup: candidate, set_aside: broken, because: because.to_owned() };
+        let mark = Mark {
+            backup: candidate.display().to_string(),
+            set_aside: is_there.then(|| aside.display().to_string()).or_else(|| former.set_aside.take()),
+            because: if is_there || former.because.is_empty() {
+                because.to_owned()
+            } else {
+                former.because.clone()
+            },
+        };
         raise_copy(dir, &copy, &mark)?;
         failpoint::hit("restore.before").map_err(|fault| io_error("restoring", &database)(fault.into()))?;
         set_aside(&database, &aside)?;
@@ -95,10 +106,18 @@ fn raise_copy(dir: &Path, copy: &Path, mark: &Mark) -> Result<(), OpenError> {
 
 /// That this database is a restored backup, as long as nobody has recorded it.
 pub(super) fn noted(conn: &Connection) -> rusqlite::Result<Option<Notice>> {
+    let told = |Mark { backup, set_aside, because }| {
+        let (backup, set_aside) = (PathBuf::from(backup), set_aside.map(PathBuf::from));
+        Notice::Restored { backup, set_aside, because }
+    };
+    Ok(mark(conn)?.map(told))
+}
+
+/// Whatever stands there, it is a restored one.
+fn mark(conn: &Connection) -> rusqlite::Result<Option<Mark>> {
     let text: Option<String> =
         conn.query_row("SELECT value FROM meta WHERE key = ?1", [MARK], |row| row.get(0)).optional()?;
-    let mark = text.and_then(|text| serde_json::from_str::<Mark>(&text).ok());
-    Ok(mark.map(|Mark { backup, set_aside, because }| Notice::Restored { backup, set_aside, because }))
+    Ok(text.map(|text| serde_json::from_str(&text).unwrap_or_default()))
 }
 
 /// Takes note that [`Notice::Restored`] has been recorded, in the transaction that records it.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::fake_telegram::{FakeTelegram, TOKEN};
 use crate::world::World;
 
@@ -63,10 +65,16 @@ fn a_daemon_that_was_stopped_on_purpose_wakes_nobody() {
     world.serve();
     let back = world.until("it runs", || fake.with(" runs again · stopped ").into_iter().next());
     assert_eq!((back.reply_to, back.silent), (Some(chat[0].id), true), "{back:?}");
-    // What ends without a word is dead all the same.
-    world.kill_daemon();
+    // What ends without a word is dead all the same, and so is what a restart ended and did not bring back.
+    world.signal(Signal::TERM);
+    world.until_daemon_ends();
     world.lucid(["heartbeat"]).expect(2);
     assert_eq!(fake.with("CRITICAL").len(), 1, "{:?}", fake.chat());
+    world.serve();
+    world.until("it is back", || fake.with("is back").into_iter().next());
+    world.kill_daemon();
+    world.lucid(["heartbeat"]).expect(2);
+    assert_eq!(fake.with("CRITICAL").len(), 2, "{:?}", fake.chat());
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub struct TokenFound {
     pub state: TokenState,
     #[serde(default)]
     pub detail: String,
+    /// When the look began; one that was overtaken by another is not taken.
+    #[serde(default)]
+    pub looked_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -138,7 +138,7 @@ fn what_was_printed_is_not_passed_on() {
 #[test]
 fn a_check_names_the_portal_only_where_it_helps() {
     let check = |state| {
-        let report = TokenReport { name: "mail".to_owned(), state, detail: "d".to_owned() };
+        let report = TokenReport { name: "mail".to_owned(), state, detail: "d".to_owned(), looked_at: None };
         let check = check(&report, Some("https://portal.example/"));
         format!("{} {} {}", check.state.name(), check.detail, check.hint.unwrap_or_default())
     };

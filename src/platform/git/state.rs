@@ -79,6 +79,8 @@ pub struct Changes {
     pub ignored: u32,
     /// Repositories within, submodules with work in them among them; relative to the top.
     pub nested: Vec<PathBuf>,
+    /// A file among them says how others are written.
+    pub attributes: bool,
 }
 
 impl Changes {
@@ -239,6 +241,7 @@ impl Tree {
         let mut changes = Changes::default();
         for entry in repo.statuses(Some(&mut options))?.iter() {
             let (status, path) = (entry.status(), entry.path_bytes());
+            changes.attributes |= is_attributes(path) && !keep.covers(path);
             if status.is_ignored() {
                 changes.ignored += u32::from(!keep.covers(path) && !keep.is_below(path));
             } else if status == Status::WT_NEW {
@@ -300,6 +303,7 @@ fn changes_in(out: &[u8], top: &Path, keep: &Keep) -> Changes {
     let mut changes = Changes::default();
     for entry in out.split(|b| *b == 0).filter(|entry| !entry.is_empty()) {
         let (kind, rest) = (entry[0], entry.get(2..).unwrap_or_default());
+        changes.attributes |= is_attributes(rest) && !keep.covers(rest);
         match kind {
             b'?' if is_repository(top, rest) && !keep.covers(rest) => changes.nested.push(relative(rest)),
             b'?' => changes.untracked += u32::from(!keep.covers(rest)),
@@ -326,6 +330,11 @@ fn changes_in(out: &[u8], top: &Path, keep: &Keep) -> Changes {
     changes
 }
 
+/// Whether the path at the end of `entry` is of a file that says how others are written.
+fn is_attributes(entry: &[u8]) -> bool {
+    entry.ends_with(b".gitattributes")
+}
+
 fn relative(path: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path.strip_suffix(b"/").unwrap_or(path)))
 }
@@ -347,7 +356,14 @@ mod tests {
         let changes = changes_in(out, Path::new("/nowhere"), &Keep::new(&["target".to_owned()]));
         assert_eq!(
             changes,
-            Changes { tracked: 3, staged: 1, untracked: 1, ignored: 1, nested: vec![PathBuf::from("sub")] }
+            Changes {
+                tracked: 3,
+                staged: 1,
+                untracked: 1,
+                ignored: 1,
+                nested: vec![PathBuf::from("sub")],
+                attributes: false
+            }
         );
         assert!(changes_in(b"", Path::new("/"), &Keep::default()).is_none());
     }

@@ -26,6 +26,8 @@ async fn every_desync_in_every_slot_at_once_is_healed_and_its_work_is_in_a_ref()
         assert_eq!(leased.path, world.slot(n), "{}: slots are given out in order", mess.name);
         assert!(begun.elapsed() < LONG);
         world.assert_clean(&leased.path);
+        // By their bytes: git itself looks only at what has changed since it last did.
+        assert_eq!(read(&leased.path, "src/file3.txt"), world.show(&world.base(), "src/file3.txt") + "\n");
         let refs: Vec<String> =
             world.rescues().into_iter().filter(|name| name.contains(&format!("/main-{n}/none/"))).collect();
         // Where the first try was not enough, what it left is rescued as well.

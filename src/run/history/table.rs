@@ -104,9 +104,12 @@ pub fn decided(conn: &Connection, task: &TaskId, from: i64, to: i64) -> rusqlite
         )
     };
     let span = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    // At most one stretch reaches in from before.
+    // Stretches do not overlap, so that at most the last of them reaches in from before; after a clock was put right
+    // runs may lie within one.
     let before = conn
-        .prepare_cached(&of("scheduled_ms < ?2 ORDER BY scheduled_ms DESC LIMIT 1"))?
+        .prepare_cached(&of(
+            "scheduled_ms < ?2 AND missed_to_ms IS NOT NULL ORDER BY scheduled_ms DESC LIMIT 1",
+        ))?
         .query_row(params![task.as_str(), from], span)
         .optional()?;
     let mut statement = conn.prepare_cached(&of("scheduled_ms BETWEEN ?2 AND ?3 ORDER BY scheduled_ms"))?;
