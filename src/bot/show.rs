@@ -55,10 +55,11 @@ pub(super) async fn show(bot: Bot) {
                     return;
                 }
                 let noted = bot.app.store.write(move |tx| {
-                    Ok::<_, StoreError>(match &told {
+                    match &told {
                         Told::All => table::shown(tx, id)?,
                         Told::Held(left) => table::told_until(tx, id, left)?,
-                    })
+                    }
+                    Ok::<_, StoreError>(())
                 });
                 noted.await.is_ok() || bot.rest(&bot.to_show, AGAIN).await
             }

@@ -17,7 +17,6 @@ use crate::model::notice::Press;
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
-#[path = "tests/missed.rs"]
 mod causes;
 mod missed;
 
