@@ -35,6 +35,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
                 "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
                 Value::Null,
             ),
+            Mode::Muted if method.eq_ignore_ascii_case("sendMessage") => {
+                refuse(403, "Forbidden: bot was blocked by the user", Value::Null)
+            }
             Mode::Blocked if !polls => refuse(403, "Forbidden: bot was blocked by the user", Value::Null),
             Mode::NoChat if !polls => refuse(400, "Bad Request: chat not found", Value::Null),
             Mode::Entities if body.get("parse_mode").is_some() => {
@@ -48,6 +51,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
             Mode::Ok
             | Mode::Busy(_)
             | Mode::Blocked
+            | Mode::Muted
             | Mode::NoChat
             | Mode::Entities
             | Mode::Moved(_)

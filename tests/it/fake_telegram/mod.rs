@@ -34,6 +34,8 @@ pub enum Mode {
     Gateway,
     /// The person has blocked the bot.
     Blocked,
+    /// Everything is taken but messages.
+    Muted,
     NoChat,
     /// Markup is refused whatever it says.
     Entities,
