@@ -36,6 +36,18 @@ impl Alerts {
         false
     }
 
+    /// Something other than a message of the outbox has arrived in `chat`: the way there works.
+    pub async fn arrived(&self, chat: i64) {
+        match self.0.store.read(|conn| Ok::<_, StoreError>(table::channel(conn)?)).await {
+            Ok(channel) if channel.broken.is_some() && channel.chat.or(channel.configured) == Some(chat) => {
+                info!("messages get through again");
+                self.set_channel(Channel { broken: None, since_ms: None, ..channel }, None).await;
+            }
+            Ok(_) => {}
+            Err(e) => warn!(error = %e, "cannot see how the way to people stands"),
+        }
+    }
+
     /// Nothing gets through until a person has mended it.
     pub(super) async fn shut(&self, why: &str) {
         error!(why, "Telegram lets nothing through");

@@ -113,7 +113,6 @@ fn a_box_that_is_only_less_ill_is_not_called_well() {
     []
 
     🟢 lucid on atlas is healthy · after 1h
-    Everything else is healthy.
     []
     ");
 }

@@ -302,7 +302,13 @@ impl Alerts {
             let written = self.0.store.write(move |tx| {
                 failpoint::hit("outbox.note").map_err(StoreError::from)?;
                 match &next {
-                    Fate::Delivered { message } => table::delivered(tx, row.id, (chat, *message), now_ms)?,
+                    Fate::Delivered { message } => {
+                        table::delivered(tx, row.id, (chat, *message), now_ms)?;
+                        // A changed message proves nothing of new ones.
+                        if row.purpose != Purpose::Edit {
+                            table::untell_dead(tx)?;
+                        }
+                    }
                     Fate::Back { why, wait } => {
                         let again_ms = now_ms + wait.length_ms(row.attempts);
                         table::put_back(tx, &row, Some(why), (again_ms, now_ms))?;

@@ -96,7 +96,7 @@ impl Desk<'_> {
         Ok(Before {
             open,
             fold,
-            muted_until_ms: mutes::table::muted_until(conn, &fingerprint, now_ms)?,
+            muted_until_ms: mutes::table::muted_until(conn, &mutes::keys(notice), now_ms)?,
             changes: table::changes(conn, &notice.subject, now_ms - FLAP_WINDOW_MS)?,
             flap_told_ms: table::flap_told(conn, &notice.subject)?,
             fresh: table::fresh(conn, notice.severity, since_ms)?,

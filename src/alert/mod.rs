@@ -258,8 +258,8 @@ impl Alerts {
         self.0.store.read(|conn| Ok(outbox::table::waiting(conn)?)).await
     }
 
-    /// How things stand with the way to people; and the dead letters since `since_ms` with what the newest
-    /// died of.
+    /// How things stand with the way to people; how many alerts fire whose messages have died since
+    /// `since_ms` and were not told since; and what the newest died of.
     ///
     /// # Errors
     /// Only what the database says.

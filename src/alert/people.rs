@@ -165,13 +165,13 @@ impl Alerts {
             let (kind, until_ms) = match step {
                 Step::Mute(until_ms) => {
                     if reach == Reach::Trouble {
-                        let what = (alert.fingerprint.as_str(), alert.severity);
-                        mutes::table::mute(tx, what, until_ms, &shown)?;
+                        let trouble = alert.notice.trouble();
+                        mutes::table::mute(tx, (&trouble, alert.severity), until_ms, &shown)?;
                     }
                     (EventKind::AlertMuted, Some(until_ms))
                 }
                 Step::Unmute => {
-                    mutes::table::unmute(tx, &alert.fingerprint)?;
+                    mutes::table::unmute(tx, &mutes::keys(&alert.notice))?;
                     (EventKind::AlertUnmuted, None)
                 }
                 Step::Ack | Step::Repeat | Step::Resolve => (EventKind::AlertAcked, None),

@@ -217,7 +217,7 @@ pub(super) fn fresh(conn: &Connection, severity: Severity, since_ms: i64) -> rus
     Ok(u32::try_from(told.into_iter().filter(|kind| kind.folds()).count()).unwrap_or(u32::MAX))
 }
 
-/// The open fold of this severity that grew since `since_ms`.
+/// The open fold of this severity that grew since `since_ms`; not one whose message has died and is not told anew.
 pub(super) fn growing_storm(
     conn: &Connection,
     severity: Severity,
@@ -225,7 +225,8 @@ pub(super) fn growing_storm(
 ) -> rusqlite::Result<Option<AlertId>> {
     let mut statement = conn.prepare_cached(
         "SELECT id FROM alerts WHERE kind = 'storm' AND severity = ?1 AND state <> 'resolved' \
-         AND last_ms >= ?2 ORDER BY id DESC LIMIT 1",
+         AND last_ms >= ?2 AND (told_ms IS NULL OR EXISTS (SELECT 1 FROM outbox WHERE alert = alerts.id \
+         AND state <> 'dead' AND purpose <> 'edit')) ORDER BY id DESC LIMIT 1",
     )?;
     statement.query_row(params![name_of(severity), since_ms], |row| row.get(0).map(AlertId)).optional()
 }

@@ -157,7 +157,10 @@ impl Bot {
                 sound: words.sound,
             };
             match self.telegram.send(&outgoing).await {
-                Ok(sent) => return Ok(sent),
+                Ok(sent) => {
+                    self.app.alerts.arrived(words.chat).await;
+                    return Ok(sent);
+                }
                 Err(TelegramError::Markup(_)) if format == Format::Html => format = Format::Plain,
                 Err(TelegramError::Gone(_)) if thread.is_some() => thread = None,
                 Err(error) => self.again(words.chat, error, &mut attempts).await?,

@@ -115,7 +115,8 @@ fn sent(alert: &wire::Alert) -> String {
     let with = |state: &str| alert.deliveries.iter().filter(|delivery| delivery.state == state).count();
     match alert.deliveries.len() {
         0 => "nothing".to_owned(),
-        _ if with("dead") > 0 => "not delivered".to_owned(),
+        // What died may have been told anew since.
+        _ if is_lost(alert) => "not delivered".to_owned(),
         _ if with("pending") + with("sending") > 0 => "waits".to_owned(),
         _ if with("unsent") > 0 => "would have been".to_owned(),
         _ => match with("delivered") {
@@ -124,6 +125,12 @@ fn sent(alert: &wire::Alert) -> String {
             n => format!("{n} times"),
         },
     }
+}
+
+/// Whether the newest of its messages that came to an end is one that died.
+fn is_lost(alert: &wire::Alert) -> bool {
+    let ended = alert.deliveries.iter().rev().find(|one| matches!(one.state.as_str(), "dead" | "delivered"));
+    ended.is_some_and(|one| one.state == "dead")
 }
 
 #[cfg(test)]
@@ -162,6 +169,17 @@ pub mod tests {
             text: format!("🔴 backup failed · exit 1\n{}", HOSTILE.repeat(2)),
             deliveries: vec![delivery(which)],
         }
+    }
+
+    #[test]
+    fn what_died_and_was_told_since_is_told() {
+        let mut told = alert(1, AlertState::Firing);
+        assert_eq!(sent(&told), "not delivered");
+        let again = wire::Delivery { state: "delivered".into(), ..told.deliveries[0].clone() };
+        told.deliveries.push(again);
+        assert_eq!(sent(&told), "yes");
+        told.deliveries.reverse();
+        assert_eq!(sent(&told), "not delivered", "its newest word is lost");
     }
 
     #[test]

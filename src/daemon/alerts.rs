@@ -362,10 +362,10 @@ impl App {
         if dead > 0 {
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let text = match dead {
-                1 => format!("1 message could not be delivered{why}"),
-                n => format!("{n} messages could not be delivered, the last{why}"),
+                1 => format!("the message about 1 alert could not be delivered{why}"),
+                n => format!("messages about {n} alerts could not be delivered, the last{why}"),
             };
-            find("telegram:dead", Grave::Warning, text, None, "lucid alerts");
+            find("telegram:dead", Grave::Warning, text, None, "lucid alert ack ID (see: lucid alerts)");
         }
         Ok(())
     }

@@ -315,12 +315,18 @@ impl Notice {
         }
     }
 
+    /// The same for everything of one kind about one subject, in whichever way: what a mute is said of.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        format!("{}/{}", self.kind.name(), self.subject)
+    }
+
     /// The same for everything that is the same trouble.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         match &self.class {
-            Some(class) => format!("{}/{}/{class}", self.kind.name(), self.subject),
-            None => format!("{}/{}", self.kind.name(), self.subject),
+            Some(class) => format!("{}/{class}", self.trouble()),
+            None => self.trouble(),
         }
     }
 }
@@ -344,5 +350,6 @@ mod tests {
         let text = serde_json::to_string(&notice).unwrap();
         assert_eq!(serde_json::from_str::<Notice>(&text).unwrap(), notice);
         assert_eq!(notice.fingerprint(), "task_failed/task:backup/exit 1");
+        assert_eq!(notice.trouble(), "task_failed/task:backup");
     }
 }

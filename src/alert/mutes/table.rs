@@ -22,29 +22,30 @@ pub(in crate::alert) fn mute(
     .map(|_rows| ())
 }
 
-pub(in crate::alert) fn unmute(conn: &Connection, fingerprint: &str) -> rusqlite::Result<()> {
-    conn.execute("DELETE FROM mutes WHERE fingerprint = ?1", [fingerprint]).map(|_rows| ())
+pub(in crate::alert) fn unmute(conn: &Connection, keys: &[String; 2]) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM mutes WHERE fingerprint IN (?1, ?2)", params![keys[0], keys[1]]).map(|_rows| ())
 }
 
-/// How grave what was muted was.
+/// How grave what was muted was; of two mutes the one that lasts longer tells.
 pub(in crate::alert) fn muted_severity(
     conn: &Connection,
-    fingerprint: &str,
+    keys: &[String; 2],
 ) -> rusqlite::Result<Option<Severity>> {
-    conn.prepare_cached("SELECT severity FROM mutes WHERE fingerprint = ?1")?
-        .query_row([fingerprint], |row| column(row, 0, parse_severity))
-        .optional()
+    conn.prepare_cached(
+        "SELECT severity FROM mutes WHERE fingerprint IN (?1, ?2) ORDER BY until_ms DESC LIMIT 1",
+    )?
+    .query_row(params![keys[0], keys[1]], |row| column(row, 0, parse_severity))
+    .optional()
 }
 
-/// Until when a fingerprint is muted.
+/// Until when a trouble is muted.
 pub(in crate::alert) fn muted_until(
     conn: &Connection,
-    fingerprint: &str,
+    keys: &[String; 2],
     now_ms: i64,
 ) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT until_ms FROM mutes WHERE fingerprint = ?1 AND until_ms > ?2")?
-        .query_row(params![fingerprint, now_ms], |row| row.get(0))
-        .optional()
+    conn.prepare_cached("SELECT max(until_ms) FROM mutes WHERE fingerprint IN (?1, ?2) AND until_ms > ?3")?
+        .query_row(params![keys[0], keys[1], now_ms], |row| row.get(0))
 }
 
 /// Fingerprints that are muted: until when, and by whom.

@@ -232,6 +232,20 @@ pub(in crate::alert) fn untell(conn: &Connection, id: i64) -> rusqlite::Result<(
     .map(|_rows| ())
 }
 
+/// Takes back that alerts were told all of whose messages have died, as another message has just arrived: they go
+/// on untold. Not for ever: it may be the message itself that is taken by nobody.
+pub(in crate::alert) fn untell_dead(conn: &Connection) -> rusqlite::Result<()> {
+    /// Dead letters of one alert after which no other that arrives has it told anew.
+    const DEATHS_MAX: u32 = 3;
+    conn.prepare_cached(
+        "UPDATE alerts SET told_ms = NULL WHERE state IN ('firing', 'muted') AND told_ms IS NOT NULL \
+         AND (SELECT count(*) FROM outbox WHERE alert = alerts.id AND purpose <> 'edit') BETWEEN 1 AND ?1 - 1 \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE alert = alerts.id AND purpose <> 'edit' AND state <> 'dead')",
+    )?
+    .execute([DEATHS_MAX])
+    .map(|_rows| ())
+}
+
 /// Whether anybody has been told of an alert, by itself or in a fold.
 pub(in crate::alert) fn is_heard(conn: &Connection, alert: &Alert) -> rusqlite::Result<bool> {
     conn.prepare_cached(
@@ -331,14 +345,18 @@ pub(in crate::alert) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> 
     .query_row([], |row| Ok(Waiting { pending: row.get(0)?, oldest_ms: row.get(1)? }))
 }
 
-/// Dead letters since `since_ms`: how many, and what the newest died of.
+/// Firing alerts with a message that has died since `since_ms` and none of their own after it: how many, and what
+/// the newest died of.
 pub(in crate::alert) fn dead_since(
     conn: &Connection,
     since_ms: i64,
 ) -> rusqlite::Result<(i64, Option<String>)> {
     conn.prepare_cached(
-        "SELECT count(*), (SELECT error FROM outbox WHERE state = 'dead' AND ended_ms >= ?1 \
-         ORDER BY ended_ms DESC LIMIT 1) FROM outbox WHERE state = 'dead' AND ended_ms >= ?1",
+        "WITH lost AS (SELECT alert, error, ended_ms FROM outbox AS o WHERE state = 'dead' AND ended_ms >= ?1 \
+         AND EXISTS (SELECT 1 FROM alerts WHERE id = o.alert AND state = 'firing') \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE alert = o.alert AND id > o.id AND purpose <> 'edit' \
+         AND state = 'delivered')) \
+         SELECT count(DISTINCT alert), (SELECT error FROM lost ORDER BY ended_ms DESC LIMIT 1) FROM lost",
     )?
     .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -5,6 +5,18 @@ use crate::alert::outbox::{Channel, table as rows};
 use crate::model::notice::Part;
 
 impl Bench {
+    /// The next message is taken, and no number is told of it: it dies of itself.
+    async fn die_alone(&self) {
+        self.store
+            .write(|tx| {
+                let row = next(tx, i64::MAX)?.unwrap();
+                assert!(rows::begin(tx, row.id)?);
+                Ok::<_, StoreError>(rows::end(tx, row.id, DeliveryState::Dead, Some("no number"), 9)?)
+            })
+            .await
+            .unwrap();
+    }
+
     /// The next message meets a way to people that is shut.
     async fn die(&self) -> i64 {
         self.store
@@ -30,7 +42,8 @@ impl Bench {
             .write(move |tx| {
                 let row = next(tx, i64::MAX)?.unwrap();
                 rows::begin(tx, row.id)?;
-                Ok::<_, StoreError>(rows::delivered(tx, row.id, (5, message), 1)?)
+                rows::delivered(tx, row.id, (5, message), 1)?;
+                Ok::<_, StoreError>(rows::untell_dead(tx)?)
             })
             .await
             .unwrap();
@@ -77,7 +90,10 @@ async fn what_died_while_nothing_got_through_is_told_once_when_something_does() 
             (2, Purpose::First, DeliveryState::Dead),
         ]
     );
-    assert_eq!(alerts.channel(0).await.unwrap().1, 2, "the dead letters stay to be seen");
+    assert_eq!(alerts.channel(0).await.unwrap().1, 1, "what is over matters no more");
+    bench.arrive(1).await;
+    let (_, lost, why) = alerts.channel(0).await.unwrap();
+    assert_eq!((lost, why), (0, None), "all is told");
 }
 
 #[tokio::test]
@@ -292,4 +308,63 @@ async fn what_waits_is_asked_anew_when_the_quiet_hours_are_others() {
     assert_eq!(due().await, None, "over a restart too");
     let _without = bench.alerts(None).await;
     assert!(due().await.is_some(), "there are none any more");
+}
+
+#[tokio::test]
+async fn a_fold_whose_message_died_takes_in_nothing_and_is_told_when_another_arrives() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    for n in 1..4 {
+        raise(&alerts, notice(n)).await;
+        bench.arrive(i32::try_from(n).unwrap()).await;
+    }
+    raise(&alerts, notice(4)).await;
+    bench.die_alone().await;
+    assert_eq!(sweep(&alerts).await, 0, "nothing says that another would arrive");
+    assert_eq!(alerts.channel(0).await.unwrap().1, 1);
+    raise(&alerts, notice(5)).await;
+    let fold_of = |views: &[AlertView], n: usize| {
+        let subject = format!("task:t{n}");
+        views.iter().find(|view| view.alert.notice.subject == subject).unwrap().alert.storm.unwrap()
+    };
+    let views = all(&alerts).await;
+    let (dead, fresh) = (fold_of(&views, 4), fold_of(&views, 5));
+    assert_ne!(dead, fresh, "a dead fold takes in nothing");
+    bench.arrive(5).await;
+    assert_eq!(sweep(&alerts).await, 1);
+    assert_eq!(sweep(&alerts).await, 0, "once");
+    let of = |views: &[AlertView], id: AlertId| {
+        let view = views.iter().find(|view| view.alert.id == id).unwrap();
+        view.deliveries.iter().map(|one| (one.purpose, one.state)).collect::<Vec<_>>()
+    };
+    let views = all(&alerts).await;
+    let twice = [(Purpose::First, DeliveryState::Dead), (Purpose::First, DeliveryState::Pending)];
+    assert_eq!(of(&views, dead), twice);
+    assert_eq!(of(&views, fresh), [(Purpose::First, DeliveryState::Delivered)]);
+    // What nobody takes is not tried for ever.
+    bench.die_alone().await;
+    raise(&alerts, grave(1)).await;
+    bench.arrive(6).await;
+    assert_eq!(sweep(&alerts).await, 1);
+    bench.die_alone().await;
+    raise(&alerts, grave(2)).await;
+    bench.arrive(7).await;
+    assert_eq!(sweep(&alerts).await, 0);
+}
+
+#[tokio::test]
+async fn a_mute_holds_for_the_same_task_that_fails_in_another_way() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    let exit = |code: i32| Notice { class: Some(format!("exit {code}")), ..notice(1) };
+    raise(&alerts, exit(3)).await;
+    bench.arrive(1).await;
+    alerts.mute(AlertId(1), Duration::from_secs(3600), "user:a").await.unwrap();
+    raise(&alerts, exit(4)).await;
+    let other = &all(&alerts).await[0];
+    assert_eq!((other.state, other.deliveries.len()), (AlertState::Muted, 0));
+    let graver = Notice { severity: Severity::Critical, ..exit(5) };
+    raise(&alerts, graver).await;
+    assert_eq!(all(&alerts).await[0].state, AlertState::Firing, "that is worse");
+    assert!(alerts.mutes().await.unwrap().is_empty());
 }
