@@ -80,3 +80,25 @@ fn a_bot_that_got_another_name_answers_to_it() {
     });
     assert_eq!(fake.with("its worker gets it").len(), 2, "{:#?}", fake.chat());
 }
+
+#[test]
+fn an_answer_that_arrives_opens_the_way_again() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    broken(&world, "flaky", "warning");
+    world.serve();
+    // Who is shut out from the start hears nobody.
+    fake.writes(OWNER, CHAT, "/help", None);
+    until_seen(&world, &fake, "its worker gets it");
+    fake.set(Mode::Blocked);
+    world.run("flaky");
+    world.until("the way is shut", || {
+        let told = world.lucid(["problems"]).expect(0).stdout;
+        told.contains("alerts do not get through").then_some(())
+    });
+    fake.set(Mode::Ok);
+    fake.writes(OWNER, CHAT, "/status", None);
+    until_seen(&world, &fake, "flaky failed");
+    let told = world.lucid(["problems"]).expect(0).stdout;
+    assert!(!told.contains("do not get through"), "{told}");
+}
