@@ -14,8 +14,9 @@ use super::problems::{Finding, Grave};
 
 /// A look that is younger than this is good enough.
 const FRESH: Duration = Duration::from_secs(5);
-/// Whoever asks waits so long for a new one, then takes the last.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks waits so long for a new one, then takes the last: longer than a file system that hangs is waited
+/// for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Settings that a look from outside goes by begin so.
 const MEASURES: [&str; 5] = ["health.", "agents.", "backup.", "state_dir", "root"];
 /// Settings that are named where several wait for a restart.
