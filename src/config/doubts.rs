@@ -54,6 +54,11 @@ pub fn doubts(config: &Config) -> Vec<Doubt> {
         let help = "name a path on the file system that is to be looked at, / say, or leave it out";
         look.at("health.disks", disk, missing(disk, "file or folder"), help);
     }
+    let shell = Path::new(&config.defaults.shell);
+    if shell.is_absolute() {
+        let help = "name a shell that is there, or leave it out";
+        look.at("defaults.shell", shell, missing(shell, "file"), help);
+    }
     look.found
 }
 
@@ -79,7 +84,7 @@ impl Look<'_> {
 }
 
 /// What only others may look at is for them to judge.
-fn missing(path: &Path, what: &str) -> Option<String> {
+pub(super) fn missing(path: &Path, what: &str) -> Option<String> {
     let error = path.metadata().err()?;
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     is_absent.then(|| format!("there is no {what} {}", path.display()))
