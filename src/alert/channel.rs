@@ -22,16 +22,18 @@ impl Alerts {
         Ok(fresh)
     }
 
-    /// Looks whether what was broken lets something through again.
-    pub(super) async fn probe(&self, bot: &Telegram, chat: i64, channel: &Channel) {
+    /// Looks whether what was broken lets something through again; a message may be another matter.
+    pub(super) async fn probe(&self, bot: &Telegram, chat: i64, channel: &Channel) -> bool {
         match bot.typing(chat).await {
             Ok(()) => {
                 info!("messages get through again");
                 self.set_channel(Channel { broken: None, since_ms: None, ..channel.clone() }, None).await;
+                return true;
             }
             Err(TelegramError::Moved { to }) => self.moved(channel.configured, to).await,
             Err(why) => debug!(%why, "the way to people is still broken"),
         }
+        false
     }
 
     /// Nothing gets through until a person has mended it.

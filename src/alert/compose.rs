@@ -88,15 +88,9 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
     match &around.members {
         Some(members) => fold(&mut parts, alert, members),
         None => {
-            parts.extend(alert.notice.headline.iter().cloned());
-            if !alert.notice.body.is_empty() {
-                parts.push(Part::Break);
-            }
-            parts.extend(alert.notice.body.iter().cloned());
-            if !is_over && !alert.notice.meanwhile.is_empty() {
-                parts.push(Part::Break);
-                parts.extend(alert.notice.meanwhile.iter().cloned());
-            }
+            let notice = &alert.notice;
+            let meanwhile = if is_over { &[] } else { notice.meanwhile.as_slice() };
+            lines(&mut parts, &notice.headline, [&notice.body, meanwhile]);
         }
     }
     if said == Purpose::Flapping {
@@ -109,6 +103,22 @@ fn trouble(alert: &Alert, purpose: Purpose, around: &Around) -> Vec<Part> {
         parts.push(Part::Text(".".to_owned()));
     }
     standing(&mut parts, alert, around.now_ms);
+    parts
+}
+
+fn lines(parts: &mut Vec<Part>, headline: &[Part], below: [&[Part]; 2]) {
+    parts.extend_from_slice(headline);
+    for line in below.into_iter().filter(|line| !line.is_empty()) {
+        parts.push(Part::Break);
+        parts.extend_from_slice(line);
+    }
+}
+
+/// A question that was put off, asked again.
+#[must_use]
+pub fn still_so(notice: &Notice) -> Vec<Part> {
+    let mut parts = vec![Part::Text("⏰ Still so: ".to_owned())];
+    lines(&mut parts, &notice.headline, [&notice.body, &notice.meanwhile]);
     parts
 }
 

@@ -117,3 +117,14 @@ fn a_box_that_is_only_less_ill_is_not_called_well() {
     []
     ");
 }
+
+#[test]
+fn a_question_that_is_asked_again_says_all_that_it_said_first() {
+    let mut ask = Notice::new(NoticeKind::TicketAsks, "ticket:MC-1".to_owned(), Severity::Warning);
+    ask.headline = vec![Part::Bold("MC-1 needs you".to_owned())];
+    ask.meanwhile = vec![Part::Italic("Reply to this message.".to_owned())];
+    let text = |parts: &[Part]| render(parts, &TimeZone::UTC, VISIBLE_MAX).plain;
+    assert_eq!(text(&still_so(&ask)), "⏰ Still so: MC-1 needs you\nReply to this message.");
+    ask.body = vec![Part::Text("A token".to_owned())];
+    assert_eq!(text(&still_so(&ask)), "⏰ Still so: MC-1 needs you\nA token\nReply to this message.");
+}

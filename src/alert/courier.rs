@@ -71,7 +71,9 @@ impl Alerts {
                 let now = self.0.clock.boot();
                 if probed_at.is_none_or(|at| now.saturating_sub(at) >= PROBE_EVERY) {
                     probed_at = Some(now);
-                    self.probe(&bot, chat, &channel).await;
+                    if self.probe(&bot, chat, &channel).await {
+                        pace.mended();
+                    }
                     continue;
                 }
                 self.rest(PROBE_EVERY, &stop).await;
@@ -216,7 +218,8 @@ impl Alerts {
                     | TelegramError::Unnamed
                     | TelegramError::Unchanged => {}
                 }
-                (chat, fate(&mut row, &why))
+                let fate = fate(&mut row, &why);
+                (chat, fate.on_trial(pace.is_unproven(), row.purpose))
             }
         };
         if row.is_plain {

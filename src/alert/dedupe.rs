@@ -30,6 +30,8 @@ pub struct Before {
     pub fresh: u32,
     /// The open fold of this severity that grew within [`FOLD_WINDOW_MS`].
     pub storm: Option<AlertId>,
+    /// How grave the fold is that the open alert is in.
+    pub fold: Option<Severity>,
     /// The box itself is sick in a way that explains failures of tasks, and people know.
     pub is_explained: bool,
 }
@@ -71,7 +73,10 @@ pub fn raise(before: &Before, notice: Notice, now_ms: i64) -> (Alert, Say) {
         Some(open) => {
             let mut alert = open.clone();
             is_worse = notice.severity > alert.severity;
-            if is_worse {
+            if is_worse && before.muted_until_ms.is_some() {
+                // What is muted was as grave before.
+                alert.severity = notice.severity;
+            } else if is_worse {
                 alert.worsen(notice.severity);
             }
             // An open one can always happen again.
@@ -115,7 +120,8 @@ fn word(before: &Before, alert: &Alert, worse: Worse, now_ms: i64) -> Say {
     }
     if let Some(storm) = alert.storm {
         // What is graver than those it was folded with is not one of them any more.
-        return if worse.0 { Say::Worse } else { Say::Join(storm) };
+        let is_apart = worse.0 || before.fold.is_some_and(|fold| alert.severity > fold);
+        return if is_apart { Say::Worse } else { Say::Join(storm) };
     }
     let is_critical = alert.severity == Severity::Critical;
     if before.is_explained && alert.notice.kind.is_of_task() && !is_critical {

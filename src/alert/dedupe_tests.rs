@@ -81,6 +81,9 @@ fn among_others() -> Vec<Row> {
     let fold = AlertId(9);
     let mut folded = told();
     (folded.told_ms, folded.storm) = (None, Some(AlertId(7)));
+    let among_its_like = Before { fold: Some(Severity::Warning), ..open(folded.clone()) };
+    let mut graver = folded.clone();
+    graver.severity = Severity::Critical;
     let mut untold = told();
     untold.told_ms = None;
     vec![
@@ -93,8 +96,15 @@ fn among_others() -> Vec<Row> {
             5,
             Say::Join(fold),
         ),
-        ("folded, again", open(folded.clone()), Severity::Warning, 5, Say::Join(AlertId(7))),
+        ("folded, again", among_its_like, Severity::Warning, 5, Say::Join(AlertId(7))),
         ("folded and worse", open(folded), Severity::Critical, 5, Say::Worse),
+        (
+            "folded and worse, and that word was lost",
+            Before { fold: Some(Severity::Warning), ..open(graver) },
+            Severity::Critical,
+            5,
+            Say::Worse,
+        ),
         (
             "explained",
             Before { is_explained: true, ..Before::default() },

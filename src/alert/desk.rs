@@ -91,8 +91,11 @@ impl Desk<'_> {
         }
         let since_ms = now_ms - FOLD_WINDOW_MS;
         let is_of_task = notice.kind.is_of_task();
+        let fold = open.as_ref().and_then(|open| open.storm);
+        let fold = fold.map(|fold| table::severity(conn, fold)).transpose()?.flatten();
         Ok(Before {
             open,
+            fold,
             muted_until_ms: mutes::table::muted_until(conn, &fingerprint, now_ms)?,
             changes: table::changes(conn, &notice.subject, now_ms - FLAP_WINDOW_MS)?,
             flap_told_ms: table::flap_told(conn, &notice.subject)?,

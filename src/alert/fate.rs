@@ -26,6 +26,19 @@ pub(super) enum Fate {
     },
 }
 
+impl Fate {
+    /// Where only something else than a message has got through since the way was shut, it is the same outage: the
+    /// message that finds so waits for its end. A test is what somebody waits for.
+    pub(super) fn on_trial(self, is_unproven: bool, purpose: Purpose) -> Self {
+        match self {
+            Self::Dead { why, blame: Blame::Channel } if is_unproven && purpose != Purpose::Test => {
+                Self::Back { why, wait: Wait::None }
+            }
+            other => other,
+        }
+    }
+}
+
 /// What a message died of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blame {
@@ -190,6 +203,17 @@ mod tests {
         assert!(matches!(end, Fate::Dead { blame: Blame::Message, .. }), "{end:?}");
         let end = fate(&mut row, &TelegramError::Shut("x".into()));
         assert!(matches!(end, Fate::Dead { blame: Blame::Channel, .. }), "{end:?}");
+    }
+
+    #[test]
+    fn a_message_survives_a_way_that_only_seemed_mended() {
+        let shut = || Fate::Dead { why: "blocked".into(), blame: Blame::Channel };
+        let back = Fate::Back { why: "blocked".into(), wait: Wait::None };
+        assert_eq!(shut().on_trial(true, Purpose::First), back);
+        assert_eq!(shut().on_trial(false, Purpose::First), shut());
+        assert_eq!(shut().on_trial(true, Purpose::Test), shut());
+        let own = Fate::Dead { why: "too long".into(), blame: Blame::Message };
+        assert_eq!(own.clone().on_trial(true, Purpose::First), own);
     }
 
     #[test]

@@ -8,15 +8,12 @@ use super::desk::Desk;
 use crate::model::notice::Notice;
 
 impl Desk<'_> {
-    /// Ends the mute of a trouble that has become graver than it was: it was said of the lesser thing.
+    /// Ends the mute of a trouble that is graver now than what was muted: it was said of the lesser thing.
     pub(super) fn break_mute(&self, before: &mut Before, notice: &Notice) -> rusqlite::Result<()> {
-        let known = match (&before.open, before.muted_until_ms) {
-            (Some(open), _) => Some(open.severity),
-            (None, Some(_)) => table::last_severity(self.conn, notice)?,
-            (None, None) => None,
-        };
-        if known.is_some_and(|known| notice.severity > known) {
-            table::unmute(self.conn, &notice.fingerprint())?;
+        let fingerprint = notice.fingerprint();
+        let muted = table::muted_severity(self.conn, &fingerprint)?;
+        if muted.is_some_and(|muted| notice.severity > muted) {
+            table::unmute(self.conn, &fingerprint)?;
             before.muted_until_ms = None;
         }
         Ok(())

@@ -34,12 +34,14 @@ pub struct Chat {
     sent: VecDeque<Duration>,
     free_at: Duration,
     failures: u32,
+    /// It is said to be mended, and no message has gone since.
+    unproven: bool,
 }
 
 impl Chat {
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { pace, sent: VecDeque::new(), free_at: Duration::ZERO, failures: 0 }
+        Self { pace, sent: VecDeque::new(), free_at: Duration::ZERO, failures: 0, unproven: false }
     }
 
     /// When the next call may go; groups have numbers below zero.
@@ -66,6 +68,17 @@ impl Chat {
     /// It got through.
     pub fn went(&mut self) {
         self.failures = 0;
+        self.unproven = false;
+    }
+
+    /// Something else than a message gets through again.
+    pub fn mended(&mut self) {
+        self.unproven = true;
+    }
+
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
     }
 
     /// It did not: left alone, longer each time. `lot` is any number, for the spread.
@@ -129,5 +142,16 @@ mod tests {
         chat.pause(now, at(30));
         chat.pause(now, at(3));
         assert_eq!(chat.next(1, now) - now, at(30), "the longest pause counts");
+    }
+
+    #[test]
+    fn what_seems_mended_is_proven_by_a_message() {
+        let mut chat = Chat::new(Pace::default());
+        assert!(!chat.is_unproven());
+        chat.mended();
+        chat.failed(at(1), 0);
+        assert!(chat.is_unproven(), "the same outage");
+        chat.went();
+        assert!(!chat.is_unproven());
     }
 }

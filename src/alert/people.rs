@@ -165,7 +165,8 @@ impl Alerts {
             let (kind, until_ms) = match step {
                 Step::Mute(until_ms) => {
                     if reach == Reach::Trouble {
-                        mutes::table::mute(tx, &alert.fingerprint, until_ms, &shown)?;
+                        let what = (alert.fingerprint.as_str(), alert.severity);
+                        mutes::table::mute(tx, what, until_ms, &shown)?;
                     }
                     (EventKind::AlertMuted, Some(until_ms))
                 }

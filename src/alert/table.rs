@@ -176,6 +176,13 @@ pub(super) fn open_of(conn: &Connection, fingerprint: &str) -> rusqlite::Result<
     one(conn, "fingerprint = ?1 AND state <> 'resolved'", [fingerprint])
 }
 
+/// How grave an alert is.
+pub(super) fn severity(conn: &Connection, id: AlertId) -> rusqlite::Result<Option<Severity>> {
+    conn.prepare_cached("SELECT severity FROM alerts WHERE id = ?1")?
+        .query_row([id.0], |row| column(row, 0, parse_severity))
+        .optional()
+}
+
 /// Everything that is open about a subject; all kinds where none is named.
 pub(super) fn open_about(
     conn: &Connection,
@@ -242,12 +249,14 @@ pub(super) fn due_again(conn: &Connection, now_ms: i64, limit: u32) -> rusqlite:
     )
 }
 
-/// What goes on and was never told by itself or in a fold, though no mute is in the way; at most `limit`.
+/// What goes on and was never told by itself or in a fold as grave as it is, though no mute is in the way; at most
+/// `limit`.
 pub(super) fn untold(conn: &Connection, now_ms: i64, limit: u32) -> rusqlite::Result<Vec<Alert>> {
     many(
         conn,
-        "state IN ('firing', 'muted') AND severity <> 'info' AND told_ms IS NULL AND storm IS NULL \
-         AND coalesce(muted_until_ms, 0) <= ?1 ORDER BY id LIMIT ?2",
+        "state IN ('firing', 'muted') AND severity <> 'info' AND told_ms IS NULL AND (storm IS NULL \
+         OR severity = 'critical' AND (SELECT severity FROM alerts AS fold WHERE fold.id = alerts.storm) \
+         <> 'critical') AND coalesce(muted_until_ms, 0) <= ?1 ORDER BY id LIMIT ?2",
         params![now_ms, limit],
     )
 }

@@ -265,8 +265,7 @@ impl Telegram {
         }
         failpoint::hit("telegram.fetch").map_err(|fault| TelegramError::Unreachable(fault.to_string()))?;
         let told = self.call_by(&self.patient, &call).await?;
-        let told = told.as_array().ok_or_else(|| TelegramError::Unclear("no list of updates".to_owned()))?;
-        Ok(update::read_all(told))
+        update::read_all(&told)
     }
 
     /// One call and its result. The library's own way waits ten seconds after each answer of a server in

@@ -123,14 +123,11 @@ fn document(api: &Api, view: &StatusView, health: &HealthView, outbox: Option<Wa
         failing: view
             .failing
             .iter()
-            .map(|task| {
-                let failures = task.failures_in_a_row();
-                Failing {
-                    task: task.id.to_string(),
-                    failures: count(failures.len()),
-                    since: failures.last().and_then(|run| run.ended_ms).map(convert::instant),
-                    last_run: failures.first().map(|run| convert::run(run, now_ms)),
-                }
+            .map(|failing| Failing {
+                task: failing.view.id.to_string(),
+                failures: failing.runs,
+                since: failing.since_ms.map(convert::instant),
+                last_run: failing.view.failures_in_a_row().first().map(|run| convert::run(run, now_ms)),
             })
             .collect(),
         problems: health.findings.iter().map(finding).collect(),

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::By;
-use crate::alert::telegram::{ChatKind, Sender, Update};
+use crate::alert::telegram::{ChatKind, Update};
 
 /// Bytes of a text that are written down: more than a message to a worker may have, so that one that is too
 /// long is refused as what it is.
@@ -121,19 +121,23 @@ pub enum Admission {
     Stranger(Option<i64>),
     /// Nothing that concerns us.
     Nothing,
-    /// Nobody can tell what it is, nor whose.
+    /// Nobody can tell what it is; whoever did it may be let in.
     Unreadable(String),
 }
 
 /// Lets in whoever is on the list: the person and the chat, or the person's own chat with the bot.
 #[must_use]
 pub fn admit(update: Update, guests: &Guests) -> Admission {
-    let known = |from: &Sender, chat: i64| {
-        guests.people.contains(&from.id) && (chat == from.id || guests.chats.contains(&chat))
+    let known = |from: i64, chat: i64| {
+        guests.people.contains(&from) && (chat == from || guests.chats.contains(&chat))
     };
     match update {
         Update::Other { .. } => Admission::Nothing,
-        Update::Unreadable { why, .. } => Admission::Unreadable(why),
+        // One whose chat cannot be seen may be from their own.
+        Update::Unreadable { why, from: Some(from), chat, .. } if known(from, chat.unwrap_or(from)) => {
+            Admission::Unreadable(why)
+        }
+        Update::Unreadable { from, .. } => Admission::Stranger(from),
         Update::Text { from: None, .. } => Admission::Stranger(None),
         Update::Text {
             from: Some(from),
@@ -151,7 +155,7 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
         } => {
             // A private chat bears its person's number, whatever a settings file says.
             let is_odd = kind == ChatKind::Private && chat != from.id;
-            if !known(&from, chat) || (is_odd && !guests.chats.contains(&chat)) {
+            if !known(from.id, chat) || (is_odd && !guests.chats.contains(&chat)) {
                 return Admission::Stranger(Some(from.id));
             }
             let by = Person { id: from.id, name: from.name, chat };
@@ -173,7 +177,7 @@ pub fn admit(update: Update, guests: &Guests) -> Admission {
             })
         }
         Update::Press { query, from, chat, thread, message, data, .. } => {
-            if !known(&from, chat) {
+            if !known(from.id, chat) {
                 return Admission::Stranger(Some(from.id));
             }
             let by = Person { id: from.id, name: from.name, chat };
@@ -193,6 +197,7 @@ fn cut(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::telegram::Sender;
 
     const GROUP: i64 = -100_123;
 
@@ -223,6 +228,10 @@ mod tests {
         Update::Press { update: 2, query: "q".into(), from, chat, thread: None, message: 5, data }
     }
 
+    fn odd(from: Option<i64>, chat: Option<i64>) -> Update {
+        Update::Unreadable { update: 4, why: "x".into(), from, chat }
+    }
+
     #[test]
     fn person_and_chat_are_both_on_the_list_or_there_is_silence() {
         let table = [
@@ -241,12 +250,18 @@ mod tests {
             // In the name of a chat: nobody answers for it.
             (text(None, GROUP, "x"), "silence"),
             (Update::Other { update: 3 }, "nothing"),
+            (odd(Some(7), Some(GROUP)), "passed over"),
+            (odd(Some(7), None), "passed over"),
+            (odd(Some(9), Some(GROUP)), "silence"),
+            (odd(Some(7), Some(-5)), "silence"),
+            (odd(None, Some(GROUP)), "silence"),
         ];
         for (update, wanted) in table {
             let told = match admit(update.clone(), &guests()) {
                 Admission::Deed(_) => "let in",
                 Admission::Stranger(_) => "silence",
-                Admission::Nothing | Admission::Unreadable(_) => "nothing",
+                Admission::Nothing => "nothing",
+                Admission::Unreadable(_) => "passed over",
             };
             assert_eq!(told, wanted, "{update:?}");
         }

@@ -8,13 +8,14 @@ use tracing::{debug, warn};
 use super::show::Words;
 use super::table::{self, Followed, Snooze};
 use super::{AGAIN, Bot, press};
+use crate::alert::compose::still_so;
 use crate::alert::telegram::{Sound, TelegramError};
 use crate::journal::{Feed, FeedError, Filter};
 use crate::model::alert::AlertState;
 use crate::model::event::EventKind;
 use crate::model::ids::TicketId;
 use crate::model::message::{MessageId, MessageState};
-use crate::model::notice::{Button, Part, Press};
+use crate::model::notice::{Button, Press};
 use crate::model::ticket::Ask;
 use crate::store::StoreError;
 
@@ -72,6 +73,24 @@ fn reaction(state: MessageState) -> (&'static str, i64) {
     }
 }
 
+/// Whether a question was asked, or never will be, though it went wrong: asked again it would go wrong again, or be
+/// there twice. That somebody blocked the bot is told elsewhere.
+fn is_final(error: &TelegramError) -> bool {
+    match error {
+        TelegramError::Unnamed
+        | TelegramError::Moved { .. }
+        | TelegramError::Markup(_)
+        | TelegramError::Unchanged
+        | TelegramError::Gone(_)
+        | TelegramError::Shut(_)
+        | TelegramError::Refused(_) => true,
+        TelegramError::Unreachable(_)
+        | TelegramError::Unclear(_)
+        | TelegramError::Busy { .. }
+        | TelegramError::Trouble(_) => false,
+    }
+}
+
 /// The same button; an answer with its question.
 fn of_question(button: &Button, ticket: &TicketId, ask: &Ask) -> Button {
     let place = match &button.press {
@@ -104,6 +123,9 @@ impl Bot {
         for followed in followed {
             if self.stop.is_cancelled() {
                 return Ok(());
+            }
+            if self.held().contains_key(&followed.chat) {
+                continue;
             }
             let Ok(message) = self.app.tickets.message(followed.queued).await else { continue };
             match message {
@@ -148,6 +170,9 @@ impl Bot {
                     settled = 1;
                 }
                 Err(error) => {
+                    if let TelegramError::Busy { after } = &error {
+                        self.hold(followed.chat, *after);
+                    }
                     debug!(%error, "a reaction is shown later");
                     return Ok(());
                 }
@@ -165,8 +190,11 @@ impl Bot {
         let due =
             self.app.store.read(move |conn| Ok::<_, StoreError>(table::snoozes_due(conn, now_ms)?)).await?;
         for snooze in due {
-            if !self.ask_again(&snooze).await {
+            if self.stop.is_cancelled() {
                 return Ok(());
+            }
+            if self.held().contains_key(&snooze.chat) || !self.ask_again(&snooze).await {
+                continue;
             }
             self.app.store.write(move |tx| Ok::<_, StoreError>(table::awake(tx, &snooze)?)).await?;
         }
@@ -194,12 +222,9 @@ impl Bot {
             return true;
         };
         let notice = &view.alert.notice;
-        let mut parts = vec![Part::Text("⏰ Still so: ".to_owned())];
-        parts.extend(notice.headline.iter().cloned());
-        parts.push(Part::Break);
-        parts.extend(notice.body.iter().cloned());
+        let parts = still_so(notice);
         let buttons = self.known_by_themselves(snooze, &notice.buttons).await;
-        let words = Words {
+        let mut words = Words {
             chat: snooze.chat,
             // A group without topics takes it all the same.
             thread: self.app.config.telegram.topics.tickets.filter(|_| snooze.chat < 0),
@@ -208,15 +233,19 @@ impl Bot {
             buttons: &buttons,
             sound: Sound::Heard,
         };
-        match self.say(&words).await {
+        let mut said = self.say(&words).await;
+        if let Err(TelegramError::Moved { to }) = said {
+            words.chat = to;
+            said = self.say(&words).await;
+        }
+        match said {
             Ok(sent) => {
-                self.track(snooze.chat, sent, &snooze.ticket).await;
+                self.track(words.chat, sent, &snooze.ticket).await;
                 true
             }
             Err(error) => {
                 warn!(%error, "what was put off was not asked again");
-                // Whoever blocked the bot is told elsewhere; the rest may pass.
-                matches!(error, TelegramError::Shut(_) | TelegramError::Refused(_) | TelegramError::Gone(_))
+                is_final(&error)
             }
         }
     }
@@ -239,6 +268,13 @@ mod tests {
         );
         let snooze = Button::data("x", "t:snooze:MC-1:3h".to_owned());
         assert_eq!(of("t:snooze:MC-1:3h"), snooze);
+    }
+
+    #[test]
+    fn what_was_taken_without_a_number_is_not_asked_for_ever() {
+        assert!(is_final(&TelegramError::Unnamed) && is_final(&TelegramError::Moved { to: 1 }));
+        assert!(!is_final(&TelegramError::Trouble("x".into())));
+        assert!(!is_final(&TelegramError::Unreachable("x".into())));
     }
 
     #[test]

@@ -21,7 +21,8 @@ mod table;
 mod text;
 mod work;
 
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -52,6 +53,8 @@ struct Inner {
     to_work: Notify,
     /// Something was done.
     to_show: Notify,
+    /// Chats that Telegram wants to be left alone, until when: time since boot.
+    held: Mutex<HashMap<i64, Duration>>,
     stop: CancellationToken,
 }
 
@@ -78,6 +81,7 @@ pub async fn serve(app: App) {
         name: Mutex::default(),
         to_work: Notify::new(),
         to_show: Notify::new(),
+        held: Mutex::default(),
         stop,
     }));
     let parts = [
@@ -111,5 +115,21 @@ impl Bot {
             () = tokio::time::sleep(time) => {}
         }
         !self.stop.is_cancelled()
+    }
+
+    /// Leaves a chat alone for so long, as Telegram wants.
+    fn hold(&self, chat: i64, time: Duration) {
+        let until = self.app.clock.boot().saturating_add(time);
+        let held = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = held.entry(chat).or_default();
+        *known = until.max(*known);
+    }
+
+    /// Chats that are left alone now, and for how long.
+    fn held(&self) -> HashMap<i64, Duration> {
+        let now = self.app.clock.boot();
+        let held = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, until| *until > now);
+        held.iter().map(|(chat, until)| (*chat, until.saturating_sub(now))).collect()
     }
 }

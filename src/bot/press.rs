@@ -47,7 +47,8 @@ pub enum Press {
         minute: i64,
         of: Box<Press>,
     },
-    NotSure,
+    /// No; to what was written in this update, where the question was about one.
+    NotSure(Option<i64>),
 }
 
 /// Reads a button's data; none when it is not ours.
@@ -57,7 +58,10 @@ pub fn read(data: &str) -> Option<Press> {
         return None;
     }
     if data == "n" {
-        return Some(Press::NotSure);
+        return Some(Press::NotSure(None));
+    }
+    if let Some(Press::Written(id)) = data.strip_prefix("n:").and_then(read) {
+        return Some(Press::NotSure(Some(id)));
     }
     if let Some(rest) = data.strip_prefix("y:") {
         let (minute, of) = rest.split_once(':')?;
@@ -120,7 +124,7 @@ impl Press {
             | Self::DropMessage(_)
             | Self::Status
             | Self::Sure { .. }
-            | Self::NotSure => false,
+            | Self::NotSure(_) => false,
         }
     }
 }
@@ -128,7 +132,12 @@ impl Press {
 /// Yes and No for `data`, asked at `now_ms`.
 #[must_use]
 pub fn sure(data: &str, now_ms: i64) -> Vec<Button> {
-    vec![Button::data("Yes", format!("y:{}:{data}", now_ms / MINUTE_MS)), Button::data("No", "n".to_owned())]
+    // What was written stays open until somebody has answered.
+    let no = match read(data) {
+        Some(Press::Written(_)) => format!("n:{data}"),
+        Some(_) | None => "n".to_owned(),
+    };
+    vec![Button::data("Yes", format!("y:{}:{data}", now_ms / MINUTE_MS)), Button::data("No", no)]
 }
 
 /// Whether a yes to what was asked in `minute` still counts.
@@ -173,7 +182,8 @@ mod tests {
             ("r:run:sub/backup", r#"RunTask(TaskId("sub/backup"))"#),
             ("m:comment:3", "KeepAsComment(MessageId(3))"),
             ("s:status", "Status"),
-            ("n", "NotSure"),
+            ("n", "NotSure(None)"),
+            ("n:u:do:7", "NotSure(Some(7))"),
             ("y:29:u:do:7", "Sure { minute: 29, of: Written(7) }"),
             ("y:29:r:kill:5", "Sure { minute: 29, of: Kill(RunId(5)) }"),
         ];
@@ -191,6 +201,7 @@ mod tests {
             "y:1:a:ack:1",
             "y:1:y:1:t:close:MC-1",
             "y:x:t:close:MC-1",
+            "n:t:close:MC-1",
             "\u{1f600}",
             &"x".repeat(65),
         ] {
@@ -216,6 +227,9 @@ mod tests {
         assert!(data.len() <= BUTTON_DATA_MAX_BYTES, "{data}");
         let Some(Press::Sure { minute, .. }) = read(data) else { panic!("{data}") };
         assert!(counts(minute, 1_800_000_000_000 + 9 * MINUTE_MS));
+        let no = |data: &str| sure(data, 0)[1].press.clone();
+        assert_eq!(no("u:do:7"), Pressed::Data("n:u:do:7".to_owned()));
+        assert_eq!(no("t:close:MC-1"), Pressed::Data("n".to_owned()));
         assert!(!counts(minute, 1_800_000_000_000 + 11 * MINUTE_MS) && !counts(minute, 0));
     }
 

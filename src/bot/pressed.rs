@@ -35,10 +35,7 @@ impl Bot {
             return Ok(Acted::Done(Answer::toast("This button is not known any more")));
         };
         match press {
-            Press::NotSure => {
-                let parts = vec![Part::Text("Nothing was done.".to_owned())];
-                Ok(Acted::Done(Answer::toast("Nothing was done").and(Show::Instead { parts })))
-            }
+            Press::NotSure(asked) => self.declined(written, asked).await,
             Press::Sure { minute, of } => {
                 if !press::counts(minute, self.app.clock.wall_ms()) {
                     let parts = vec![Part::Text("Too late: nothing was done. Press again.".to_owned())];
@@ -99,7 +96,7 @@ impl Bot {
             | Press::Status
             | Press::Written(_)
             | Press::Sure { .. }
-            | Press::NotSure => "Really?".to_owned(),
+            | Press::NotSure(_) => "Really?".to_owned(),
         };
         Ok(self.ask_whether(data, &question))
     }
@@ -157,7 +154,7 @@ impl Bot {
             }
             Press::Status => Answer::say(self.status().await?).with_toast("Here it is"),
             Press::Written(id) => return self.confirmed(written, id).await,
-            Press::Sure { .. } | Press::NotSure => Answer::toast("This button is not known any more"),
+            Press::Sure { .. } | Press::NotSure(_) => Answer::toast("This button is not known any more"),
         };
         Ok(Acted::Done(answer))
     }

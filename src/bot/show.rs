@@ -1,11 +1,9 @@
 //! Tells what was done: messages, files and changed messages, in the order of what they answer. What Telegram
 //! does not take after some attempts is let go; what was done stays done.
 
-use std::time::Duration;
-
 use tracing::{debug, warn};
 
-use super::answer::Show;
+use super::answer::{Answer, Show};
 use super::deed::Deed;
 use super::table::{self, Written};
 use super::{AGAIN, Bot, SLEEP_MAX};
@@ -21,6 +19,8 @@ use crate::store::StoreError;
 const ATTEMPTS_MAX: u32 = 5;
 /// While Telegram takes nothing at all: about an hour, after which an answer is of no use.
 const ATTEMPTS_UNSENT_MAX: u32 = 120;
+/// What could not be told for so long, because Telegram wanted a pause each time, is let go, milliseconds.
+const HELD_MAX_MS: i64 = 6 * 3_600_000;
 /// Lines of a run's output in a message.
 const LOG_LINES: usize = 40;
 /// Most of them in a message; longer ones are a file.
@@ -29,24 +29,41 @@ const LOG_MAX_UNITS: usize = 3_500;
 const FILE_LINES: usize = 10_000;
 const FILE_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// How far an answer has been told.
+enum Told {
+    All,
+    /// Telegram wants a pause before what is left.
+    Held(Answer),
+}
+
 /// Shows until the daemon goes down.
 pub(super) async fn show(bot: Bot) {
     loop {
-        let next = bot.app.store.read(|conn| Ok::<_, StoreError>(table::next_done(conn)?)).await;
+        let held = bot.held();
+        let free_in = held.values().min().copied().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
+        let next = bot.app.store.read(move |conn| Ok::<_, StoreError>(table::next_done(conn, &held)?)).await;
         let go_on = match next {
             Ok(Some((id, written))) => {
-                if let Some(written) = written
-                    && let Err(why) = unharmed(bot.tell(&written)).await
-                {
-                    bot.app.alerts.stumble("bot's mouth", format!("answer {id} is passed over: {why}"));
-                }
+                let told = match written {
+                    Some(written) => unharmed(bot.tell(&written)).await.unwrap_or_else(|why| {
+                        bot.app.alerts.stumble("bot's mouth", format!("answer {id} is passed over: {why}"));
+                        Told::All
+                    }),
+                    None => Told::All,
+                };
                 if bot.stop.is_cancelled() {
                     return;
                 }
-                let noted = bot.app.store.write(move |tx| Ok::<_, StoreError>(table::shown(tx, id)?)).await;
-                noted.is_ok() || bot.rest(&bot.to_show, AGAIN).await
+                let noted = bot.app.store.write(move |tx| {
+                    match &told {
+                        Told::All => table::shown(tx, id)?,
+                        Told::Held(left) => table::told_until(tx, id, left)?,
+                    }
+                    Ok::<_, StoreError>(())
+                });
+                noted.await.is_ok() || bot.rest(&bot.to_show, AGAIN).await
             }
-            Ok(None) => bot.rest(&bot.to_show, SLEEP_MAX).await,
+            Ok(None) => bot.rest(&bot.to_show, free_in).await,
             Err(e) => {
                 warn!(error = %e, "what the bot is to tell could not be read");
                 bot.rest(&bot.to_show, AGAIN).await
@@ -69,14 +86,19 @@ pub(super) struct Words<'a> {
 }
 
 impl Bot {
-    async fn tell(&self, written: &Written) {
+    async fn tell(&self, written: &Written) -> Told {
         failpoint::pass("bot.show");
-        let Some(answer) = &written.answer else { return };
-        for show in &answer.shows {
-            if let Err(error) = self.tell_one(&written.deed, show).await {
-                warn!(%error, "an answer of the bot did not arrive");
+        let Some(answer) = &written.answer else { return Told::All };
+        for (place, show) in answer.shows.iter().enumerate() {
+            let Err(error) = self.tell_one(&written.deed, show).await else { continue };
+            let waited_ms = self.app.clock.wall_ms().saturating_sub(written.at_ms);
+            if matches!(error, TelegramError::Busy { .. }) && waited_ms < HELD_MAX_MS {
+                let shows = answer.shows.iter().skip(place).cloned().collect();
+                return Told::Held(Answer { shows, ..answer.clone() });
             }
+            warn!(%error, "an answer of the bot did not arrive");
         }
+        Told::All
     }
 
     async fn tell_one(&self, deed: &Deed, show: &Show) -> Result<(), TelegramError> {
@@ -98,7 +120,7 @@ impl Bot {
                 let mut attempts = 0;
                 loop {
                     let Err(error) = self.replace(chat, message, &text).await else { return Ok(()) };
-                    self.again(error, &mut attempts).await?;
+                    self.again(chat, error, &mut attempts).await?;
                 }
             }
         }
@@ -138,16 +160,20 @@ impl Bot {
                 Ok(sent) => return Ok(sent),
                 Err(TelegramError::Markup(_)) if format == Format::Html => format = Format::Plain,
                 Err(TelegramError::Gone(_)) if thread.is_some() => thread = None,
-                Err(error) => self.again(error, &mut attempts).await?,
+                Err(error) => self.again(words.chat, error, &mut attempts).await?,
             }
         }
     }
 
-    /// Waits where another attempt may come through.
-    async fn again(&self, error: TelegramError, attempts: &mut u32) -> Result<(), TelegramError> {
+    /// Waits where another attempt may come through. A pause that Telegram wants is for the caller to come back
+    /// after: others need not wait for it.
+    async fn again(&self, chat: i64, error: TelegramError, attempts: &mut u32) -> Result<(), TelegramError> {
         *attempts += 1;
         let wait = match &error {
-            TelegramError::Busy { after } => *after,
+            TelegramError::Busy { after } => {
+                self.hold(chat, *after);
+                return Err(error);
+            }
             TelegramError::Unreachable(_) | TelegramError::Unclear(_) | TelegramError::Trouble(_) => {
                 AGAIN.saturating_mul(1 << attempts.saturating_sub(1).min(5))
             }
@@ -159,7 +185,7 @@ impl Bot {
             | TelegramError::Shut(_)
             | TelegramError::Refused(_) => return Err(error),
         };
-        let is_unsent = matches!(error, TelegramError::Unreachable(_) | TelegramError::Busy { .. });
+        let is_unsent = matches!(error, TelegramError::Unreachable(_));
         let most = if is_unsent { ATTEMPTS_UNSENT_MAX } else { ATTEMPTS_MAX };
         if *attempts >= most || self.stop.is_cancelled() {
             return Err(error);
@@ -167,7 +193,7 @@ impl Bot {
         debug!(%error, "the bot tries again");
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(wait.min(Duration::from_secs(60))) => {}
+            () = tokio::time::sleep(wait) => {}
         }
         Ok(())
     }
@@ -223,7 +249,7 @@ impl Bot {
             };
             match self.telegram.document(document).await {
                 Ok(_) => return Ok(()),
-                Err(error) => self.again(error, &mut attempts).await?,
+                Err(error) => self.again(deed.by().chat, error, &mut attempts).await?,
             }
         }
     }

@@ -61,6 +61,21 @@ impl Bot {
         self.make(written, text, None).await
     }
 
+    /// Closes a question: what it asked about is not done any more, whoever says yes after it.
+    pub(super) async fn declined(&self, pressed: &Written, asked: Option<i64>) -> Result<Acted, Refused> {
+        let told = || {
+            let parts = vec![Part::Text("Nothing was done.".to_owned())];
+            Answer::toast("Nothing was done").and(Show::Instead { parts })
+        };
+        let Some(id) = asked else { return Ok(Acted::Done(told())) };
+        let chat = pressed.deed.by().chat;
+        let is_closed = self.app.store.write(move |tx| {
+            let is_here = table::asked(tx, id)?.is_some_and(|asked| asked.deed.by().chat == chat);
+            Ok::<_, StoreError>(is_here && table::redeem(tx, id)?)
+        });
+        Ok(if is_closed.await? { Acted::Done(told()) } else { answered() })
+    }
+
     /// Does what was written in an update, now that somebody has said yes.
     pub(super) async fn confirmed(&self, pressed: &Written, id: i64) -> Result<Acted, Refused> {
         let by = pressed.deed.by();

@@ -1,5 +1,8 @@
 //! The rows of `bot_updates`, `bot_offsets`, `bot_messages`, `bot_snoozes` and `bot_hints`.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::answer::Answer;
@@ -23,6 +26,7 @@ pub(super) struct Written {
     pub id: i64,
     pub bot: i64,
     pub number: i64,
+    pub at_ms: i64,
     pub deed: Deed,
     pub answer: Option<Answer>,
 }
@@ -98,30 +102,45 @@ pub(super) fn forget(conn: &Connection, now_ms: i64) -> rusqlite::Result<()> {
 }
 
 fn written(row: &Row<'_>) -> rusqlite::Result<Option<Written>> {
-    let (deed, answer): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    let (deed, answer): (String, Option<String>) = (row.get(4)?, row.get(5)?);
     let Ok(deed) = serde_json::from_str(&deed) else { return Ok(None) };
     let answer = answer.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(Some(Written { id: row.get(0)?, bot: row.get(1)?, number: row.get(2)?, deed, answer }))
-}
-
-fn oldest(conn: &Connection, sql: &str) -> rusqlite::Result<Option<(i64, Option<Written>)>> {
-    conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, written(row)?))).optional()
+    let (id, bot, number, at_ms) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok(Some(Written { id, bot, number, at_ms, deed, answer }))
 }
 
 /// The oldest that has not been done, by its row; without content when that cannot be read.
 pub(super) fn next_new(conn: &Connection) -> rusqlite::Result<Option<(i64, Option<Written>)>> {
-    oldest(
-        conn,
-        "SELECT id, bot, number, deed, answer FROM bot_updates WHERE state = 'new' ORDER BY id LIMIT 1",
-    )
+    conn.prepare_cached(
+        "SELECT id, bot, number, at_ms, deed, answer FROM bot_updates WHERE state = 'new' ORDER BY id LIMIT 1",
+    )?
+    .query_row([], |row| Ok((row.get(0)?, written(row)?)))
+    .optional()
 }
 
-/// The oldest that has been done and not been told.
-pub(super) fn next_done(conn: &Connection) -> rusqlite::Result<Option<(i64, Option<Written>)>> {
-    oldest(
-        conn,
-        "SELECT id, bot, number, deed, answer FROM bot_updates WHERE state = 'done' ORDER BY id LIMIT 1",
-    )
+/// The oldest that has been done and not been told, of chats that are not `held`.
+pub(super) fn next_done(
+    conn: &Connection,
+    held: &HashMap<i64, Duration>,
+) -> rusqlite::Result<Option<(i64, Option<Written>)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, bot, number, at_ms, deed, answer FROM bot_updates WHERE state = 'done' ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let written = written(row)?;
+        if !written.as_ref().is_some_and(|written| held.contains_key(&written.deed.by().chat)) {
+            return Ok(Some((row.get(0)?, written)));
+        }
+    }
+    Ok(None)
+}
+
+/// What of an answer is still to be told.
+pub(super) fn told_until(conn: &Connection, id: i64, left: &Answer) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE bot_updates SET answer = ?2 WHERE id = ?1 AND state = 'done'")?
+        .execute(params![id, json(left)?])
+        .map(drop)
 }
 
 /// It is done, in the transaction of what it did where there is one.
@@ -134,7 +153,7 @@ pub(super) fn done(conn: &Connection, id: i64, answer: &Answer) -> rusqlite::Res
 /// The update whose question is open: it asks whether to do what was written, and nobody has said yes.
 pub(super) fn asked(conn: &Connection, id: i64) -> rusqlite::Result<Option<Written>> {
     let found = conn
-        .prepare_cached("SELECT id, bot, number, deed, answer FROM bot_updates WHERE id = ?1")?
+        .prepare_cached("SELECT id, bot, number, at_ms, deed, answer FROM bot_updates WHERE id = ?1")?
         .query_row([id], written)
         .optional()?
         .flatten();

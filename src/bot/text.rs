@@ -245,8 +245,9 @@ impl Bot {
             }
         }
         if muted.is_empty() {
-            let about = what.map(|what| format!(" about {}", phrase(&what))).unwrap_or_default();
-            return Err(Refused::new(RefusedKind::NotFound, "no_alert", format!("Nothing fires{about}"), ""));
+            let is_all = what.is_none() && alert.is_none();
+            let (why, help) = nothing_muted(what.as_deref(), if is_all { firing.len() } else { 0 });
+            return Err(Refused::new(RefusedKind::NotFound, "no_alert", why, help));
         }
         let until_ms = self.app.clock.wall_ms() + i64::try_from(length.as_millis()).unwrap_or(0);
         Ok(Answer::say(vec![
@@ -254,6 +255,16 @@ impl Bot {
             Part::Time { ms: until_ms, shown: Shown::Day },
             Part::Text(format!(" by {}.", phrase(&by.name))),
         ]))
+    }
+}
+
+/// Why no alert was muted, and what to do; `unheard` fire that nobody has been told of.
+fn nothing_muted(what: Option<&str>, unheard: usize) -> (String, &'static str) {
+    let about = what.map(|what| format!(" about {}", phrase(what))).unwrap_or_default();
+    match unheard {
+        0 => (format!("Nothing fires{about}"), ""),
+        1 => ("1 alert fires that nobody has been told of: it is not muted".to_owned(), "/problems"),
+        n => (format!("{n} alerts fire that nobody has been told of: they are not muted"), "/problems"),
     }
 }
 
@@ -292,6 +303,15 @@ fn help() -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_not_muted_and_not_denied() {
+        assert_eq!(nothing_muted(None, 0), ("Nothing fires".to_owned(), ""));
+        assert_eq!(nothing_muted(Some("backup"), 0).0, "Nothing fires about backup");
+        assert!(nothing_muted(None, 1).0.starts_with("1 alert fires"));
+        let (why, help) = nothing_muted(None, 3);
+        assert!(why.starts_with("3 alerts fire") && help == "/problems", "{why}");
+    }
 
     #[test]
     fn help_names_every_command() {

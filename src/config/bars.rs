@@ -6,8 +6,10 @@ use nix::unistd::Group;
 
 use super::doubts::missing;
 use super::{Config, ConfigErrors, Place, Problem, SecretsFile, file};
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 
-/// Whether the daemon would start with `config` as this machine is. Blocks as long as the file systems do.
+/// Whether the daemon would start with `config` as this machine is. A file system that hangs is waited for no longer
+/// than [`LOOK_MAX`].
 ///
 /// # Errors
 /// What it would refuse, each with the place of its setting.
@@ -41,7 +43,13 @@ pub fn bars(config: &Config) -> Result<(), ConfigErrors> {
 
 /// Elsewhere than in the service nobody knows what systemd hands over, which has no place yet.
 fn absent(path: &Path) -> Option<String> {
-    if path.is_absolute() { missing(path, "file") } else { None }
+    if !path.is_absolute() {
+        return None;
+    }
+    let named = path.to_owned();
+    let look = Look::new(path, move || missing(&named, "file"));
+    // One on a file system that hangs may be there.
+    glimpse::within(LOOK_MAX, vec![look]).into_iter().flatten().flatten().next()
 }
 
 /// A number needs no name, and where nobody can be asked it is for the daemon to find out.

@@ -4,12 +4,16 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Config, Place, Problem, Setting, file};
+use crate::model::schedule::format_duration;
 use crate::platform::git;
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 
 /// The most of a token's file that is looked at, in bytes.
 const TOKEN_MAX_BYTES: u64 = 4096;
+const HANGS_HELP: &str = "see whether the file system that it lies on still answers: mount, df";
 
 /// One such setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,64 +27,86 @@ pub struct Doubt {
     pub problem: Problem,
 }
 
-/// Looks at everything that the settings name. Blocks as long as the file systems do.
+/// Looks at everything that the settings name, for [`LOOK_MAX`] at most: what hangs is told as such.
 #[must_use]
 pub fn doubts(config: &Config) -> Vec<Doubt> {
-    let mut look = Look {
-        config,
-        text: config.file.as_deref().and_then(|path| file::read(path).ok()),
-        found: Vec::new(),
+    told(config, looks(config), LOOK_MAX)
+}
+
+/// What a setting names, how to see what is wrong with that, and what to do about it.
+struct Named {
+    key: String,
+    look: Look<Option<String>>,
+    help: &'static str,
+}
+
+fn looks(config: &Config) -> Vec<Named> {
+    let mut all = Vec::new();
+    let mut look = |key: String, path: &Path, wrong: fn(&Path) -> Option<String>, help: &'static str| {
+        let named = path.to_owned();
+        all.push(Named { key, look: Look::new(path, move || wrong(&named)), help });
     };
     if let Some(path) = &config.telegram.token_file {
         let help = "lucid telegram setup writes it; by hand it holds the token of BotFather and nothing else";
-        look.at("telegram.token_file", path, token(path), help);
+        look("telegram.token_file".to_owned(), path, token, help);
     } else if let Some(chat) = config.telegram.chat_id {
-        let wrong = Some("the chat is named and telegram.token_file is not: nothing is sent".to_owned());
-        look.at("telegram.chat_id", Path::new(&chat.to_string()), wrong, "lucid telegram setup sets both");
+        let wrong =
+            |_: &Path| Some("the chat is named and telegram.token_file is not: nothing is sent".to_owned());
+        let help = "lucid telegram setup sets both";
+        look("telegram.chat_id".to_owned(), Path::new(&chat.to_string()), wrong, help);
     }
     for sync in &config.syncs {
         let help = "name the top of a clone, or make one there: git clone URL PATH";
-        look.at(&format!("syncs.{}.repo", sync.name), &sync.repo, git::no_working_copy(&sync.repo), help);
+        look(format!("syncs.{}.repo", sync.name), &sync.repo, git::no_working_copy, help);
         if let Some(key) = &sync.ssh_key {
             let help = "name the private key that ssh is to use, or leave it out";
-            look.at(&format!("syncs.{}.ssh_key", sync.name), key, missing(key, "file"), help);
+            look(format!("syncs.{}.ssh_key", sync.name), key, |path| missing(path, "file"), help);
         }
     }
     for pool in &config.pools {
         let help = "name a clone of the repository, or make one there: git clone URL PATH";
-        look.at(&format!("pools.{}.repo", pool.name), &pool.repo, git::no_repository(&pool.repo), help);
+        look(format!("pools.{}.repo", pool.name), &pool.repo, git::no_repository, help);
     }
     for disk in &config.health.disks {
         let help = "name a path on the file system that is to be looked at, / say, or leave it out";
-        look.at("health.disks", disk, missing(disk, "file or folder"), help);
+        look("health.disks".to_owned(), disk, |path| missing(path, "file or folder"), help);
     }
     let shell = Path::new(&config.defaults.shell);
     if shell.is_absolute() {
         let help = "name a shell that is there, or leave it out";
-        look.at("defaults.shell", shell, missing(shell, "file"), help);
+        look("defaults.shell".to_owned(), shell, |path| missing(path, "file"), help);
     }
-    look.found
+    all
 }
 
-struct Look<'a> {
-    config: &'a Config,
-    /// Of the file, as it is now.
-    text: Option<String>,
-    found: Vec<Doubt>,
-}
-
-impl Look<'_> {
-    fn at(&mut self, key: &str, path: &Path, wrong: Option<String>, help: &str) {
-        let Some(wrong) = wrong else { return };
-        let setting = self.config.effective().iter().find(|setting: &&Setting| setting.key == key);
+fn told(config: &Config, all: Vec<Named>, limit: Duration) -> Vec<Doubt> {
+    let (mut about, mut looks) = (Vec::new(), Vec::new());
+    for Named { key, look, help } in all {
+        about.push((key, look.path.clone(), help));
+        looks.push(look);
+    }
+    let seen = glimpse::within(limit, looks);
+    // Of the file, as it is now.
+    let text = config.file.as_deref().and_then(|path| file::read(path).ok());
+    let doubt = |((key, path, help), seen): ((String, PathBuf, &str), Option<Option<String>>)| {
+        let (wrong, help) = match seen {
+            Some(wrong) => (wrong?, help),
+            None => (late(&path, limit), HANGS_HELP),
+        };
+        let setting = config.effective().iter().find(|setting: &&Setting| setting.key == key);
         let place = setting.map_or(Place::Embedded, |setting| setting.place.clone());
         let problem = Problem::new(place, format!("{key}: {wrong}")).help(Some(help.to_owned()));
-        let problem = match &self.text {
+        let problem = match &text {
             Some(text) => problem.quoting(text),
             None => problem,
         };
-        self.found.push(Doubt { key: key.to_owned(), path: path.to_owned(), wrong, problem });
-    }
+        Some(Doubt { key, path, wrong, problem })
+    };
+    about.into_iter().zip(seen).filter_map(doubt).collect()
+}
+
+fn late(path: &Path, limit: Duration) -> String {
+    format!("{} could not be looked at within {}", path.display(), format_duration(limit))
 }
 
 /// What only others may look at is for them to judge.
@@ -109,4 +135,33 @@ fn token(path: &Path) -> Option<String> {
         return Some(format!("{shown} holds NUL bytes; a token is one line of text"));
     }
     bytes.trim_ascii().is_empty().then(|| format!("{shown} is empty; a bot's token belongs there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::config::tests::World;
+
+    #[test]
+    fn what_hangs_is_told_and_keeps_nothing_else_from_being_told() {
+        let world = World::new();
+        world.write("here/lucid.yaml", "health:\n  disks: [/, /nowhere/at/all]\n");
+        let config = world.load(&[]).unwrap();
+        let mut all = looks(&config);
+        let (hold, held) = mpsc::channel::<()>();
+        let dead = Path::new("/mnt/dead");
+        let look = Look::new(dead, move || held.recv().err().map(|_| "late".to_owned()));
+        all.insert(0, Named { key: "health.disks".to_owned(), look, help: "none" });
+        let told = told(&config, all, Duration::from_secs(1));
+        let told: Vec<String> = told.iter().map(|doubt| doubt.problem.to_string()).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].ends_with("2:10: health.disks: /mnt/dead could not be looked at within 1s"),
+            "{told:?}"
+        );
+        assert!(told[1].ends_with("health.disks: there is no file or folder /nowhere/at/all"), "{told:?}");
+        drop(hold);
+    }
 }

@@ -158,6 +158,9 @@ fn told(synced: &Synced) -> String {
         };
         parts.push(format!("left out: {}{more} ({what})", first.display()));
     }
+    if let Some(saved) = &synced.saved {
+        parts.push(format!("files that looked half written after a crash are in {saved}"));
+    }
     if synced.nested > 0 {
         parts.push(format!("{} repositories within passed over", synced.nested));
     }

@@ -69,6 +69,8 @@ impl BootError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Held { .. } => EX_TEMPFAIL,
+            // Room may come back by itself: whoever starts the daemon is to try again.
+            Self::Store(OpenError::Full { .. }) => 1,
             Self::Store(_) | Self::Secrets { .. } | Self::StateDir { .. } => EX_CONFIG,
             Self::Io { .. } | Self::Database(_) | Self::Dispatch(_) | Self::Pools(_) | Self::Reload(_) => 1,
         }

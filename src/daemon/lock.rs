@@ -12,6 +12,8 @@ use crate::platform::files::Lock;
 pub const STATE_LOCK: &str = "lock";
 /// A child that a killed daemon had just made holds its lock until it has become a program of its own.
 const LOCK_LET_GO_WITHIN: Duration = Duration::from_secs(5);
+/// How long a process that was just killed may still be seen.
+const DYING_WITHIN: Duration = Duration::from_millis(300);
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// Takes the state directory for this process, and makes it where there is none.
@@ -36,7 +38,7 @@ pub(super) async fn take(dir: &Path) -> Result<Lock, BootError> {
             return Ok(lock);
         }
         let holder = Lock::holder(&path).unwrap_or_else(|_| "pid unknown".to_owned());
-        if waited >= LOCK_LET_GO_WITHIN || may_live(&holder) {
+        if waited >= LOCK_LET_GO_WITHIN || (waited >= DYING_WITHIN && may_live(&holder)) {
             return Err(BootError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() });
         }
         tokio::time::sleep(LOCK_LOOK).await;

@@ -109,15 +109,15 @@ impl App {
     }
 
     fn failing(&self, status: &StatusView, findings: &mut Vec<Finding>) {
-        for view in &status.failing {
-            let failures = view.failures_in_a_row();
+        for failing in &status.failing {
+            let view = &failing.view;
             let Some(last) = view.last_ended() else { continue };
             findings.push(Finding {
                 id: format!("task:{}", view.id),
                 grave: Grave::Warning,
                 subject: view.id.to_string(),
-                text: format!("{} in a row; {}", failed_runs(failures.len()), super::why::sentence(last)),
-                since_ms: failures.last().and_then(|run| run.ended_ms),
+                text: format!("{} in a row; {}", failed_runs(failing.runs), super::why::sentence(last)),
+                since_ms: failing.since_ms,
                 fix: Some(format!("lucid logs {}", last.id.0)),
             });
         }
@@ -180,6 +180,6 @@ impl App {
     }
 }
 
-fn failed_runs(count: usize) -> String {
+fn failed_runs(count: u32) -> String {
     if count == 1 { "1 failed run".to_owned() } else { format!("{count} failed runs") }
 }

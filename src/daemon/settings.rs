@@ -15,8 +15,9 @@ use super::refused::Refused;
 
 /// A look that is younger than this is good enough.
 const FRESH: Duration = Duration::from_secs(5);
-/// Whoever asks waits so long for a new one, then takes the last.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks waits so long for a new one, then takes the last: longer than a file system that hangs is waited
+/// for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Whoever has changed them waits so long.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Settings that a look from outside goes by begin so.

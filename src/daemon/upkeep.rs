@@ -119,14 +119,11 @@ impl App {
         let failing: Vec<Failing> = status
             .failing
             .iter()
-            .map(|view| {
-                let failures = view.failures_in_a_row();
-                Failing {
-                    task: view.id.to_string(),
-                    how: view.last_ended().map_or_else(String::new, super::why::sentence),
-                    runs: failures.len(),
-                    since_ms: failures.last().and_then(|run| run.ended_ms),
-                }
+            .map(|failing| Failing {
+                task: failing.view.id.to_string(),
+                how: failing.view.last_ended().map_or_else(String::new, super::why::sentence),
+                runs: failing.runs as usize,
+                since_ms: failing.since_ms,
             })
             .collect();
         let counts = self.by_state().await?;

@@ -93,13 +93,23 @@ pub struct StatusView {
     pub next: Option<(Timestamp, TaskId)>,
     pub live: Vec<Run>,
     /// Tasks whose last run that ended was a failure.
-    pub failing: Vec<TaskView>,
+    pub failing: Vec<Failing>,
     pub paused_all: Option<Pause>,
     pub db_bytes: u64,
     pub wal_bytes: u64,
     pub last_backup: Option<Timestamp>,
     /// None without pools.
     pub pool: Option<pool::Counts>,
+}
+
+/// A task that fails, and for how long it has.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    pub view: TaskView,
+    /// Failed runs since the last that went well.
+    pub runs: u32,
+    /// When the first of them ended, milliseconds since the epoch.
+    pub since_ms: Option<i64>,
 }
 
 /// What the database knows of one task.
@@ -206,7 +216,8 @@ impl App {
                 for id in history::table::failing(conn)? {
                     if let Some(entry) = seen.get(&id).filter(|entry| entry.enabled) {
                         let text = entry.definition.as_deref().map(anchor_text).unwrap_or_default();
-                        failing.push((Arc::clone(entry), rows(conn, &id, &text, &live)?, id));
+                        let streak = history::table::failures_in_a_row(conn, &id)?;
+                        failing.push((Arc::clone(entry), rows(conn, &id, &text, &live)?, id, streak));
                     }
                 }
                 let paused = table::paused_at(conn, now_ms)?;
@@ -215,8 +226,12 @@ impl App {
             .await?;
         let failing = failing
             .into_iter()
-            .map(|(entry, rows, id)| view(&id, &entry, rows, paused_all.as_ref(), now_ms))
-            .filter(|view| view.last_ended().is_some_and(|run| run.state().is_failure()))
+            .map(|(entry, rows, id, (runs, since_ms))| Failing {
+                view: view(&id, &entry, rows, paused_all.as_ref(), now_ms),
+                runs,
+                since_ms,
+            })
+            .filter(|failing| failing.view.last_ended().is_some_and(|run| run.state().is_failure()))
             .collect();
         let paused_all = paused_all.filter(|pause| pause.holds_at(now_ms));
         Ok(StatusView {

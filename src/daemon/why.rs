@@ -59,11 +59,33 @@ impl App {
             (None, None) => view.recent.first().cloned(),
             (row, _) => row,
         };
-        let answer = match &row {
-            Some(run) => sentence(run),
-            None => self.no_row(&view, instant, about, now),
+        let answer = match (&row, self.was_kept(&view, instant).await?) {
+            (Some(run), _) => sentence(run),
+            (None, true) => self.no_row(&view, instant, about, now),
+            (None, false) => format!(
+                "no row is kept of {about}: rows of {id} from so long ago have been deleted (keep_runs, keep_for)"
+            ),
         };
         Ok(Why { task: id.clone(), at: about, answer, row })
+    }
+
+    /// Whether `instant` would have a row still, if it ever had one.
+    async fn was_kept(
+        &self,
+        view: &super::view::TaskView,
+        instant: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let (Some(task), Some(instant)) = (view.definition(), instant) else { return Ok(true) };
+        // Before its schedule was first seen nothing was due.
+        if instant < self.anchor_of(task).await? {
+            return Ok(true);
+        }
+        let id = view.id.clone();
+        let oldest = self
+            .store
+            .read(move |conn| Ok::<_, StoreError>(history::table::oldest_instant(conn, &id)?))
+            .await?;
+        Ok(oldest.is_none_or(|oldest| instant.as_millisecond() >= oldest))
     }
 
     /// The ledger outlives the file.

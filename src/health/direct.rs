@@ -7,7 +7,7 @@ use crate::alert::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use crate::config::Config;
 use crate::model::text::clean;
 
-use super::memory::{Homes, Memory, Turn};
+use super::memory::{Homes, Memory, Outage, Turn};
 
 /// The same trouble is said again after this time, in milliseconds.
 const AGAIN_MS: i64 = HOUR_MS;
@@ -159,11 +159,21 @@ fn sound(trouble: Trouble) -> Sound {
 
 fn back(memory: &Memory, found: Found<'_>) -> Word {
     let (host, lasted) = (found.host, span(found.now_ms.saturating_sub(memory.since_ms)));
-    let text = match memory.trouble {
-        Trouble::Dead | Trouble::Hung => format!("🟢 lucid on {host} is back · down {lasted}"),
-        Trouble::Stopped => format!("🟢 lucid on {host} runs again · stopped {lasted}"),
+    let (text, trouble, reply_to) = match (memory.trouble, memory.outage) {
+        (trouble @ (Trouble::Dead | Trouble::Hung), _) => {
+            (format!("🟢 lucid on {host} is back · down {lasted}"), trouble, memory.sent)
+        }
+        (Trouble::Stopped, None) => {
+            (format!("🟢 lucid on {host} runs again · stopped {lasted}"), Trouble::Stopped, memory.sent)
+        }
+        // Whoever was woken waits for the end of that.
+        (Trouble::Stopped, Some(outage)) => {
+            let down = span(outage.lasted_ms);
+            let text = format!("🟢 lucid on {host} is back · down {down}, then stopped {lasted}");
+            (text, Trouble::Dead, outage.sent)
+        }
     };
-    let message = Message { text, sound: sound(memory.trouble), reply_to: memory.sent };
+    let message = Message { text, sound: sound(trouble), reply_to };
     Word { message, memory: None }
 }
 
@@ -171,6 +181,13 @@ fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -
     let Found { host, now_ms, .. } = found;
     // A stop that somebody wanted is no part of an outage.
     let is_wanted = |trouble| trouble == Trouble::Stopped;
+    let outage = match memory {
+        Some(memory) if is_wanted(trouble) && !is_wanted(memory.trouble) => {
+            Some(Outage { lasted_ms: now_ms.saturating_sub(memory.since_ms), sent: memory.sent })
+        }
+        Some(memory) => memory.outage.filter(|_| is_wanted(trouble)),
+        None => None,
+    };
     let memory = memory.filter(|memory| is_wanted(memory.trouble) == is_wanted(trouble));
     let since_ms = memory.map_or(now_ms, |memory| memory.since_ms);
     let still = match memory {
@@ -192,7 +209,10 @@ fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -
         clean(&why)
     );
     let message = Message { text, sound: sound(trouble), reply_to: None };
-    Word { message, memory: Some(Memory { trouble, since_ms, said_ms: now_ms, sent: None, is_over: false }) }
+    Word {
+        message,
+        memory: Some(Memory { trouble, since_ms, said_ms: now_ms, sent: None, outage, is_over: false }),
+    }
 }
 
 fn span(ms: i64) -> String {
@@ -234,7 +254,9 @@ mod tests {
             (Some((Trouble::Stopped, "by alice")), 100 * HOUR_MS),
             (dead, 100 * HOUR_MS + MINUTE_MS),
             (Some((Trouble::Stopped, "by alice")), 101 * HOUR_MS),
-            (None, 101 * HOUR_MS + MINUTE_MS),
+            (Some((Trouble::Stopped, "by alice")), 130 * HOUR_MS),
+            (None, 130 * HOUR_MS + MINUTE_MS),
+            (None, 130 * HOUR_MS + 2 * MINUTE_MS),
         ];
         let mut told = Vec::new();
         for (trouble, now_ms) in steps {
@@ -262,7 +284,9 @@ mod tests {
         Silent None: ⏸ lucid on atlas is stopped · for 98h10m | by alice
         Heard None: 🆘 CRITICAL: lucid on atlas does not answer | nothing listens\x1b[2J
         Silent None: ⏸ lucid on atlas is stopped | by alice
-        Silent Some(6060): 🟢 lucid on atlas runs again · stopped 1m
+        Silent None: ⏸ lucid on atlas is stopped · for 29h00m | by alice
+        Heard Some(6001): 🟢 lucid on atlas is back · down 59m, then stopped 29h01m
+        -
         ");
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::config::{Agent, Config};
 use crate::model::health::Check;
+use crate::model::schedule::format_duration;
 use crate::platform::clock::Clock;
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 use crate::platform::process::bounded::{self, Errand};
 use crate::store::{self, backup};
 
@@ -39,8 +41,12 @@ pub fn outside(config: &Config, exe: &Path, clock: Clock) -> Vec<Check> {
         degraded_pct: config.health.disk_degraded_pct,
         critical_pct: config.health.disk_critical_pct,
     };
+    let paths = disks(config);
+    let looks = paths.iter().cloned().map(|path| Look::new(&path.clone(), move || space(&path))).collect();
+    let late = || Err(format!("it did not answer within {}", format_duration(LOOK_MAX)));
+    let spaces = glimpse::within(LOOK_MAX, looks).into_iter().map(|space| space.unwrap_or_else(late));
     let mut checks: Vec<Check> =
-        disks(config).iter().map(|path| verdict::disk(path, space(path), limits)).collect();
+        paths.iter().zip(spaces).map(|(path, space)| verdict::disk(path, space, limits)).collect();
     checks.push(backups(config, clock));
     // One that hangs must not hold up the others.
     let agents = std::thread::scope(|scope| {
@@ -84,8 +90,12 @@ fn space(path: &Path) -> Result<Space, String> {
 }
 
 fn backups(config: &Config, clock: Clock) -> Check {
-    let newest =
-        backup::list(&config.backup.dir).ok().and_then(|found| found.into_iter().map(|b| b.at_ms).max());
+    let dir = config.backup.dir.clone();
+    let list = Look::new(&dir.clone(), move || backup::list(&dir));
+    let Some(found) = glimpse::within(LOOK_MAX, vec![list]).pop().flatten() else {
+        return verdict::backups_unseen(&config.backup.dir, LOOK_MAX);
+    };
+    let newest = found.ok().and_then(|found| found.into_iter().map(|b| b.at_ms).max());
     let database = fs::metadata(config.state_dir.join(store::DATABASE_FILE));
     let born = database.and_then(|metadata| metadata.created()).ok();
     let born_ms = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());

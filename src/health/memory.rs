@@ -34,9 +34,19 @@ pub(super) struct Memory {
     /// As what it was last said.
     #[serde(default)]
     pub sent: Option<Sent>,
+    /// An outage that was told and whose end was not, as a stop that somebody wanted came in between.
+    #[serde(default)]
+    pub outage: Option<Outage>,
     /// It is past, and an older file that says otherwise could not be removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_over: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outage {
+    /// How long it was, milliseconds.
+    pub lasted_ms: i64,
+    pub sent: Option<Sent>,
 }
 
 /// The places of the memory of one state directory.
@@ -166,7 +176,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn memory(said_ms: i64) -> Memory {
-        Memory { trouble: Trouble::Dead, since_ms: 1, said_ms, sent: None, is_over: false }
+        Memory { trouble: Trouble::Dead, since_ms: 1, said_ms, sent: None, outage: None, is_over: false }
     }
 
     /// A state directory that takes nothing, whoever asks: a folder stands in the place of each file.

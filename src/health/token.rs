@@ -7,6 +7,7 @@
 mod tests;
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::config::{TokenCheck, TokenSource};
 use crate::model::health::{Check, HealthState};
 use crate::model::schedule::format_duration;
 use crate::model::time::millis;
+use crate::platform::glimpse::{self, Look};
 
 use super::look;
 
@@ -133,7 +135,7 @@ pub fn look(check: &TokenCheck, root: &Path, now_ms: i64) -> TokenReport {
             Ok(said) => judge_command(check, &said, now_ms),
             Err(why) => (TokenState::Unknown, why),
         },
-        TokenSource::File(path) => match look::bytes(path, TEXT_MAX_BYTES) {
+        TokenSource::File(path) => match file(path, check.timeout) {
             Ok(bytes) => judge_file(check, &bytes, now_ms),
             Err(why) => (TokenState::Unknown, format!("the file cannot be read: {why}")),
         },
@@ -144,6 +146,14 @@ pub fn look(check: &TokenCheck, root: &Path, now_ms: i64) -> TokenReport {
         detail,
         looked_at: Timestamp::from_millisecond(now_ms).ok(),
     }
+}
+
+/// A file's text, unless its file system does not answer within `limit`.
+fn file(path: &Path, limit: Duration) -> Result<Vec<u8>, String> {
+    let owned = path.to_owned();
+    let read = Look::new(path, move || look::bytes(&owned, TEXT_MAX_BYTES));
+    let read = glimpse::within(limit, vec![read]).pop().flatten();
+    read.unwrap_or_else(|| Err(format!("it did not answer within {}", format_duration(limit))))
 }
 
 /// The plainest sign that a person is needed goes first, success last.

@@ -159,6 +159,14 @@ pub fn backup(newest_ms: Option<i64>, born_ms: Option<i64>, now_ms: i64, max_age
     }
 }
 
+/// The folder of backups lies where nothing answers.
+#[must_use]
+pub fn backups_unseen(dir: &Path, limit: Duration) -> Check {
+    let shown = dir.display();
+    let detail = format!("{shown} could not be looked at within {}", format_duration(limit));
+    Check::new("backup", HealthState::Degraded, &detail).hint(df(dir))
+}
+
 /// In one unit: nobody asks for the seconds of a day.
 fn rough(age: Duration) -> String {
     const MINUTE: u64 = 60;
@@ -288,6 +296,10 @@ mod tests {
         degraded backup: there is no backup [lucid backup]
         healthy backup: the newest backup is 0s old [-]
         ");
+        assert_eq!(
+            told(&backups_unseen(Path::new("/mnt/b"), HOUR)),
+            "degraded backup: /mnt/b could not be looked at within 1h [df -h /mnt/b]"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod files;
 pub mod git;
+pub mod glimpse;
 pub mod process;
 pub mod rolling;
 pub mod webhook;

@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_alerts.sql"),
     include_str!("migrations/0006_last_good.sql"),
     include_str!("migrations/0008_bot.sql"),
+    include_str!("migrations/0009_mutes.sql"),
 ];
 /// The version that this program writes.
 pub(super) const NEWEST: i32 = newest_of(MIGRATIONS);
@@ -60,6 +61,25 @@ mod tests {
         assert_eq!(tables, 1);
         apply(&mut conn, &[broken[0], "CREATE TABLE b (y INTEGER) STRICT;"]).unwrap();
         assert_eq!(version(&conn).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_mute_from_before_holds_for_as_grave_as_its_trouble_was() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let at = MIGRATIONS.iter().position(|sql| sql.contains("ALTER TABLE mutes")).unwrap();
+        apply(&mut conn, &MIGRATIONS[..at]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO alerts (fingerprint, kind, subject, state, severity, count, first_ms, last_ms, notice) \
+             VALUES ('a', 'condition', 'x', 'firing', 'warning', 1, 1, 1, '{}'); \
+             INSERT INTO mutes VALUES ('a', 9, 'x'), ('b', 9, 'x');",
+        )
+        .unwrap();
+        apply(&mut conn, MIGRATIONS).unwrap();
+        let read = |fingerprint: &str| -> String {
+            let sql = "SELECT severity FROM mutes WHERE fingerprint = ?1";
+            conn.query_row(sql, [fingerprint], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((read("a").as_str(), read("b").as_str()), ("warning", "critical"));
     }
 
     #[test]

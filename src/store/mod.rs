@@ -128,7 +128,7 @@ impl Store {
     /// The caller holds the state directory's lock: two daemons never open one directory.
     ///
     /// # Errors
-    /// See [`OpenError`]; each says what to do, and each is exit 78.
+    /// See [`OpenError`]; each says what to do.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
         open::open(dir, now_ms)
     }

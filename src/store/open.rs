@@ -31,7 +31,8 @@ pub struct Opened {
     pub notices: Vec<Notice>,
 }
 
-/// Why there is no database to work with. Each is exit 78: a restart does not mend it, a person does.
+/// Why there is no database to work with. A restart does not mend it, a person does; only [`OpenError::Full`] may
+/// pass by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
@@ -49,6 +50,11 @@ pub enum OpenError {
          make it writable for the user that runs lucid, or set state_dir to another folder"
     )]
     NotWritable { dir: PathBuf, source: io::Error },
+    #[error(
+        "the disk of {dir} is full ({source}), and the reserve that was kept for this is spent; make room \
+         (df -h {dir}) and start again"
+    )]
+    Full { dir: PathBuf, source: Box<OpenError> },
     #[error(
         "{path} belongs to another program (application id {application_id:#010x}); \
          move it away or set state_dir to another folder"
@@ -77,7 +83,48 @@ pub enum OpenError {
     Sqlite { doing: &'static str, source: rusqlite::Error },
 }
 
+impl OpenError {
+    fn is_full_disk(&self, dir: &Path) -> bool {
+        let of_sqlite = |e: &rusqlite::Error| e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        match self {
+            Self::Sqlite { source, .. } | Self::Migration { source, .. } => {
+                of_sqlite(source) || filesystem::is_full(dir)
+            }
+            Self::Io { source, .. } | Self::NotWritable { source, .. } => {
+                source.kind() == io::ErrorKind::StorageFull
+            }
+            Self::Backup { .. } => filesystem::is_full(dir),
+            Self::Full { .. } => true,
+            Self::OldLibrary { .. }
+            | Self::NetworkFilesystem { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::NoBackup { .. } => false,
+        }
+    }
+}
+
+/// On a full disk the reserve is given up for it: a daemon that is up can say what is the matter.
 pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
+    let full = match open_once(dir, now_ms) {
+        Err(error) if error.is_full_disk(dir) => error,
+        done => return done,
+    };
+    let spent = ballast::spend(dir);
+    let again = if spent { open_once(dir, now_ms) } else { Err(full) };
+    match again {
+        Ok(mut opened) => {
+            opened.notices.push(Notice::DiskFull { ballast_spent: spent });
+            Ok(opened)
+        }
+        Err(error) if error.is_full_disk(dir) => {
+            Err(OpenError::Full { dir: dir.to_owned(), source: Box::new(error) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_once(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < LIBRARY_MIN {
         return Err(OpenError::OldLibrary { found: rusqlite::version() });
     }

@@ -95,6 +95,12 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
             return Ok(Some((Edit { line: 2, before: None, after }, edited)));
         }
         [(number, line)] => {
+            // A value that goes on below would be left there.
+            let mut below = front::raw_lines(text).filter(|(n, line)| *n > number && !line.trim().is_empty());
+            let goes_on = |line: &str| line.starts_with([' ', '\t']) && !line.trim().starts_with('#');
+            if below.next().is_some_and(|(_, line)| goes_on(line)) {
+                return Err(EditError::Unusual(path.to_owned()));
+            }
             let start = line.as_ptr() as usize - whole.as_ptr() as usize;
             let bare = line.trim_end_matches(['\n', '\r']);
             let value_at = bare.find(':').map_or(bare.len(), |colon| colon + 1);
@@ -133,6 +139,20 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_value_that_goes_on_below_is_left_alone() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.md");
+        for value in [">-\n  true", "\n  true", ">-\n\n  true"] {
+            let text = format!("---\nenabled: {value}\ncommand: x\n---\n");
+            fs::write(&path, &text).unwrap();
+            assert!(matches!(set_enabled(&path, false), Err(EditError::Unusual(_))), "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "---\nenabled: true\n  # why\n\ncommand: x\n---\n").unwrap();
+        assert!(set_enabled(&path, false).unwrap().is_some());
+    }
 
     #[test]
     fn one_line_of_the_file_is_rewritten() {

@@ -127,6 +127,20 @@ fn a_socket_that_somebody_has_removed_is_there_again() {
 }
 
 #[test]
+fn one_that_has_its_state_for_long_and_is_not_heard_is_not_waited_for() {
+    let world = World::with(&format!("health: {{{WELL}}}"));
+    fs::create_dir(world.path("state")).expect("a folder");
+    let lock = fs::File::create(world.state("lock")).expect("a lock");
+    lock.lock().expect("nobody has it");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    lock.set_modified(long_ago).expect("a time");
+    let begun = std::time::Instant::now();
+    world.lucid(["heartbeat"]).expect(2);
+    // It would be given a minute if it were starting.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_daemon_that_was_stopped_on_purpose_wakes_nobody() {
     let fake = FakeTelegram::start();
     let mut world = world(&fake, WELL);

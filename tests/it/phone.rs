@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::bot::{GROUP, OWNER, asks, data, messages, ticket, until_seen, until_toast, world};
 use crate::fake_telegram::{CHAT, FakeTelegram, Mode, Seen};
+use crate::workers::LONG;
 use crate::world::World;
 
 fn comments(world: &World, id: &str) -> String {
@@ -189,7 +190,9 @@ fn what_cannot_be_taken_is_said_and_what_cannot_be_read_stops_nothing() {
     );
     world.serve();
     // Over this one the library cannot agree with Telegram.
-    fake.push(json!({"message": {"message_id": "none", "chat": 7}}));
+    fake.push(json!({"message": {"message_id": "none", "from": {"id": OWNER}, "chat": 7}}));
+    // And over this one neither, but a stranger's is nobody's concern.
+    fake.push(json!({"message": {"message_id": "none", "from": {"id": 9}, "chat": {"id": 9}}}));
     let voice = brings(
         &fake,
         OWNER,
@@ -203,6 +206,7 @@ fn what_cannot_be_taken_is_said_and_what_cannot_be_read_stops_nothing() {
     );
     let problems = world.lucid(["problems"]).expect(0).stdout;
     assert!(problems.contains("update 1 is passed over"), "{problems}");
+    assert!(!problems.contains("update 2 is") && problems.contains("from user 9"), "{problems}");
     world.lucid(["ticket", "new", "--title", "Rotate it"]).expect(0);
     world.lucid(["ticket", "ask", "MC-1", "--need", "A picture"]).expect(0);
     let question = until_seen(&world, &fake, "MC-1 needs you");
@@ -264,4 +268,63 @@ fn what_is_answered_to_us_or_changed_later_is_not_met_with_silence() {
     world.until("it was refused often", || (fake.calls_of("sendMessage").len() > before + 6).then_some(()));
     fake.set(Mode::Ok);
     until_answered(&world, &fake, asked);
+}
+
+#[test]
+fn a_no_counts_whoever_says_yes_after_it() {
+    let fake = FakeTelegram::start();
+    let mut world = World::with(&format!("{}{AGENT}", fake.settings()));
+    world.write("token", format!("{}\n", crate::fake_telegram::TOKEN));
+    world.write("tasks/thinker.md", "---\nschedule: manual\nagent: fake\n---\nThink.\n");
+    world.serve();
+    fake.writes(OWNER, CHAT, "/run thinker", None);
+    let sure = until_seen(&world, &fake, "Run thinker now? It costs money.");
+    let query = fake.presses(OWNER, CHAT, sure.id, &data(&sure, "No"));
+    assert_eq!(until_toast(&world, &fake, &query), "Nothing was done");
+    // From a phone that still shows the question.
+    for answer in ["Yes", "No"] {
+        let query = fake.presses(OWNER, CHAT, sure.id, &data(&sure, answer));
+        assert_eq!(until_toast(&world, &fake, &query), "This was answered before");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM runs"), 0);
+}
+
+#[test]
+fn a_pause_that_one_chat_is_to_have_holds_up_no_other() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    let settings =
+        world.read("lucid.yaml").replace(&format!("chat_id: {CHAT}"), &format!("chat_id: {GROUP}"));
+    world.write("lucid.yaml", settings);
+    world.serve();
+    fake.set(Mode::BusyIn(GROUP, 3_600));
+    fake.writes(OWNER, GROUP, "/tasks", None);
+    let of_group = || fake.calls().into_iter().filter(|call| call.body["chat_id"] == GROUP).count();
+    world.until("the group is busy", || (of_group() > 0).then_some(()));
+    fake.writes(OWNER, OWNER, "/tickets", None);
+    until_seen(&world, &fake, "No ticket is open.");
+    fake.writes(OWNER, OWNER, "/tasks", None);
+    until_seen(&world, &fake, "There are no tasks.");
+    assert_eq!(of_group(), 1, "{:#?}", fake.calls());
+}
+
+#[test]
+fn a_question_that_was_put_off_is_asked_again_once_and_in_full() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.serve();
+    let question = asks(&world, &fake);
+    assert!(question.visible.contains("Reply to this message"), "{}", question.visible);
+    // Taken, and no number is told of it.
+    fake.set(Mode::Unnamed);
+    let query = fake.presses(OWNER, CHAT, question.id, "t:snooze:MC-1:1s");
+    assert!(until_toast(&world, &fake, &query).starts_with("Asked again at "));
+    let asked = || fake.with("⏰ Still so: ");
+    let again = world.until_within(LONG, "it is asked again", || asked().into_iter().next());
+    assert!(again.visible.contains("MC-1 needs you"), "{}", again.visible);
+    assert!(again.visible.contains("Reply to this message"), "{}", again.visible);
+    world.until("it is not to be asked a third time", || {
+        (world.number("SELECT count(*) FROM bot_snoozes") == 0).then_some(())
+    });
+    assert_eq!(asked().len(), 1);
 }

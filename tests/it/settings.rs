@@ -259,3 +259,25 @@ syncs:
     let status = world.lucid(["status"]).expect(0).stdout;
     assert!(status.contains("timed out") && !status.contains("signal 15"), "{status}");
 }
+
+#[test]
+fn what_hangs_when_it_is_looked_at_keeps_nobody_from_anything() {
+    let mut world = World::with("syncs:\n  notes: {repo: notes}");
+    fs::create_dir(world.path("notes")).expect("a folder");
+    // Whoever reads it waits for one who writes.
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, world.path("notes/.git"), kind, mode, 0).expect("a pipe");
+    let wanted = format!("{} could not be looked at within 2s", world.path("notes").display());
+    for args in [["config", "--effective"], ["check", "--format=human"]] {
+        let said = world.lucid(args).expect(0).stderr;
+        assert!(
+            said.contains(&wanted) && said.contains("\n  6 |   notes: {repo: notes}\n"),
+            "{args:?}: {said}"
+        );
+    }
+    world.serve();
+    assert!(world.read("daemon.log").contains(&wanted), "{}", world.log_tail());
+    let problems = world.lucid(["problems", "--json"]).expect(0).json();
+    let notes = problem(&problems, "setting:syncs.notes.repo").expect("the sync");
+    assert!(notes["text"].as_str().is_some_and(|text| text.starts_with(&wanted)), "{notes}");
+}

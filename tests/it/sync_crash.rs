@@ -34,6 +34,7 @@ case "$how $*" in
     mv "$dir/notes/in.md.new" "$dir/notes/in.md"
     rm -f "$dir/notes/deep/out.sh"; : > "$dir/notes/new-$(cat "$dir/round")/only.sh"
     echo killed > "$dir/killed"; kill -9 $PPID; exit 1;;
+  "push "*" push "*) echo killed > "$dir/killed"; kill -9 $PPID; exit 1;;
   "lock "*"update-index -z --index-info"*)
     : > "$dir/notes/.git/index.lock"; : > "$dir/notes/.git/refs/heads/main.lock"
     : > "$dir/notes/.git/refs/remotes/origin/main.lock"
@@ -133,10 +134,10 @@ impl Round {
         assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{what}");
         assert!(!notes.join(".git/index.lock").exists(), "{what}");
         git(&notes, &["fsck", "--no-dangling", "--no-progress"]);
-        // One commit of ours a round: what had arrived is not made again.
+        // One commit of ours a round and those of what was written on: what had arrived is not made again.
         let subjects = git(&notes, &["log", "--no-merges", "--format=%s", "main"]);
         let ours = subjects.lines().filter(|subject| subject.starts_with("Sync by lucid")).count() as u64;
-        assert!(ours <= self.number + 2, "{what}: {subjects}");
+        assert!(ours <= self.number + 3, "{what}: {subjects}");
     }
 }
 
@@ -210,6 +211,75 @@ fn files_that_were_half_taken_over_and_locks_of_dead_gits_are_put_right() {
     let said = world.lucid(["action", "git-sync"]).expect(1).stdout;
     assert!(said.contains("index.lock"), "{said}");
     assert!(notes.join(".git/index.lock").exists());
+}
+
+fn rescues(world: &World) -> Vec<String> {
+    let listed =
+        git(&world.path("notes"), &["for-each-ref", "--format=%(refname)", "refs/lucid/rescue/sync/"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_looks_half_written_is_saved_before_it_is_written_over() {
+    let world = world();
+    let notes = world.path("notes");
+    let round = Round::begin(&world, 0);
+    assert!(killed(&world, "0 torn"));
+    let said = world.lucid(["action", "git-sync"]).expect(0).stdout;
+    round.check(&world, "torn");
+    let saved = rescues(&world);
+    assert!(saved.len() == 1 && said.contains(&format!("after a crash are in {}", saved[0])), "{said}");
+    assert_eq!(git(&notes, &["show", &format!("{}:in.md", saved[0])]), "the");
+    // Git was long dead when this was written.
+    let round = Round::begin(&world, 1);
+    assert!(killed(&world, "0 torn"));
+    fs::write(notes.join("in.md"), "their").expect("a file");
+    let later = std::time::SystemTime::now() + Duration::from_secs(600);
+    fs::File::options()
+        .write(true)
+        .open(notes.join("in.md"))
+        .expect("it")
+        .set_modified(later)
+        .expect("a time");
+    let said = world.lucid(["action", "git-sync"]).expect(1).stdout;
+    assert!(said.contains("conflict: both sides have changed in.md"), "{said}");
+    assert_eq!(fs::read_to_string(notes.join("in.md")).expect("it"), "their");
+    fs::write(notes.join("in.md"), &round.wanted["in.md"]).expect("a file");
+    goes_on(&world, &round, "settled by hand");
+}
+
+#[test]
+fn one_that_is_killed_before_it_touches_a_file_has_none_put_back() {
+    let world = world();
+    let notes = world.path("notes");
+    let round = Round::begin(&world, 0);
+    assert!(killed(&world, "0 push"));
+    fs::write(notes.join("in.md"), "").expect("a file");
+    let said = world.lucid(["action", "git-sync"]).expect(1).stdout;
+    assert!(said.contains("conflict: both sides have changed in.md"), "{said}");
+    assert_eq!(fs::read_to_string(notes.join("in.md")).expect("it"), "");
+    fs::write(notes.join("in.md"), &round.wanted["in.md"]).expect("a file");
+    goes_on(&world, &round, "killed while it pushed");
+    assert_eq!(rescues(&world), Vec::<String>::new());
+}
+
+#[test]
+fn many_files_are_put_back_in_few_calls_whatever_their_names() {
+    let world = world();
+    let other = world.path("other");
+    for name in ["\"quoted\\", "two\nlines", "-dash", "a b"] {
+        fs::write(other.join(name), "odd\n").expect("a file");
+    }
+    for number in 0..200 {
+        fs::write(other.join(format!("many-{number}.sh")), "many\n").expect("a file");
+    }
+    std::os::unix::fs::symlink("in.md", other.join("link")).expect("a link");
+    let round = Round::begin(&world, 0);
+    assert!(killed(&world, "0 torn"));
+    assert!(!killed(&world, &format!("{} after", CALLS_MAX + 1)), "{}", world.read("count"));
+    round.check(&world, "many files");
+    assert_eq!(fs::read_to_string(world.path("notes/two\nlines")).expect("it"), "odd\n");
+    assert_eq!(fs::read_link(world.path("notes/link")).expect("it"), Path::new("in.md"));
 }
 
 #[test]

@@ -186,6 +186,62 @@ fn the_bots_token_does_not_go_either() {
     assert_eq!(remote(&world), ["a.md", "scripts/run.sh"]);
 }
 
+/// Has the remote refuse what is pushed, or take it again.
+fn refuse(world: &World, is_on: bool) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let hook = world.path("origin.git/hooks/pre-receive");
+    if is_on {
+        fs::create_dir_all(hook.parent().expect("a folder")).expect("a folder");
+        fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("a hook");
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("a program");
+    } else {
+        fs::remove_file(&hook).expect("it was there");
+    }
+}
+
+#[test]
+fn what_a_person_changes_after_a_push_that_was_refused_stays() {
+    let world = world("");
+    let notes = world.path("notes");
+    let names = ["cut.md", "empty.md", "gone.md", "theirs.md"];
+    let body: String = (1..=20).map(|n| format!("line {n}\n")).collect();
+    for name in names {
+        put(&notes, name, &body);
+    }
+    assert_eq!(sync(&world).code, 0);
+    let merged = format!("above\n{body}below\n");
+    for name in names {
+        elsewhere(&world, name, &format!("above\n{body}"));
+        put(&notes, name, &format!("{body}below\n"));
+    }
+    refuse(&world, true);
+    let said = sync(&world).expect(1).stdout;
+    assert!(said.contains("pre-receive hook declined"), "{said}");
+    // The beginning of what was there, nothing, gone, and by hand what both sides would come to.
+    put(&notes, "cut.md", "line 1\nline 2\n");
+    put(&notes, "empty.md", "");
+    fs::remove_file(notes.join("gone.md")).expect("it was there");
+    put(&notes, "theirs.md", &merged);
+    let before = picture(&notes);
+    for _ in 0..2 {
+        sync(&world).expect(1);
+        assert_eq!(picture(&notes), before);
+    }
+    // Both have changed them, and what a person has written since is among it.
+    refuse(&world, false);
+    let said = sync(&world).expect(1).stdout;
+    assert!(said.contains("conflict: both sides have changed empty.md, gone.md;"), "{said}");
+    assert_eq!(picture(&notes), before);
+    for name in &names[..3] {
+        put(&notes, name, &merged);
+    }
+    put(&notes, "cut.md", &format!("above\n{body}"));
+    assert_eq!(sync(&world).code, 0);
+    assert_eq!(on_remote(&world, "cut.md"), format!("above\n{body}").trim_end());
+    assert_eq!(on_remote(&world, "theirs.md"), merged.trim_end());
+    assert!(!notes.join(".git/lucid-sync-intent.json").exists());
+}
+
 #[test]
 fn a_conflict_leaves_everything_as_it_was_and_stands_until_it_is_settled() {
     let mut world = world("");

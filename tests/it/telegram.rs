@@ -216,6 +216,20 @@ fn a_bot_that_is_shut_out_says_so_everywhere_else_and_comes_back() {
 }
 
 #[test]
+fn a_way_that_only_seems_mended_costs_no_second_message() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.task("flaky", "schedule: manual\ncommand: exit 1");
+    fake.set(Mode::Muted);
+    world.serve();
+    world.run("flaky");
+    world.until("it is given up", || (alerts(&world)[0]["deliveries"][0]["state"] == "dead").then_some(()));
+    let sends = || fake.calls_of("sendMessage").len();
+    world.until("its successor is refused", || (sends() == 2).then_some(()));
+    world.until("it waits", || (alerts(&world)[0]["deliveries"][1]["state"] == "pending").then_some(()));
+}
+
+#[test]
 fn a_message_that_gets_no_number_is_repeated_once() {
     let fake = FakeTelegram::start();
     let mut world = world(&fake);

@@ -4,21 +4,21 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::alert::table::{column, parse_severity};
-use crate::model::notice::Notice;
+use crate::alert::table::{column, name_of, parse_severity};
 use crate::model::task::Severity;
 
 pub(in crate::alert) fn mute(
     conn: &Connection,
-    fingerprint: &str,
+    (fingerprint, severity): (&str, Severity),
     until_ms: i64,
     who: &str,
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO mutes (fingerprint, until_ms, actor) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (fingerprint) DO UPDATE SET until_ms = excluded.until_ms, actor = excluded.actor",
+        "INSERT INTO mutes (fingerprint, until_ms, actor, severity) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (fingerprint) DO UPDATE SET until_ms = excluded.until_ms, actor = excluded.actor, \
+         severity = excluded.severity",
     )?
-    .execute(params![fingerprint, until_ms, who])
+    .execute(params![fingerprint, until_ms, who, name_of(severity)])
     .map(|_rows| ())
 }
 
@@ -26,16 +26,14 @@ pub(in crate::alert) fn unmute(conn: &Connection, fingerprint: &str) -> rusqlite
     conn.execute("DELETE FROM mutes WHERE fingerprint = ?1", [fingerprint]).map(|_rows| ())
 }
 
-/// How grave the newest alert of a fingerprint is, open or over.
-pub(in crate::alert) fn last_severity(
+/// How grave what was muted was.
+pub(in crate::alert) fn muted_severity(
     conn: &Connection,
-    notice: &Notice,
+    fingerprint: &str,
 ) -> rusqlite::Result<Option<Severity>> {
-    conn.prepare_cached(
-        "SELECT severity FROM alerts WHERE subject = ?1 AND fingerprint = ?2 ORDER BY id DESC LIMIT 1",
-    )?
-    .query_row([&notice.subject, &notice.fingerprint()], |row| column(row, 0, parse_severity))
-    .optional()
+    conn.prepare_cached("SELECT severity FROM mutes WHERE fingerprint = ?1")?
+        .query_row([fingerprint], |row| column(row, 0, parse_severity))
+        .optional()
 }
 
 /// Until when a fingerprint is muted.

@@ -17,8 +17,9 @@ use crate::model::notice::Press;
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
-#[path = "tests/missed.rs"]
+#[path = "tests/causes.rs"]
 mod causes;
+#[path = "tests/missed.rs"]
 mod missed;
 
 /// 02:00 UTC.

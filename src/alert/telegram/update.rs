@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::Value;
 use teloxide::types::{Message, Update as Told, UpdateKind, User};
 
+use super::TelegramError;
+
 /// The kinds that are asked for, by Telegram's names.
 const ASKED_FOR: [&str; 3] = ["message", "edited_message", "callback_query"];
 
@@ -60,8 +62,8 @@ pub enum Update {
     },
     /// Something else.
     Other { update: i32 },
-    /// What nobody could read, and why.
-    Unreadable { update: i32, why: String },
+    /// What nobody could read, and why; whose it is and from where, as far as that can be seen.
+    Unreadable { update: i32, why: String, from: Option<i64>, chat: Option<i64> },
 }
 
 impl Update {
@@ -79,8 +81,12 @@ impl Update {
 
 /// Reads what a call for updates was answered with, each for itself: one that cannot be read, or over which the
 /// library falls, does not take the others with it.
-pub(super) fn read_all(told: &[Value]) -> Vec<Update> {
-    each(told, |value| {
+///
+/// # Errors
+/// [`TelegramError::Unclear`] where nothing of it is an update: asked again at once it would be told again at once.
+pub(super) fn read_all(told: &Value) -> Result<Vec<Update>, TelegramError> {
+    let told = told.as_array().ok_or_else(|| TelegramError::Unclear("no list of updates".to_owned()))?;
+    let updates = each(told, |value| {
         // From text: the library takes the order of the fields for granted.
         let update: Told = serde_json::from_str(&value.to_string()).map_err(|e| e.to_string())?;
         match &update.kind {
@@ -89,7 +95,11 @@ pub(super) fn read_all(told: &[Value]) -> Vec<Update> {
             }
             _ => Ok(read(update)),
         }
-    })
+    });
+    if updates.is_empty() && !told.is_empty() {
+        return Err(TelegramError::Unclear("no update of it has a number".to_owned()));
+    }
+    Ok(updates)
 }
 
 fn each(told: &[Value], reader: impl Fn(&Value) -> Result<Update, String>) -> Vec<Update> {
@@ -100,9 +110,17 @@ fn each(told: &[Value], reader: impl Fn(&Value) -> Result<Update, String>) -> Ve
             let update = i32::try_from(number(value)?).ok()?;
             let read = catch_unwind(AssertUnwindSafe(|| reader(value)));
             let read = read.unwrap_or_else(|_| Err("the library panicked".to_owned()));
-            Some(read.unwrap_or_else(|why| Update::Unreadable { update, why }))
+            let (from, chat) = whose(value);
+            Some(read.unwrap_or_else(|why| Update::Unreadable { update, why, from, chat }))
         })
         .collect()
+}
+
+/// The numbers of whoever did it and of the chat, where they stand where they should.
+fn whose(value: &Value) -> (Option<i64>, Option<i64>) {
+    let Some(body) = ASKED_FOR.iter().find_map(|kind| value.get(kind)) else { return (None, None) };
+    let number = |place: &str| body.pointer(place).and_then(Value::as_i64);
+    (number("/from/id"), number("/chat/id").or_else(|| number("/message/chat/id")))
 }
 
 fn read(told: Told) -> Update {
@@ -262,7 +280,8 @@ mod tests {
         let good = |n: i64| json!({"update_id": n, "message": {"message_id": n, "date": 1, "chat": chat, "text": "x"}});
         let bad = json!({"update_id": 3, "message": {"message_id": "no number"}});
         let told = [good(1), json!({"update_id": 2, "later": {}}), bad, json!({"no": "number"}), good(5)];
-        let kinds: Vec<String> = read_all(&told)
+        let kinds: Vec<String> = read_all(&Value::from(told.to_vec()))
+            .unwrap()
             .iter()
             .map(|update| {
                 let kind = match update {
@@ -280,7 +299,33 @@ mod tests {
             Ok(Update::Other { update: 0 })
         });
         let why = "the library panicked".to_owned();
-        assert_eq!(read[1], Update::Unreadable { update: 2, why });
+        assert_eq!(read[1], Update::Unreadable { update: 2, why, from: None, chat: None });
         assert_eq!(read.len(), 4);
+    }
+
+    #[test]
+    fn an_answer_without_a_single_update_is_unclear() {
+        for told in [json!({}), json!([{"no": "number"}]), json!([{"update_id": 9_999_999_999_i64}])] {
+            assert!(matches!(read_all(&told), Err(TelegramError::Unclear(_))), "{told}");
+        }
+        assert_eq!(read_all(&json!([])), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn whose_an_odd_one_is_can_be_seen() {
+        let odd = json!([
+            {"update_id": 1, "message": {"message_id": "x", "from": {"id": 9}, "chat": {"id": -5}}},
+            {"update_id": 2, "callback_query": {"id": 3, "from": {"id": 7}, "message": {"chat": {"id": 7}}}},
+            {"update_id": 3, "message": {"message_id": "x", "chat": 7}},
+        ]);
+        let whose: Vec<_> = read_all(&odd)
+            .unwrap()
+            .into_iter()
+            .map(|update| match update {
+                Update::Unreadable { from, chat, .. } => (from, chat),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(whose, [(Some(9), Some(-5)), (Some(7), Some(7)), (None, None)]);
     }
 }

@@ -84,7 +84,8 @@ async fn what_began_muted_is_told_when_the_mute_has_run_out() {
     let alerts = bench.alerts(None).await;
     alerts
         .at_desk(|desk, tx| {
-            mutes::table::mute(tx, &notice(1).fingerprint(), desk.now_ms + 60_000, "cli:a")?;
+            let what = (notice(1).fingerprint(), Severity::Warning);
+            mutes::table::mute(tx, (what.0.as_str(), what.1), desk.now_ms + 60_000, "cli:a")?;
             desk.raise(notice(1))?;
             assert!(!desk.is_due()? && desk.sweep()? == 0);
             let late = Desk { now_ms: desk.now_ms + 60_000, ..*desk };

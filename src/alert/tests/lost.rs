@@ -183,6 +183,59 @@ async fn what_gets_worse_in_a_fold_is_told_by_itself_and_its_end_ends_the_fold()
 }
 
 #[tokio::test]
+async fn what_got_worse_in_a_fold_and_died_is_told_by_itself_when_something_gets_through() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    for n in 1..6 {
+        raise(&alerts, notice(n)).await;
+    }
+    for message in 1..5 {
+        bench.arrive(message).await;
+    }
+    raise(&alerts, grave(5)).await;
+    bench.die().await;
+    bench.set_broken(Some("bot was blocked")).await;
+    assert_eq!(sweep(&alerts).await, 0);
+    bench.set_broken(None).await;
+    assert_eq!(sweep(&alerts).await, 1);
+    let told = |views: &[AlertView]| {
+        let five = views.iter().find(|view| view.alert.notice.subject == "task:t5").unwrap();
+        five.deliveries.iter().map(|delivery| (delivery.purpose, delivery.state)).collect::<Vec<_>>()
+    };
+    let twice = [(Purpose::Worse, DeliveryState::Dead), (Purpose::Worse, DeliveryState::Pending)];
+    assert_eq!(told(&all(&alerts).await), twice);
+    assert_eq!(sweep(&alerts).await, 0, "once");
+    // The same where it happens again before anybody looks.
+    bench.die().await;
+    raise(&alerts, grave(5)).await;
+    assert_eq!(told(&all(&alerts).await)[2], (Purpose::Worse, DeliveryState::Pending));
+}
+
+#[tokio::test]
+async fn a_mute_holds_for_what_was_muted_though_it_was_less_in_between() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    let info = |n| Notice { severity: Severity::Info, ..notice(n) };
+    raise(&alerts, grave(1)).await;
+    bench.arrive(1).await;
+    alerts.mute(AlertId(1), Duration::from_secs(3600), "user:a").await.unwrap();
+    end(&alerts, 1).await;
+    raise(&alerts, info(1)).await;
+    raise(&alerts, grave(1)).await;
+    let views = all(&alerts).await;
+    let newest = &views[0];
+    assert_eq!((newest.alert.severity, newest.state), (Severity::Critical, AlertState::Muted));
+    assert!(newest.deliveries.is_empty() && alerts.mutes().await.unwrap().len() == 1);
+    // What was muted as little is not muted as much.
+    raise(&alerts, info(2)).await;
+    let lesser = all(&alerts).await[0].alert.id;
+    alerts.mute(lesser, Duration::from_secs(3600), "user:a").await.unwrap();
+    end(&alerts, 2).await;
+    raise(&alerts, grave(2)).await;
+    assert_eq!(all(&alerts).await[0].state, AlertState::Firing);
+}
+
+#[tokio::test]
 async fn only_what_arrived_was_heard() {
     let bench = Bench::new();
     let alerts = bench.alerts(None).await;

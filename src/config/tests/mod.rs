@@ -13,12 +13,12 @@ mod refused;
 mod told;
 
 /// A machine: home, current folder and `/etc/lucid` below one temporary folder.
-struct World {
+pub(in crate::config) struct World {
     dir: TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(in crate::config) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("here")).unwrap();
         Self { dir }
@@ -28,7 +28,7 @@ impl World {
         self.dir.path().join(below)
     }
 
-    fn write(&self, below: &str, text: &str) -> PathBuf {
+    pub(in crate::config) fn write(&self, below: &str, text: &str) -> PathBuf {
         let path = self.path(below);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn load(&self, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    pub(in crate::config) fn load(&self, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         load(&self.sources(env))
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Sync;
 use crate::platform::files::Lock;
 use crate::platform::git::{Budget, Change, Checkout, GitError, Head, Merged};
 
-use resume::{Intent, Left};
+use resume::{Intent, Left, Settled};
 pub use secrets::Secrets;
 use select::Choice;
 
@@ -40,6 +40,8 @@ pub struct Synced {
     pub left_out: Vec<(PathBuf, &'static str)>,
     /// Repositories within, which have remotes of their own.
     pub nested: usize,
+    /// The ref of files that a sync that was killed may have half written, as they were found.
+    pub saved: Option<String>,
 }
 
 /// Why there was no sync; the working copy is as it was.
@@ -86,11 +88,13 @@ pub fn sync(sync: &Sync, secrets: &Secrets) -> Result<Synced, SyncError> {
     let Some(lock) = lock else {
         return Err(SyncError::NotReady("another sync of it is at work".to_owned()));
     };
-    let done = left
-        .settle(sync, &copy, budget)
-        .and_then(|before| Work { sync, secrets, copy: &copy, budget, before }.run());
+    let settled = left.settle(sync, &copy, budget);
+    // What could not be settled is still to be settled by the next.
+    let is_settled = settled.is_ok();
+    let done = settled.and_then(|settled| Work { sync, secrets, copy: &copy, budget, settled }.run());
     copy.tidy();
-    if !done.as_ref().is_err_and(resume::leaves_locks) {
+    if is_settled && !done.as_ref().is_err_and(resume::leaves_work) {
+        Intent::rest(&copy);
         // One that stays says that the next one has to look.
         let _ = lock.clear();
     }
@@ -102,8 +106,8 @@ struct Work<'a> {
     secrets: &'a Secrets,
     copy: &'a Checkout,
     budget: Budget,
-    /// What the last sync was about to do when it was killed.
-    before: Option<Intent>,
+    /// What the last sync has left.
+    settled: Settled,
 }
 
 /// A commit and its tree; no commit before the first.
@@ -121,7 +125,7 @@ impl Work<'_> {
         let remote = copy.fetch_branch(&sync.remote, &branch, key, budget)?;
         let old = Point { commit: copy.commit(budget)?, tree: String::new() };
         let old = Point { tree: copy.tree_of(old.commit.as_deref(), budget)?, ..old };
-        let mut synced = Synced::default();
+        let mut synced = Synced { saved: self.settled.saved.clone(), ..Synced::default() };
         let base = self.base(&old);
         let ours = self.commit_ours(&base, &mut synced)?;
         let result = self.join(&ours, remote.as_deref(), &mut synced)?;
@@ -133,8 +137,7 @@ impl Work<'_> {
             }
         }
         if old.commit.as_deref() != Some(tip) {
-            let intent = Intent::new(&branch, &old, &ours, &result);
-            intent.write(copy).map_err(|source| SyncError::Io { doing: Intent::DOING.to_owned(), source })?;
+            Intent::new(&branch, &old, &ours, &result).write(copy)?;
         }
         if remote.as_deref() != Some(tip) {
             self.look_through(&base, remote.as_deref())?;
@@ -171,7 +174,7 @@ impl Work<'_> {
     /// What our changes are told from: the branch, or the commit of a sync that was killed before the branch had
     /// it, for the remote may have it already.
     fn base(&self, old: &Point) -> Point {
-        let begun = self.before.as_ref().and_then(|before| before.ours_after(old));
+        let begun = self.settled.before.as_ref().and_then(|before| before.ours_after(old));
         let is_whole = |point: &Point| {
             self.copy.tree_of(point.commit.as_deref(), self.budget).is_ok_and(|tree| tree == point.tree)
         };
@@ -262,6 +265,7 @@ impl Work<'_> {
         let (copy, budget) = (self.copy, Budget::new(HOME_MAX));
         let Some(tip) = &result.commit else { return Ok(()) };
         if result.tree != ours.tree {
+            Intent::new(branch, old, ours, result).take_over(copy)?;
             copy.take_over(&ours.tree, &result.tree, budget)?;
         }
         copy.move_branch(branch, old.commit.as_deref(), tip, budget)?;

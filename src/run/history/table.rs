@@ -95,6 +95,24 @@ pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
     Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
 }
 
+/// How many of the newest runs of `task` that ended by themselves have failed, and when the first of them did.
+pub fn failures_in_a_row(conn: &Connection, task: &TaskId) -> rusqlite::Result<(u32, Option<i64>)> {
+    conn.prepare_cached(
+        "SELECT count(*), min(ended_ms) FROM runs WHERE task = ?1 \
+         AND state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') AND id > coalesce( \
+         (SELECT max(id) FROM runs WHERE task = ?1 AND state IN ('ok', 'killed')), 0)",
+    )?
+    .query_row([task.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// The oldest instant of `task` that has a row of its own.
+pub fn oldest_instant(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT min(scheduled_ms) FROM runs WHERE task = ?1 AND trigger IN ('schedule', 'catch_up')",
+    )?
+    .query_row([task.as_str()], |row| row.get(0))
+}
+
 /// What has a row already of the instants between two: stretches of time, in order.
 pub fn decided(conn: &Connection, task: &TaskId, from: i64, to: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
     let of = |more: &str| {

@@ -94,6 +94,17 @@ fn tenant_of_a_small_disk() {
     fs::remove_file(dir.join("filler")).unwrap();
     store.close();
     assert_eq!(open(&dir).notices, []);
+    // A start on a full disk has the reserve as well; without it, it says what to do.
+    assert!(dir.join("ballast").exists());
+    fill_up(&dir.join("filler"));
+    let up = open(&dir);
+    assert!(up.notices.contains(&Notice::DiskFull { ballast_spent: true }), "{:?}", up.notices);
+    write_key(&up.store, "up").unwrap();
+    up.store.close();
+    fill_up(&dir.join("filler"));
+    if let Err(error) = Store::open(&dir, NOW_MS) {
+        assert!(matches!(error, OpenError::Full { .. }) && error.to_string().contains("df -h"), "{error}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
             Mode::Busy(after) if !polls => {
                 refuse(429, "Too Many Requests: retry later", json!({"retry_after": after}))
             }
+            Mode::BusyIn(chat, after) if body["chat_id"] == *chat => {
+                refuse(429, "Too Many Requests: retry later", json!({"retry_after": after}))
+            }
             Mode::Trouble => refuse(500, "Internal Server Error", Value::Null),
             Mode::Gateway => {
                 (502, "text/html", format!("<html><h1>502 Bad Gateway</h1>{}</html>", request.path))
@@ -32,6 +35,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
                 "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
                 Value::Null,
             ),
+            Mode::Muted if method.eq_ignore_ascii_case("sendMessage") => {
+                refuse(403, "Forbidden: bot was blocked by the user", Value::Null)
+            }
             Mode::Blocked if !polls => refuse(403, "Forbidden: bot was blocked by the user", Value::Null),
             Mode::NoChat if !polls => refuse(400, "Bad Request: chat not found", Value::Null),
             Mode::Entities if body.get("parse_mode").is_some() => {
@@ -45,12 +51,14 @@ pub fn answer(shared: &Shared, request: &Request) -> Option<Answer> {
             Mode::Ok
             | Mode::Busy(_)
             | Mode::Blocked
+            | Mode::Muted
             | Mode::NoChat
             | Mode::Entities
             | Mode::Moved(_)
             | Mode::Conflict
             | Mode::Forgetful
             | Mode::Unnamed
+            | Mode::BusyIn(..)
             | Mode::ResetAfter
             | Mode::Slow(_) => act(shared, method, &body, &raw),
         }

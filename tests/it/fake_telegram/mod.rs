@@ -26,12 +26,16 @@ pub enum Mode {
     Ok,
     /// 429 with this `retry_after`, in seconds.
     Busy(u32),
+    /// The same to one chat alone: its number, and how long.
+    BusyIn(i64, u32),
     /// 500 in Telegram's own words.
     Trouble,
     /// 502 from something in between.
     Gateway,
     /// The person has blocked the bot.
     Blocked,
+    /// Everything is taken but messages.
+    Muted,
     NoChat,
     /// Markup is refused whatever it says.
     Entities,

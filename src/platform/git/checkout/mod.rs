@@ -2,8 +2,9 @@
 //! remote, put into it only where nothing of theirs is in the way.
 //!
 //! Everything is made ready as objects and in an index of our own. Their files, index and branch change in the
-//! last steps, which are refused whole where they would overwrite something; `crash` takes back what was half done.
+//! last steps, which are refused whole where they would overwrite something; `back` takes back what was half done.
 
+mod back;
 mod crash;
 mod files;
 mod network;
@@ -18,6 +19,8 @@ use super::clean::bytes;
 use super::rescue::copy_index;
 use super::state::OPERATIONS;
 use super::{Budget, Call, GitError, Head, Repo, Tree, line, line_path};
+
+pub use back::Cut;
 
 /// Our own index, in the working copy's git directory.
 const INDEX: &str = "lucid-sync-index";
