@@ -54,7 +54,7 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
                         );
                     }
                     Ok(super::Drift::Refused(errors)) => {
-                        warn!(why = %errors, "lucid would refuse to start with this")
+                        warn!(why = %errors, "lucid would refuse to start with this");
                     }
                     Ok(super::Drift::None) | Err(_) => {}
                 }

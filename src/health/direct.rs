@@ -93,7 +93,7 @@ pub fn tell(
     let sent = send(&word.message)?;
     let kept = match (word.memory, before) {
         (Some(memory), _) => homes.remember(&Memory { sent: Some(sent), ..memory }),
-        (None, Some(before)) => homes.forget(before, found.now_ms),
+        (None, Some(before)) => homes.forget(&before, found.now_ms),
         (None, None) => Ok(()),
     };
     Ok(Some(Said { text: word.message.text, sent, unkept: kept.err() }))

@@ -129,12 +129,12 @@ impl Homes {
     ///
     /// # Errors
     /// As [`Self::remember`].
-    pub(super) fn forget(&self, memory: Memory, now_ms: i64) -> Result<(), String> {
+    pub(super) fn forget(&self, memory: &Memory, now_ms: i64) -> Result<(), String> {
         let gone = removed(&self.state_dir.join(MEMORY_FILE)).and_then(|()| self.forget_spare());
         if gone.is_ok() {
             return Ok(());
         }
-        self.remember(&Memory { is_over: true, said_ms: now_ms.max(memory.said_ms), ..memory })
+        self.remember(&Memory { is_over: true, said_ms: now_ms.max(memory.said_ms), ..memory.clone() })
     }
 
     fn forget_spare(&self) -> io::Result<()> {
@@ -199,7 +199,7 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(kept), mode(&kept.join(MEMORY_FILE))), (SPARE_MODE, MEMORY_MODE));
         assert!(matches!(homes.turn(), Turn::Ours { _lock: Some(_) }));
-        homes.forget(memory(5), 9).unwrap();
+        homes.forget(&memory(5), 9).unwrap();
         assert_eq!(homes.recall(), None);
         // Another state directory has another place.
         assert_ne!(Homes::new(dir.path(), &[scratch]).spare[0], *kept);
