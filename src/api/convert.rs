@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::wire;
+use crate::config::{ConfigErrors, Place};
 use crate::daemon::TaskView;
 use crate::daemon::ring::Line;
 use crate::model::event::Recorded;
@@ -104,6 +105,38 @@ pub fn diagnostic(found: &diagnose::Diagnostic) -> wire::Diagnostic {
         code: found.code.to_owned(),
         message: found.message.clone(),
         help: found.help.clone(),
+    }
+}
+
+/// What is wrong with the settings, as what is wrong with a task's file.
+#[must_use]
+pub fn refused_settings(errors: &ConfigErrors) -> Vec<wire::Diagnostic> {
+    let one = |place: &Place, message: String, help: Option<String>| {
+        let (file, line, column) = match place {
+            Place::Line { path, line, column } => (path.display().to_string(), Some(*line), Some(*column)),
+            other @ (Place::Path(_) | Place::Env(_) | Place::Embedded) => (other.to_string(), None, None),
+        };
+        let number = |n: Option<u64>| n.and_then(|n| u32::try_from(n).ok());
+        wire::Diagnostic {
+            file,
+            line: number(line),
+            column: number(column),
+            end_line: None,
+            end_column: None,
+            severity: wire::Severity::Error,
+            code: wire::SETTINGS_CODE.to_owned(),
+            message,
+            help,
+        }
+    };
+    match errors {
+        ConfigErrors::NotFound { .. } => {
+            vec![one(&Place::Embedded, errors.to_string(), Some("write the settings' file anew".to_owned()))]
+        }
+        ConfigErrors::Refused { problems } => problems
+            .iter()
+            .map(|problem| one(&problem.place, problem.message.clone(), problem.help.clone()))
+            .collect(),
     }
 }
 

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -56,6 +57,8 @@ pub struct Origin {
 #[derive(Debug)]
 pub struct Listener {
     pub socket: UnixListener,
+    /// New ones that take its place.
+    pub remade: mpsc::Receiver<UnixListener>,
     pub door: Door,
     pub gatekeeper: Gatekeeper,
     pub connections: Connections,
@@ -72,7 +75,7 @@ pub struct Times {
 }
 
 /// Serves `router` until `stop`, then lets answers under way finish within [`SHUTDOWN_GRACE`].
-pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) {
+pub async fn serve(mut listener: Listener, router: Router, stop: CancellationToken) {
     let connections = listener.connections.clone();
     let tasks = TaskTracker::new();
     let patience = Patience { write: WRITE_STALLED_AFTER, head: listener.times.head };
@@ -83,6 +86,10 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
             () = stop.cancelled() => break,
+            Some(socket) = listener.remade.recv() => {
+                listener.socket = socket;
+                continue;
+            }
         };
         match accepted {
             Ok((socket, _)) => match connections.admit() {

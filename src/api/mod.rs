@@ -27,6 +27,7 @@ mod metrics;
 mod openapi;
 mod own;
 pub mod peer;
+mod place;
 mod agents;
 mod pool;
 mod prometheus;

@@ -56,6 +56,7 @@ fn document(view: PoolView) -> Pool {
         repo: view.repo.display().to_string(),
         base: view.base,
         base_commit: view.base_commit,
+        fetched: view.fetched_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
         claim_wait_ms: millis(view.claim_wait),
         trouble: view.trouble,
         slots: view.slots.into_iter().map(slot).collect(),

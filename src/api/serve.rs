@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::bind::{BindError, bind};
@@ -11,6 +12,7 @@ use super::connections::{Caps, Connections};
 use super::limits::{FORGET_ANSWERS_EVERY, IDEMPOTENCY_KEPT, RESERVE_CONNECTIONS_MAX};
 use super::listener::{Door, Listener, Times, serve as listen};
 use super::peer::{Gatekeeper, NoSuchGroup};
+use super::place::{self, Place};
 use super::router::router;
 use super::state::Api;
 use crate::config::Config;
@@ -34,8 +36,8 @@ pub enum OpenError {
 /// Both sockets, open and not yet served: callers queue up from here on.
 #[derive(Debug)]
 pub struct Sockets {
-    control: UnixListener,
-    worker: UnixListener,
+    control: (UnixListener, Place),
+    worker: (UnixListener, Place),
     gatekeeper: Gatekeeper,
 }
 
@@ -45,12 +47,15 @@ pub struct Sockets {
 /// [`OpenError`], with what to do in its text.
 pub fn open(config: &Config) -> Result<Sockets, OpenError> {
     let gatekeeper = Gatekeeper::new(config.control.group.as_deref())?;
-    let control = match inherited().map_err(OpenError::Inherited)? {
+    let control =
+        Place { path: config.control.socket.clone(), mode: config.control.mode, gid: gatekeeper.gid() };
+    let worker = Place { path: config.state_dir.join(WORKER_SOCKET), mode: WORKER_SOCKET_MODE, gid: None };
+    let people = match inherited().map_err(OpenError::Inherited)? {
         Some(socket) => socket,
-        None => bind(&config.control.socket, config.control.mode, gatekeeper.gid())?,
+        None => bind(&control.path, control.mode, control.gid)?,
     };
-    let worker = bind(&config.state_dir.join(WORKER_SOCKET), WORKER_SOCKET_MODE, None)?;
-    Ok(Sockets { control, worker, gatekeeper })
+    let runs = bind(&worker.path, worker.mode, worker.gid)?;
+    Ok(Sockets { control: (people, control), worker: (runs, worker), gatekeeper })
 }
 
 /// The first socket of socket activation, if there is any.
@@ -79,9 +84,11 @@ pub async fn serve(app: App, sockets: Sockets) -> anyhow::Result<()> {
     let api = Api::new(app.clone(), Arc::from([people.clone(), workers.clone()]));
     let tallies = api.tallies.clone();
     let router = router(api)?;
-    let door = |door, socket: UnixListener, connections| -> io::Result<Listener> {
+    let door = |door, (socket, place): (UnixListener, Place), connections| -> io::Result<Listener> {
         let socket = tokio::net::UnixListener::from_std(socket)?;
-        Ok(Listener { socket, door, gatekeeper: sockets.gatekeeper.clone(), connections, times })
+        let (sender, remade) = mpsc::channel(1);
+        tokio::spawn(place::keep(place, sender, closed.clone()));
+        Ok(Listener { socket, remade, door, gatekeeper: sockets.gatekeeper.clone(), connections, times })
     };
     let control = door(Door::Control, sockets.control, people)?;
     let worker = door(Door::Worker, sockets.worker, workers)?;

@@ -24,8 +24,11 @@ pub async fn reload(
     Extension(caller): Extension<Caller>,
 ) -> Result<Answer<Reloaded>, ApiError> {
     let change = api.app.reload(&caller.actor()).await.map_err(anyhow::Error::from)?;
-    let app = api.app.clone();
-    let drift = tokio::task::spawn_blocking(move || app.config_drift()).await.map_err(anyhow::Error::from)?;
+    let (refused, restart) = match api.app.drift_now().await? {
+        Drift::None => (Vec::new(), Vec::new()),
+        Drift::Settings(lines) => (Vec::new(), lines),
+        Drift::Refused(errors) => (convert::refused_settings(&errors), Vec::new()),
+    };
     let snapshot = api.app.snapshot();
     let rejected = snapshot.diagnostics().map(convert::diagnostic);
     let names = |ids: &[TaskId]| ids.iter().map(ToString::to_string).collect();
@@ -34,12 +37,8 @@ pub async fn reload(
         added: names(&change.added),
         changed: names(&change.changed),
         removed: names(&change.removed),
-        rejected: rejected.filter(|found| found.severity == Severity::Error).collect(),
-        restart: match drift {
-            Drift::None => Vec::new(),
-            Drift::Settings(lines) => lines,
-            Drift::Refused(why) => vec![why],
-        },
+        rejected: rejected.filter(|found| found.severity == Severity::Error).chain(refused).collect(),
+        restart,
     }))
 }
 

@@ -19,6 +19,7 @@ pub struct Args {
 /// No configuration, or one that is refused.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let config = load(context)?;
+    startable(&config)?;
     refusal::warn(context, &config);
     let wanted = |setting: &&Setting| args.effective || setting.source != Origin::Default;
     let settings: Vec<&Setting> = config.effective().iter().filter(wanted).collect();
@@ -41,6 +42,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
 /// No configuration, or one that is refused.
 pub fn load(context: &Context) -> Result<Config, Failure> {
     config::load(&sources(context)?).map_err(refused)
+}
+
+/// # Errors
+/// What keeps the daemon from starting with it.
+pub fn startable(config: &Config) -> Result<(), Failure> {
+    config::bars(config).map_err(refused)
 }
 
 /// As [`load`]; without a file, the defaults from the current folder on.
@@ -74,7 +81,11 @@ pub fn socket(context: &Context) -> Result<std::path::PathBuf, Failure> {
     }
 }
 
-fn sources(context: &Context) -> Result<Sources, Failure> {
+/// Where the configuration is read from.
+///
+/// # Errors
+/// The current folder is gone.
+pub fn sources(context: &Context) -> Result<Sources, Failure> {
     let sources = Sources::from_process(context.globals.config.clone());
     sources.map_err(|error| anyhow::anyhow!("cannot tell the current folder: {error}").into())
 }

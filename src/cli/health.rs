@@ -1,5 +1,5 @@
 //! `lucid health`: looks at everything now; through the daemon where it answers, else at what can be seen
-//! without it. Ends with 0, 1 or 2, as plugins of monitoring systems do.
+//! without it. Ends with 0, 1 or 2, as plugins of monitoring systems do, and for them with 3 where it cannot tell.
 
 use super::config;
 use super::context::{Context, Document, api};
@@ -7,10 +7,12 @@ use super::failure::{Exit, Failure};
 use super::look::{Look, Tone, clean, count};
 use crate::api::wire::{self, HealthState};
 use crate::config::Config;
-use crate::health::{look, verdict};
+use crate::health::verdict;
 use crate::model::health::Check;
 use crate::platform::client::{ClientError, Request};
 
+/// What a plugin of a monitoring system ends with when it cannot tell.
+const UNKNOWN: u8 = 3;
 /// Columns for a check's name, at most.
 const ID_MAX: usize = 24;
 
@@ -24,6 +26,17 @@ pub struct Args {
 /// # Errors
 /// A daemon that may not be asked; a configuration that is refused, where there is no daemon.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
+    match look(context, args) {
+        // A monitor reads one line and takes 1 for a warning.
+        Err(failure) if args.nagios && !failure.is_broken_pipe() => {
+            context.print(&unknown(&failure.to_string()))?;
+            Ok(Exit::Code(UNKNOWN))
+        }
+        looked => looked,
+    }
+}
+
+fn look(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let path = api().segment("health").query("run", "1");
     let health = match context.fetch::<wire::Health>(&Request::get(path)) {
         Err(Failure::Client(error)) if error.is_passing() => {
@@ -63,7 +76,7 @@ fn offline(context: &Context, config: &Config, error: &ClientError) -> Result<Ve
 pub fn outside(context: &Context, config: &Config) -> Result<Vec<Check>, Failure> {
     let exe =
         std::env::current_exe().map_err(|e| anyhow::anyhow!("cannot tell where this program is: {e}"))?;
-    Ok(look::outside(config, &exe, context.clock))
+    Ok(crate::health::look::outside(config, &exe, context.clock))
 }
 
 /// The document that the daemon would have made of `checks` alone.
@@ -137,6 +150,12 @@ fn nagios(health: &wire::Health) -> String {
     format!("LUCID {word} - {told} | checks={} not_well={}\n", health.checks.len(), bad.len())
 }
 
+/// The same where the health is not known.
+fn unknown(why: &str) -> String {
+    let why = clean(why.lines().next().unwrap_or_default()).replace('|', "/");
+    format!("LUCID UNKNOWN - {why} | checks=0 not_well=0\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::look::Paint;
@@ -177,6 +196,7 @@ mod tests {
         assert!(line.starts_with("LUCID CRITICAL - 7% free on / / x; "), "{line}");
         assert!(line.ends_with(" | checks=3 not_well=2\n") && line.lines().count() == 1, "{line}");
         assert_eq!(line.matches('|').count(), 1, "{line}");
+        assert_eq!(unknown("a | b\nc"), "LUCID UNKNOWN - a / b | checks=0 not_well=0\n");
         let well = wire::Health { state: HealthState::Healthy, checks: Vec::new(), ..health() };
         assert_eq!(nagios(&well), "LUCID OK - 0 checks well | checks=0 not_well=0\n");
     }

@@ -1,6 +1,7 @@
 //! `lucid heartbeat`: one look at everything, without depending on the daemon; also what the task `heartbeat`
 //! does. It writes the status file and the log; the daemon, where it answers, tells who is to be told.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,8 +14,10 @@ use crate::api::wire;
 use crate::config::Config;
 use crate::daemon::STATE_LOCK;
 use crate::health::direct::{self, Found, Said, Trouble};
+use crate::health::memory::Homes;
 use crate::health::{files, stopped, verdict};
 use crate::model::health::Check;
+use crate::model::time::millis;
 use crate::platform::client::{Client, ClientError, Request};
 use crate::platform::files::Lock;
 use crate::platform::webhook;
@@ -54,7 +57,10 @@ struct Silence {
 /// # Errors
 /// A configuration that is refused; a daemon that this user may not ask; a file that cannot be written.
 pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
-    let config = config::load(context).map_err(|refused| critical(by, refused))?;
+    let config = match config::load(context) {
+        Err(refused) if by == By::Itself => return without_settings(context, critical(refused)),
+        loaded => loaded?,
+    };
     let mut checks = health::outside(context, &config)?;
     let client = context.client()?;
     let ready = ready(context, &config, &client)?
@@ -83,26 +89,53 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
         });
         told = tell(context, &config, ready.as_ref().err().or(untold.as_ref()));
     }
-    written?;
     let document = Document { raw: status.to_string().into_bytes(), value: health };
-    context.show(&document, |health, look| said(health, &config, told.as_ref(), look))?;
-    match by {
-        By::Itself => Ok(health::exit(document.value.state)),
+    context.show(&document, |health, look| said(health, &config, written.is_ok(), told.as_ref(), look))?;
+    match (by, written) {
+        (By::Itself, Ok(())) => Ok(health::exit(document.value.state)),
+        (By::Itself, Err(unwritten)) if document.value.state == wire::HealthState::Critical => {
+            Err(critical(unwritten))
+        }
+        (By::Itself | By::Task, Err(unwritten)) => Err(unwritten),
         // What it found is told; a run that fails for it would be one failure more to tell.
-        By::Task => taken.map(|_| Exit::Done),
+        (By::Task, Ok(())) => taken.map(|_| Exit::Done),
     }
 }
 
+/// As far as it goes where the settings are refused: what was measured by others would be no finding, but whether
+/// the daemon lives can be seen, written down and told.
+fn without_settings(context: &Context, refused: Failure) -> Result<Exit, Failure> {
+    let Some(config) = crate::config::heartbeat_despite(&config::sources(context)?) else {
+        return Err(refused);
+    };
+    let why = refused.to_string();
+    let why = clean(why.lines().next().unwrap_or_default()).into_owned();
+    let client = context.client()?;
+    let ready = ready(context, &config, &client)?
+        .map_err(|silence| on_purpose(&config, context.clock.wall_ms()).unwrap_or(silence));
+    let refusal = verdict::refused_settings(&why);
+    let silence = ready.as_ref().err().map(|silence| Silence {
+        trouble: silence.trouble,
+        why: format!("{}; {}", silence.why, refusal.detail),
+    });
+    let checks = [of_daemon(&ready, config.placement.restart()), refusal];
+    let (status, health) = status(context, &client, &checks, None)?;
+    let written = write(context, &config, &status, &health);
+    let told = tell(context, &config, silence.as_ref());
+    let document = Document { raw: status.to_string().into_bytes(), value: health };
+    context.show(&document, |health, look| said(health, &config, written.is_ok(), told.as_ref(), look))?;
+    if let Err(unwritten) = written {
+        context.note(&format!("lucid: {unwritten}"));
+    }
+    Err(refused)
+}
+
 /// Nobody can be told what is not known: that is as grave as what it may hide.
-fn critical(by: By, refused: Failure) -> Failure {
-    match (by, refused) {
-        (By::Task, refused) => refused,
-        (By::Itself, Failure::Settings { errors, help, .. }) => {
-            Failure::Settings { errors, exit: Exit::Code(2), help }
-        }
-        (By::Itself, refused) => {
-            Failure::Ended { exit: Exit::Code(2), message: refused.to_string(), help: refused.help() }
-        }
+fn critical(failure: Failure) -> Failure {
+    let exit = Exit::Code(2);
+    match failure {
+        Failure::Settings { errors, help, .. } => Failure::Settings { errors, exit, help },
+        other => Failure::Ended { exit, message: other.to_string(), help: other.help() },
     }
 }
 
@@ -119,7 +152,7 @@ fn of_daemon(ready: &Result<Duration, Silence>, restart: &str) -> Check {
 /// Why it is silent, where somebody stopped it and it has gone as it was told.
 fn on_purpose(config: &Config, now_ms: i64) -> Option<Silence> {
     let stopped = stopped::recall(&config.state_dir)?;
-    if starting(config) && now_ms.saturating_sub(stopped.at_ms) > STOP_MAX_MS {
+    if held(config) && now_ms.saturating_sub(stopped.at_ms) > STOP_MAX_MS {
         return None;
     }
     let at = jiff::Timestamp::from_millisecond(stopped.at_ms).ok()?.to_zoned(config.zone.tz().clone());
@@ -146,7 +179,7 @@ fn ready(context: &Context, config: &Config, client: &Client) -> Result<Result<D
                 if matches!(error, ClientError::TimedOut { .. }) {
                     hangs += 1;
                     tries = if hangs >= HANGS { TRIES } else { tries };
-                } else if starting(config) {
+                } else if starting(context, config) {
                     tries = tries.min(TRIES - 1);
                 }
                 Silence { trouble: Trouble::Dead, why: clean(&error.to_string()).into_owned() }
@@ -160,8 +193,16 @@ fn ready(context: &Context, config: &Config, client: &Client) -> Result<Result<D
 }
 
 /// Whether a daemon has its state directory, whatever it does there.
-fn starting(config: &Config) -> bool {
+fn held(config: &Config) -> bool {
     Lock::is_held(&config.state_dir.join(STATE_LOCK)).unwrap_or(false)
+}
+
+/// Whether one has taken it just now. One that has had it for long and is not heard will not be by waiting: its
+/// socket's file may be gone.
+fn starting(context: &Context, config: &Config) -> bool {
+    let taken_ms = config.state_dir.join(STATE_LOCK).metadata().map(|lock| lock.mtime().saturating_mul(1000));
+    let age_ms = taken_ms.map(|taken_ms| context.clock.wall_ms().saturating_sub(taken_ms));
+    held(config) && age_ms.is_ok_and(|age_ms| age_ms < millis(START_MAX))
 }
 
 fn unexpected() -> Failure {
@@ -230,10 +271,10 @@ fn write(context: &Context, config: &Config, status: &Value, health: &wire::Heal
     let kept: Vec<Check> =
         serde_json::to_value(&health.checks).and_then(serde_json::from_value).map_err(anyhow::Error::from)?;
     let state = crate::model::health::worst(&kept);
-    files::write_status(dir, status).map_err(|e| failed(files::STATUS_FILE, e))?;
-    files::log(dir, config.log.file_max, context.clock.wall(), state, &kept)
-        .map_err(|e| failed(files::HEARTBEAT_LOG, e))?;
-    Ok(())
+    let status = files::write_status(dir, status).map_err(|e| failed(files::STATUS_FILE, e));
+    let log = files::log(dir, config.log.file_max, context.clock.wall(), state, &kept)
+        .map_err(|e| failed(files::HEARTBEAT_LOG, e));
+    Ok(status.and(log)?)
 }
 
 /// Somebody else notices when this stops.
@@ -254,8 +295,17 @@ fn tell(context: &Context, config: &Config, silence: Option<&Silence>) -> Option
         host: &host,
         now_ms: context.clock.wall_ms(),
     };
-    match direct::tell(&config.state_dir, found, |message| direct::send(config, message)) {
-        Ok(told) => told,
+    // Without a current folder there is still an environment; it has named the settings already.
+    let scratch = config::sources(context).map(|sources| sources.scratch_dirs()).unwrap_or_default();
+    let homes = Homes::new(&config.state_dir, &scratch);
+    match direct::tell(&homes, found, |message| direct::send(config, message)) {
+        Ok(told) => {
+            if let Some(why) = told.as_ref().and_then(|said| said.unkept.as_deref()) {
+                let text = "that it was told cannot be kept, and it is told again at the next heartbeat";
+                context.note(&format!("lucid: {text}: {}", clean(why)));
+            }
+            told
+        }
         Err(why) => {
             context.note(&format!("lucid: nobody could be told: {}", clean(&why)));
             None
@@ -263,11 +313,19 @@ fn tell(context: &Context, config: &Config, silence: Option<&Silence>) -> Option
     }
 }
 
-fn said(health: &wire::Health, config: &Config, told: Option<&Said>, look: &Look) -> String {
-    let file = config.state_dir.join(files::STATUS_FILE);
-    let mut text =
-        format!("{}\nwritten to {}\n", health::render(health, look), clean(&file.to_string_lossy()));
-    if let Some(Said { text: words, sent }) = told {
+fn said(
+    health: &wire::Health,
+    config: &Config,
+    is_written: bool,
+    told: Option<&Said>,
+    look: &Look,
+) -> String {
+    let mut text = format!("{}\n", health::render(health, look));
+    if is_written {
+        let file = config.state_dir.join(files::STATUS_FILE);
+        text.push_str(&format!("written to {}\n", clean(&file.to_string_lossy())));
+    }
+    if let Some(Said { text: words, sent, .. }) = told {
         let first = words.lines().next().unwrap_or_default();
         text.push_str(&format!("told on Telegram, chat {}: {}\n", sent.chat, clean(first)));
     }

@@ -44,6 +44,7 @@ pub struct ExplainArgs {
 /// A path that cannot be looked at, a configuration that is refused, output that cannot be written.
 pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let config = config::load_or_defaults(context)?;
+    config::startable(&config)?;
     let doubts = refusal::warn(context, &config);
     let look = context.look();
     let request = check::Request {

@@ -76,8 +76,12 @@ fn render(pools: &[wire::Pool], look: &Look) -> String {
 
 fn render_pool(pool: &wire::Pool, look: &Look) -> String {
     let commit = pool.base_commit.as_deref().map_or("unknown", short);
+    let fetched = pool.fetched.map_or_else(
+        || "not fetched since the start".to_owned(),
+        |at| format!("fetched {} ago", look.since(at)),
+    );
     let mut out = format!(
-        "pool {} · {} · base {} {commit} · claim wait {}\n",
+        "pool {} · {} · base {} {commit} ({fetched}) · claim wait {}\n",
         look.paint(Tone::Strong, &clean(&pool.name)),
         count(pool.slots.len(), "slot"),
         clean(&pool.base),
@@ -214,6 +218,7 @@ mod tests {
             repo: "/srv/code".to_owned(),
             base: "origin/main".to_owned(),
             base_commit: slot(0, SlotState::Free).head,
+            fetched: Some("2026-11-26T11:26:00Z".parse().unwrap()),
             claim_wait_ms: 30_000,
             trouble: Some("git fetch: no route to host".to_owned()),
             slots: vec![slot(0, SlotState::Free), busy, fix, broken, new],
@@ -224,7 +229,10 @@ mod tests {
     fn every_state_has_its_line_and_drift_its_way_out() {
         let text = render(&[pool()], &look(Paint::Plain));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "pool main · 5 slots · base origin/main 91100688 · claim wait 30s");
+        let head = "pool main · 5 slots · base origin/main 91100688 (fetched 4m ago) · claim wait 30s";
+        assert_eq!(lines[0], head);
+        let unfetched = render(&[wire::Pool { fetched: None, ..pool() }], &look(Paint::Plain));
+        assert!(unfetched.contains("91100688 (not fetched since the start) ·"), "{unfetched}");
         assert_eq!(lines[1], "! git fetch: no route to host");
         assert!(lines[4].starts_with("main-0  free         detached 91100688"), "{text}");
         assert!(lines[5].contains("leased") && lines[5].contains("MC-4901"), "{text}");

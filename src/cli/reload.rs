@@ -37,6 +37,9 @@ fn render(reloaded: &wire::Reloaded, look: &Look) -> String {
             clean(&problem.message)
         ));
     }
+    if reloaded.rejected.iter().any(|problem| problem.code == wire::SETTINGS_CODE) {
+        out.push_str("the settings in force go on; with these the next start would be refused\n");
+    }
     for line in &reloaded.restart {
         out.push_str(&format!("{} {}\n", look.paint(Tone::Warn, "restart"), clean(line)));
     }

@@ -36,7 +36,8 @@ pub struct Args {}
 pub fn run(context: &Context, _args: &Args) -> Result<Exit, Failure> {
     let sources = Sources::from_process(context.globals.config.clone())
         .map_err(|e| ended(1, format!("cannot tell the current folder: {e}")))?;
-    let config = config::load(&sources).map_err(|errors| Failure::Settings {
+    let loaded = config::load(&sources).and_then(|config| config::bars(&config).map(|()| config));
+    let config = loaded.map_err(|errors| Failure::Settings {
         errors,
         exit: Exit::Code(u8::try_from(EX_CONFIG).unwrap_or(1)),
         help: None,

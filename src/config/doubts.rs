@@ -71,6 +71,11 @@ fn looks(config: &Config) -> Vec<Named> {
         let help = "name a path on the file system that is to be looked at, / say, or leave it out";
         look("health.disks".to_owned(), disk, |path| missing(path, "file or folder"), help);
     }
+    let shell = Path::new(&config.defaults.shell);
+    if shell.is_absolute() {
+        let help = "name a shell that is there, or leave it out";
+        look("defaults.shell".to_owned(), shell, |path| missing(path, "file"), help);
+    }
     all
 }
 
@@ -105,7 +110,7 @@ fn late(path: &Path, limit: Duration) -> String {
 }
 
 /// What only others may look at is for them to judge.
-fn missing(path: &Path, what: &str) -> Option<String> {
+pub(super) fn missing(path: &Path, what: &str) -> Option<String> {
     let error = path.metadata().err()?;
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     is_absent.then(|| format!("there is no {what} {}", path.display()))

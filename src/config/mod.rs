@@ -8,6 +8,7 @@
 //! Only [`Sources::from_process`] looks at the process; the rest works on what it is given.
 
 mod agents;
+mod bars;
 mod doubts;
 pub mod edit;
 mod environment;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Dispatch};
+pub use bars::bars;
 pub use doubts::{Doubt, doubts};
 pub use health::{Health, TokenCheck, TokenSource};
 pub use pools::Pool;
@@ -106,18 +108,42 @@ pub fn without_file(sources: &Sources) -> Result<Config, ConfigErrors> {
 /// setting must not keep anybody from `lucid stop`.
 #[must_use]
 pub fn socket_despite(sources: &Sources) -> Option<PathBuf> {
+    let (config, is_unread) = only(sources, &PLACES)?;
+    // A text that is no YAML may name any socket: only one that is there can be meant.
+    Some(config.control.socket).filter(|socket| !is_unread || socket.exists())
+}
+
+/// What a heartbeat needs of a configuration that is refused: where the state is, and the way to a person as far as
+/// that part is sound. Everything else has its default.
+#[must_use]
+pub fn heartbeat_despite(sources: &Sources) -> Option<Config> {
+    let (config, is_unread) = HEARTBEAT_PARTS.iter().find_map(|wanted| only(sources, wanted))?;
+    Some(config).filter(|config| !is_unread || config.state_dir.is_dir())
+}
+
+/// Settings that say where things are.
+const PLACES: [&str; 3] = ["root", "state_dir", "control.socket"];
+/// From the most that a heartbeat can use to the least that it needs; a section ends in a dot.
+const HEARTBEAT_PARTS: [&[&str]; 3] = [
+    &["root", "state_dir", "control.socket", "timezone", "log.file_max", "telegram."],
+    &["root", "state_dir", "control.socket", "telegram."],
+    &PLACES,
+];
+
+/// The settings of `wanted` alone, and whether the file's text could not be read at all.
+fn only(sources: &Sources, wanted: &[&str]) -> Option<(Config, bool)> {
     let file = sources.find().ok()?;
     let text = file::read(&file).ok()?;
     let (entries, problems) = file::parse(&text, &sources.shown(&file));
     let is_unread = entries.is_empty() && !problems.is_empty();
-    let is_wanted = |key: &str| ["root", "state_dir", "control.socket"].contains(&key);
+    let is_wanted =
+        |key: &str| wanted.iter().any(|part| key == *part || (part.ends_with('.') && key.starts_with(part)));
     let entries = entries.into_iter().filter(|entry| is_wanted(&entry.key)).collect();
     let variables = environment::read(&sources.env).into_iter();
     let variables =
         variables.filter(|set| is_wanted(&environment::key_of(&set.name.to_uppercase()))).collect();
     let config = assemble(sources, Some(file), entries, Vec::new(), variables).ok()?;
-    // A text that is no YAML may name any socket: only one that is there can be meant.
-    Some(config.control.socket).filter(|socket| !is_unread || socket.exists())
+    Some((config, is_unread))
 }
 
 fn assemble(

@@ -14,6 +14,8 @@ const SYSTEM_FILE: &str = "/etc/lucid/lucid.yaml";
 const SYSTEM_STATE_DIR: &str = "/var/lib/lucid";
 const SYSTEM_SOCKET: &str = "/run/lucid/lucid.sock";
 const SOCKET_NAME: &str = "lucid.sock";
+/// Where every machine takes small files: in memory, and else where it likes.
+const SCRATCH_DIRS: [&str; 2] = ["/dev/shm", "/tmp"];
 
 /// Everything outside the file that has a say.
 #[derive(Debug, Clone)]
@@ -135,6 +137,14 @@ impl Sources {
     /// Where systemd has put the service's credentials.
     pub(super) fn credentials(&self) -> Option<PathBuf> {
         self.variable("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    }
+
+    /// Folders for small files that need not outlive the machine, those of our own first.
+    #[must_use]
+    pub fn scratch_dirs(&self) -> Vec<PathBuf> {
+        let set = |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let own = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"].into_iter().filter_map(set);
+        own.chain(SCRATCH_DIRS.map(PathBuf::from)).collect()
     }
 
     fn user_file(&self) -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! What the configuration says now against what the daemon was started with: settings take effect at a
 //! start, and a restart costs no run, so what differs is told and never half applied.
 
-use crate::config;
+use crate::config::{self, ConfigErrors};
 
 use super::App;
 
@@ -12,7 +12,7 @@ pub enum Drift {
     /// One line a setting: key, what is in force, what the file or environment says and where.
     Settings(Vec<String>),
     /// The daemon would refuse to start with it.
-    Refused(String),
+    Refused(ConfigErrors),
 }
 
 impl App {
@@ -20,8 +20,8 @@ impl App {
     #[must_use]
     pub fn config_drift(&self) -> Drift {
         match config::load(&self.sources) {
-            Ok(now) => self.drift_to(&now),
-            Err(e) => Drift::Refused(e.to_string()),
+            Ok(now) => config::bars(&now).map_or_else(Drift::Refused, |()| self.drift_to(&now)),
+            Err(errors) => Drift::Refused(errors),
         }
     }
 

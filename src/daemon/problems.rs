@@ -41,6 +41,7 @@ impl App {
         self.files(&mut findings);
         self.held(status, &mut findings);
         self.slots(&mut findings).await?;
+        self.behind(&mut findings);
         self.unheard(&mut findings).await?;
         self.unanswered(&mut findings);
         self.needed(&mut findings).await?;
@@ -177,6 +178,18 @@ impl App {
             });
         }
         Ok(())
+    }
+
+    /// Work goes on from an old base, which nobody would see otherwise.
+    fn behind(&self, findings: &mut Vec<Finding>) {
+        findings.extend(self.pools.behind().into_iter().map(|behind| Finding {
+            id: format!("remote:{}", behind.pool),
+            grave: Grave::Warning,
+            subject: format!("pool {}", behind.pool),
+            text: behind.why,
+            since_ms: Some(behind.since_ms),
+            fix: Some(behind.fix),
+        }));
     }
 }
 

@@ -11,12 +11,15 @@ use crate::config::{self, Doubt, Placement};
 use super::App;
 use super::drift::Drift;
 use super::problems::{Finding, Grave};
+use super::refused::Refused;
 
 /// A look that is younger than this is good enough.
 const FRESH: Duration = Duration::from_secs(5);
 /// Whoever asks waits so long for a new one, then takes the last: longer than a file system that hangs is waited
 /// for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Whoever has changed them waits so long.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Settings that a look from outside goes by begin so.
 const MEASURES: [&str; 5] = ["health.", "agents.", "backup.", "state_dir", "root"];
 /// Settings that are named where several wait for a restart.
@@ -67,6 +70,30 @@ impl App {
         }
     }
 
+    /// What differs now, for whoever has just changed it: everybody else sees it from here on too.
+    ///
+    /// # Errors
+    /// The look hangs or has ended badly.
+    pub async fn drift_now(&self) -> Result<Drift, Refused> {
+        let app = self.clone();
+        let look = tokio::task::spawn_blocking(move || app.look_at_settings());
+        let seen = tokio::time::timeout(RELOAD_PATIENCE, look).await;
+        let seen = seen.map_err(|_| Refused::unavailable("reading the settings takes too long"))?;
+        let seen = seen.map_err(|e| Refused::unavailable(&e.to_string()))?;
+        Ok(seen.drift.unwrap_or(Drift::None))
+    }
+
+    /// Blocks.
+    fn look_at_settings(&self) -> Seen {
+        let seen = Seen {
+            at: Some(self.clock.boot()),
+            doubts: config::doubts(&self.config),
+            drift: Some(self.config_drift()),
+        };
+        *self.settings.last.lock().unwrap_or_else(PoisonError::into_inner) = seen.clone();
+        seen
+    }
+
     async fn settings_seen(&self, max_age: Duration) -> Seen {
         let now = self.clock.boot();
         let last = || self.settings.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -74,12 +101,7 @@ impl App {
         if !is_fresh && let Ok(turn) = Arc::clone(&self.settings.turn).try_acquire_owned() {
             let app = self.clone();
             let look = tokio::task::spawn_blocking(move || {
-                let seen = Seen {
-                    at: Some(app.clock.boot()),
-                    doubts: config::doubts(&app.config),
-                    drift: Some(app.config_drift()),
-                };
-                *app.settings.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+                app.look_at_settings();
                 drop(turn);
             });
             // One that hangs is waited for by nobody; it answers when it can.
@@ -116,6 +138,7 @@ fn drifted(drift: &Drift, placement: Placement) -> Option<Finding> {
             ("settings:changed", Grave::Info, text, placement.restart())
         }
         Drift::Refused(why) => {
+            let why = why.to_string();
             let first = why.lines().next().unwrap_or_default();
             let text = format!("lucid would not start with them as they are now: {first}");
             ("settings:refused", Grave::Warning, text, "lucid check")
@@ -134,6 +157,7 @@ fn drifted(drift: &Drift, placement: Placement) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigErrors;
 
     #[test]
     fn what_waits_for_a_restart_is_named_and_not_all_of_it() {
@@ -144,9 +168,8 @@ mod tests {
         assert_eq!(finding.fix.as_deref(), Some("systemctl --user restart lucid"));
         assert!(finding.text.contains("k2: ") && finding.text.ends_with("; and 2 more"), "{}", finding.text);
         let refused =
-            drifted(&Drift::Refused("lucid.yaml:1:1: a\nlucid.yaml:2:1: b".to_owned()), Placement::User)
-                .unwrap();
+            drifted(&Drift::Refused(ConfigErrors::NotFound { looked: Vec::new() }), Placement::User).unwrap();
         assert_eq!((refused.grave, refused.fix.as_deref()), (Grave::Warning, Some("lucid check")));
-        assert!(refused.text.ends_with(": lucid.yaml:1:1: a"), "{}", refused.text);
+        assert!(refused.text.ends_with(": no config found; looked at"), "{}", refused.text);
     }
 }

@@ -53,7 +53,9 @@ pub async fn obey(app: App, mut signals: SignalsInfo<WithOrigin>) {
                             "these settings take effect at the next start, which costs no run"
                         );
                     }
-                    Ok(super::Drift::Refused(why)) => warn!(why, "lucid would refuse to start with this"),
+                    Ok(super::Drift::Refused(errors)) => {
+                        warn!(why = %errors, "lucid would refuse to start with this");
+                    }
                     Ok(super::Drift::None) | Err(_) => {}
                 }
                 super::service::reloaded();

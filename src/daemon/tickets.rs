@@ -125,6 +125,12 @@ impl From<TicketError> for Refused {
                 "a worker's commit is recorded when its run ends; without one: lucid ticket close ID --reason TEXT"
                     .into(),
             ),
+            TicketError::Illegal(Illegal::Gate(GateAnswer::Unreadable(_))) => conflict(
+                "gate_closed",
+                "nothing is known of the commit until its repository can be fetched: lucid pool says what is wrong, \
+                 lucid pool heal tries again"
+                    .into(),
+            ),
             TicketError::Illegal(Illegal::Gate(_)) => conflict(
                 "gate_closed",
                 "merge the commit into the base branch and push it, then try again".into(),

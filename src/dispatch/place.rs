@@ -96,12 +96,12 @@ impl Dispatch {
                 self.release(lease).await;
                 Err(Failed::Ticket(format!("it still had slot {slot}, which is being given back")))
             }
-            Err(
-                e @ (ClaimError::NoSuchPool(_)
-                | ClaimError::TimedOut { .. }
-                | ClaimError::Git { .. }
-                | ClaimError::Pool(_)),
-            ) => Err(Failed::Pool(e.to_string())),
+            // Which pool it is, is said where the reason is shown.
+            Err(ClaimError::Git { why, .. }) => Err(Failed::Pool(why)),
+            Err(ClaimError::TimedOut { why, .. }) => {
+                Err(Failed::Pool(format!("no slot was ready within its time; {why}")))
+            }
+            Err(e @ (ClaimError::NoSuchPool(_) | ClaimError::Pool(_))) => Err(Failed::Pool(e.to_string())),
         }
     }
 

@@ -1,21 +1,14 @@
 //! The way to a person that needs no daemon: said when the daemon is dead, hangs or was stopped, and when it is
 //! back. What was said is remembered in a file of its own, so that a heartbeat every few minutes is no alarm each.
 
-use std::io;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::alert::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
 use crate::config::Config;
 use crate::model::text::clean;
-use crate::platform::files::{self, Lock};
 
-/// What was said last; there while the trouble lasts.
-const MEMORY_FILE: &str = "heartbeat-alert.json";
-const MEMORY_MODE: u32 = 0o600;
-/// Held while something is said: a heartbeat and a daemon that starts would both say that it is back.
-const LOCK_FILE: &str = "heartbeat-alert.lock";
+use super::memory::{Homes, Memory, Outage, Turn};
+
 /// The same trouble is said again after this time, in milliseconds.
 const AGAIN_MS: i64 = HOUR_MS;
 /// And that it is still stopped, as somebody wanted.
@@ -45,28 +38,6 @@ pub struct Sent {
     pub message: Option<i32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Memory {
-    trouble: Trouble,
-    /// When it was found first, milliseconds since the epoch.
-    since_ms: i64,
-    /// When it was last said.
-    said_ms: i64,
-    /// As what it was last said.
-    #[serde(default)]
-    sent: Option<Sent>,
-    /// An outage that was told and whose end was not, as a stop that somebody wanted came in between.
-    #[serde(default)]
-    outage: Option<Outage>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Outage {
-    /// How long it was, milliseconds.
-    lasted_ms: i64,
-    sent: Option<Sent>,
-}
-
 /// What a heartbeat has found.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'a> {
@@ -89,6 +60,8 @@ pub struct Message {
 pub struct Said {
     pub text: String,
     pub sent: Sent,
+    /// Why it is said again by the next heartbeat: no place takes that it was.
+    pub unkept: Option<String>,
 }
 
 /// What there is to say, and what is to be remembered once it has been said.
@@ -102,32 +75,28 @@ struct Word {
 /// tried again by the next heartbeat. Gives what was said.
 ///
 /// # Errors
-/// What `send` or the file system says; that somebody else is saying it.
+/// What `send` says; that somebody else is saying it.
 pub fn tell(
-    state_dir: &Path,
+    homes: &Homes,
     found: Found<'_>,
     send: impl FnOnce(&Message) -> Result<Sent, String>,
 ) -> Result<Option<Said>, String> {
-    let path = state_dir.join(MEMORY_FILE);
-    if decide(recall(&path), found).is_none() {
+    if decide(homes.recall(), found).is_none() {
         return Ok(None);
     }
-    let lock = state_dir.join(LOCK_FILE);
-    let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
-    let Some(_lock) = Lock::try_take(&lock, "").map_err(|e| failed(&lock, e))? else {
+    let Turn::Ours { _lock } = homes.turn() else {
         return Err("another heartbeat or the daemon is telling it".to_owned());
     };
     // Somebody may have said it meanwhile.
-    let Some(word) = decide(recall(&path), found) else { return Ok(None) };
+    let before = homes.recall();
+    let Some(word) = decide(before.clone(), found) else { return Ok(None) };
     let sent = send(&word.message)?;
-    let kept = match word.memory {
-        Some(memory) => serde_json::to_vec(&Memory { sent: Some(sent), ..memory })
-            .map_err(io::Error::other)
-            .and_then(|bytes| files::replace_unsynced(&path, &bytes, MEMORY_MODE)),
-        None => std::fs::remove_file(&path),
+    let kept = match (word.memory, before) {
+        (Some(memory), _) => homes.remember(&Memory { sent: Some(sent), ..memory }),
+        (None, Some(before)) => homes.forget(&before, found.now_ms),
+        (None, None) => Ok(()),
     };
-    kept.map_err(|e| failed(&path, e))?;
-    Ok(Some(Said { text: word.message.text, sent }))
+    Ok(Some(Said { text: word.message.text, sent, unkept: kept.err() }))
 }
 
 /// Sends `message` where the daemon would send it. Not to be called where futures are run.
@@ -157,11 +126,6 @@ pub fn send(config: &Config, message: &Message) -> Result<Sent, String> {
         Err(TelegramError::Unnamed) => Ok(Sent { chat, message: None }),
         Err(e) => Err(e.to_string()),
     }
-}
-
-/// A file that does not read as one of ours counts as none: what it was about is said again.
-fn recall(path: &Path) -> Option<Memory> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 fn decide(memory: Option<Memory>, found: Found<'_>) -> Option<Word> {
@@ -245,7 +209,10 @@ fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -
         clean(&why)
     );
     let message = Message { text, sound: sound(trouble), reply_to: None };
-    Word { message, memory: Some(Memory { trouble, since_ms, said_ms: now_ms, sent: None, outage }) }
+    Word {
+        message,
+        memory: Some(Memory { trouble, since_ms, said_ms: now_ms, sent: None, outage, is_over: false }),
+    }
 }
 
 fn span(ms: i64) -> String {
@@ -259,6 +226,12 @@ fn span(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MEMORY_FILE: &str = "heartbeat-alert.json";
+
+    fn homes(dir: &tempfile::TempDir) -> Homes {
+        Homes::new(dir.path(), &[])
+    }
 
     fn found(trouble: Option<(Trouble, &'static str)>, now_ms: i64) -> Found<'static> {
         Found { trouble, host: "atlas", now_ms }
@@ -288,7 +261,7 @@ mod tests {
         let mut told = Vec::new();
         for (trouble, now_ms) in steps {
             let mut how = String::new();
-            let said = tell(dir.path(), found(trouble, now_ms), |message| {
+            let said = tell(&homes(&dir), found(trouble, now_ms), |message| {
                 let original = message.reply_to.and_then(|sent| sent.message);
                 how = format!("{:?} {original:?}: ", message.sound);
                 Ok(Sent { chat: 5, message: i32::try_from(now_ms / MINUTE_MS).ok() })
@@ -322,23 +295,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dead = found(Some((Trouble::Dead, "x")), 1);
         let sent = |_: &Message| Ok(Sent { chat: 5, message: None });
-        assert_eq!(tell(dir.path(), dead, |_| Err("no network".to_owned())), Err("no network".to_owned()));
-        assert!(tell(dir.path(), dead, sent).unwrap().is_some());
-        assert_eq!(tell(dir.path(), dead, sent), Ok(None));
+        assert_eq!(tell(&homes(&dir), dead, |_| Err("no network".to_owned())), Err("no network".to_owned()));
+        assert!(tell(&homes(&dir), dead, sent).unwrap().is_some());
+        assert_eq!(tell(&homes(&dir), dead, sent), Ok(None));
         std::fs::write(dir.path().join(MEMORY_FILE), "nonsense").unwrap();
-        assert!(tell(dir.path(), dead, sent).unwrap().is_some());
+        assert!(tell(&homes(&dir), dead, sent).unwrap().is_some());
         // As it was written before there was a word of the message.
         std::fs::write(dir.path().join(MEMORY_FILE), r#"{"trouble":"dead","since_ms":1,"said_ms":1}"#)
             .unwrap();
-        assert_eq!(tell(dir.path(), dead, sent), Ok(None));
+        assert_eq!(tell(&homes(&dir), dead, sent), Ok(None));
     }
 
     #[test]
     fn one_says_it_and_the_other_leaves_it() {
         let dir = tempfile::tempdir().unwrap();
         let dead = found(Some((Trouble::Dead, "x")), 1);
-        let both = tell(dir.path(), dead, |_| {
-            let other = tell(dir.path(), dead, |_| panic!("twice"));
+        let both = tell(&homes(&dir), dead, |_| {
+            let other = tell(&homes(&dir), dead, |_| panic!("twice"));
             assert!(other.is_err_and(|why| why.contains("is telling it")));
             Ok(Sent { chat: 5, message: None })
         });

@@ -100,6 +100,13 @@ pub fn api(answer: Result<Duration, String>, restart: &str) -> Check {
     }
 }
 
+/// The next start would be refused, for `why`.
+#[must_use]
+pub fn refused_settings(why: &str) -> Check {
+    let detail = format!("lucid would not start with its settings as they are: {why}");
+    Check::new("settings:refused", HealthState::Critical, &detail).hint("lucid check")
+}
+
 /// The daemon was stopped on purpose: `when_and_by_whom`.
 #[must_use]
 pub fn stopped(when_and_by_whom: &str) -> Check {

@@ -1,8 +1,11 @@
 //! A pool's repository: opened when first needed, fetched by one caller at a time, its base resolved.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use tracing::info;
 
 use crate::platform::git::{Budget, GitError, Keep, Repo};
 use crate::platform::process;
@@ -11,10 +14,13 @@ use super::{Base, Pool, PoolError, Pools, RemoteUnreadable};
 
 /// The longest one fetch may take.
 const FETCH_MAX: Duration = Duration::from_secs(60);
-/// A tick waits no longer for a fetch; then the last known base is good enough.
-const BASE_WAIT: Duration = Duration::from_secs(5);
-/// A tick's base may come from a fetch this old: passes that follow each other at once share one.
-const FETCH_FRESH: Duration = Duration::from_secs(5);
+/// A claim waits no longer for a fetch; then the last known base is good enough.
+const FETCH_WAIT: Duration = Duration::from_secs(5);
+/// A claim's base may come from a fetch this old: tickets that are placed at once share one, and one that is made
+/// after a push has what was pushed.
+const FETCH_FRESH: Duration = Duration::from_millis(200);
+/// How often a remote that was not reached is asked again, whether or not anybody needs a slot.
+const FETCH_AGAIN: Duration = Duration::from_secs(30);
 /// The longest that reading a ref may take.
 const READ_MAX: Duration = Duration::from_secs(10);
 
@@ -24,16 +30,25 @@ pub(super) struct Origin {
     repo: OnceLock<Repo>,
     /// Held during a fetch: there is never more than one.
     fetching: tokio::sync::Mutex<()>,
-    last: Mutex<Option<Fetched>>,
+    /// The last fetch of each remote.
+    last: Mutex<HashMap<String, Fetched>>,
 }
 
-/// The last fetch.
-#[derive(Debug, Clone)]
-struct Fetched {
-    remote: String,
-    /// Time since boot when it began.
+/// What is known of a remote.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fetched {
+    /// Time since boot when the last fetch began.
     began: Duration,
-    failure: Option<String>,
+    /// When one last succeeded, milliseconds since the epoch; none since the start.
+    pub at_ms: Option<i64>,
+    pub failure: Option<Failure>,
+}
+
+/// Fetches that fail, the last one's words and when the first of them was.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub why: String,
+    pub since_ms: i64,
 }
 
 impl Origin {
@@ -42,12 +57,16 @@ impl Origin {
             path: path.to_owned(),
             repo: OnceLock::new(),
             fetching: tokio::sync::Mutex::new(()),
-            last: Mutex::new(None),
+            last: Mutex::default(),
         }
     }
 
     /// The repository. Blocks.
     pub fn repo(&self, budget: Budget) -> Result<Repo, GitError> {
+        if !self.path.exists() {
+            let why = "there is no such folder".to_owned();
+            return Err(GitError::NotARepository { path: self.path.clone(), why });
+        }
         if let Some(repo) = self.repo.get() {
             return Ok(repo.clone());
         }
@@ -55,14 +74,45 @@ impl Origin {
         Ok(self.repo.get_or_init(|| repo).clone())
     }
 
-    fn last(&self) -> Option<Fetched> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn last(&self, remote: &str) -> Option<Fetched> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get(remote).cloned()
+    }
+}
+
+impl Pool {
+    fn remote(&self) -> &str {
+        self.config.base.split('/').next().unwrap_or_default()
     }
 
-    /// Why the remote was not reached when it was last asked.
-    pub fn failure(&self) -> Option<String> {
-        self.last().and_then(|fetched| fetched.failure)
+    /// What the last fetch has come to.
+    pub(super) fn fetched(&self) -> Fetched {
+        self.origin.last(self.remote()).unwrap_or_default()
     }
+
+    /// Why the remote was not reached when it was last asked, and what follows from it.
+    pub(super) fn unread(&self) -> Option<String> {
+        let failure = self.fetched().failure?;
+        Some(format!(
+            "its remote {} cannot be read, so slots start from the base as last fetched: {}",
+            self.remote(),
+            failure.why
+        ))
+    }
+
+    /// What shows a person why the remote cannot be read.
+    fn ask_by_hand(&self) -> String {
+        format!("git -C {} fetch {}", self.config.repo.display(), self.remote())
+    }
+}
+
+/// A pool whose slots do not start from what the remote has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    pub pool: String,
+    pub why: String,
+    pub since_ms: i64,
+    /// The command that shows what is wrong.
+    pub fix: String,
 }
 
 /// Where a pool's slots are and what they are to be.
@@ -76,27 +126,15 @@ pub(super) struct Ground {
 }
 
 impl Pools {
-    /// The base after one fetch; call it once a tick and pass it down. Where the remote cannot be reached
-    /// the last known one is given, and why.
+    /// The base after a fetch of no more than a moment ago. Where the remote cannot be reached in time the last
+    /// known one is given, and why.
     ///
     /// # Errors
     /// [`PoolError::Git`] when there is no such ref, fetched or not.
     pub async fn base(&self, pool: &str) -> Result<Base, PoolError> {
-        let (pools, name) = (self.clone(), pool.to_owned());
         let pool = self.pool(pool)?;
         let since = self.0.clock.boot().saturating_sub(FETCH_FRESH);
-        // Goes on by itself where it takes longer than a tick may wait.
-        let fetch = tokio::spawn(async move {
-            match pools.pool(&name) {
-                Ok(pool) => pools.fetch(pool, since).await,
-                Err(e) => Err(e.to_string()),
-            }
-        });
-        let stale = match tokio::time::timeout(BASE_WAIT, fetch).await {
-            Ok(Ok(result)) => result.err(),
-            Ok(Err(e)) => Some(e.to_string()),
-            Err(_) => Some(format!("it has not answered within {} s", BASE_WAIT.as_secs())),
-        };
+        let stale = self.freshen(pool, since, FETCH_WAIT).await.err();
         let (origin, base) = (Arc::clone(&pool.origin), pool.config.base.clone());
         let commit = blocking(move || {
             let budget = Budget::new(READ_MAX);
@@ -104,6 +142,68 @@ impl Pools {
         })
         .await?;
         Ok(Base { commit, stale })
+    }
+
+    /// Before a claim: what was pushed a moment ago is what the slot starts from. Nobody waits long for it, and
+    /// what it comes to is remembered by the pool.
+    pub(super) async fn freshen_for_claim(&self, pool: &Pool, budget: Budget) {
+        // Most of the time is for the slot itself.
+        let wait = FETCH_WAIT.min(budget.left() / 2);
+        if !wait.is_zero() {
+            let since = self.0.clock.boot().saturating_sub(FETCH_FRESH);
+            let _remembered = self.freshen(pool, since, wait).await;
+        }
+    }
+
+    /// Before a heal that a person asks for: also how a remote is tried again after it was mended.
+    pub(super) async fn freshen_now(&self, pool: &Pool) {
+        let _remembered = self.freshen(pool, self.0.clock.boot(), FETCH_WAIT).await;
+    }
+
+    /// Makes sure of a fetch that began at `since` (time since boot) or later; it goes on by itself where it takes
+    /// longer than `wait`.
+    async fn freshen(&self, pool: &Pool, since: Duration, wait: Duration) -> Result<(), String> {
+        let (pools, name) = (self.clone(), pool.config.name.clone());
+        let fetch = tokio::spawn(async move {
+            match pools.pool(&name) {
+                Ok(pool) => pools.fetch(pool, since).await,
+                Err(e) => Err(e.to_string()),
+            }
+        });
+        match tokio::time::timeout(wait, fetch).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(_) => Err(format!("it has not answered within {} ms", wait.as_millis())),
+        }
+    }
+
+    /// Asks remotes that were not reached again, until they are. Does not return.
+    pub(super) async fn ask_again(&self) {
+        loop {
+            tokio::time::sleep(FETCH_AGAIN).await;
+            for pool in self.0.pools.iter().filter(|pool| pool.fetched().failure.is_some()) {
+                let since = self.0.clock.boot().saturating_sub(FETCH_FRESH);
+                if self.fetch(pool, since).await.is_ok() {
+                    info!(pool = pool.config.name, "the remote can be read again");
+                }
+            }
+        }
+    }
+
+    /// Pools whose remote was not reached when it was last asked. From memory alone. A repository that is gone is
+    /// not among them: the settings that name it are told.
+    #[must_use]
+    pub fn behind(&self) -> Vec<Behind> {
+        let behind = self.0.pools.iter().filter_map(|pool| {
+            let since_ms = pool.fetched().failure?.since_ms;
+            Some(Behind {
+                pool: pool.config.name.clone(),
+                why: pool.unread()?,
+                since_ms,
+                fix: pool.ask_by_hand(),
+            })
+        });
+        behind.collect()
     }
 
     /// Whether `commit` is in the pool's base on the remote, after a fetch that begins now.
@@ -128,22 +228,26 @@ impl Pools {
     /// Makes sure of a fetch that began at `since` (time since boot) or later.
     pub(super) async fn fetch(&self, pool: &Pool, since: Duration) -> Result<(), String> {
         let _turn = pool.origin.fetching.lock().await;
-        let base = pool.config.base.clone();
-        let remote = base.split('/').next().unwrap_or_default().to_owned();
-        if let Some(last) = pool.origin.last().filter(|last| last.remote == remote && last.began >= since) {
-            return last.failure.map_or(Ok(()), Err);
+        let remote = pool.remote().to_owned();
+        let before = pool.origin.last(&remote);
+        if let Some(last) = before.as_ref().filter(|last| last.began >= since) {
+            return last.failure.as_ref().map_or(Ok(()), |failure| Err(failure.why.clone()));
         }
-        let began = self.0.clock.boot();
+        let (began, budget) = (self.0.clock.boot(), Budget::new(FETCH_MAX));
         let origin = Arc::clone(&pool.origin);
-        let result = blocking(move || {
-            let budget = Budget::new(FETCH_MAX);
-            origin.repo(budget)?.fetch(&base, budget)
-        })
-        .await;
-        let failure = result.err().map(|e| e.to_string());
-        let fetched = Fetched { remote, began, failure: failure.clone() };
-        *pool.origin.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
-        failure.map_or(Ok(()), Err)
+        // Where there is no repository nothing is learned of its remote.
+        let repo = blocking(move || origin.repo(budget)).await.map_err(|e| e.to_string())?;
+        let named = remote.clone();
+        let result = blocking(move || repo.fetch(&named, budget)).await;
+        let (before, now_ms) = (before.unwrap_or_default(), self.0.clock.wall_ms());
+        let failure = result.err().map(|e| Failure {
+            why: e.to_string(),
+            since_ms: before.failure.map_or(now_ms, |failure| failure.since_ms),
+        });
+        let at_ms = if failure.is_none() { Some(now_ms) } else { before.at_ms };
+        let fetched = Fetched { began, at_ms, failure: failure.clone() };
+        pool.origin.last.lock().unwrap_or_else(PoisonError::into_inner).insert(remote, fetched);
+        failure.map_or(Ok(()), |failure| Err(failure.why))
     }
 
     /// What a claim works from: the base as it was last fetched. Only one that is not known at all is

@@ -10,7 +10,7 @@ use super::heal::Settled;
 use super::{ClaimError, Desk, Holder, Leased, Pool, PoolError, Pools, table};
 
 impl Pools {
-    /// Leases a slot and brings it to the base as it was last fetched (see [`Pools::base`]); a full pool
+    /// Leases a slot and brings it to the base, fetched a moment ago where the remote answers; a full pool
     /// answers at once. `budget` bounds all of it. It goes on when its caller no longer waits: the lease
     /// is then the holder's all the same.
     ///
@@ -28,6 +28,7 @@ impl Pools {
     async fn claim_within(&self, holder: Holder, name: &str, budget: Budget) -> Result<Leased, ClaimError> {
         let pool = self.pool(name).map_err(|_| ClaimError::NoSuchPool(name.to_owned()))?;
         self.refuse_if_full(&holder, name).await?;
+        self.freshen_for_claim(pool, budget).await;
         let ground = self.ground(pool, budget).await.map_err(|e| match e {
             PoolError::Git(why) => ClaimError::Git { pool: name.to_owned(), why },
             other => ClaimError::Pool(other),
@@ -126,9 +127,7 @@ fn leased(pool: &Pool, dir: &std::path::Path, slot: Slot, report: super::recipe:
     }
     notes.extend(report.rescued.iter().map(|reference| format!("unsaved work is in {reference}")));
     notes.extend(report.notes);
-    if let Some(why) = pool.origin.failure() {
-        notes.push(format!("the base is the last known one; the remote was not reached: {why}"));
-    }
+    notes.extend(pool.unread());
     Leased {
         lease,
         fence: lease.fence(),

@@ -76,6 +76,7 @@ impl Pools {
                 return Err(PoolError::NoSuchSlot(id.to_owned()));
             }
         }
+        self.freshen_now(found).await;
         let budget = Budget::new(UPKEEP_MAX);
         let ground = self.ground(found, budget).await?;
         let mut healed = Vec::new();

@@ -39,6 +39,7 @@ use recipe::Report;
 
 pub use crate::model::slot::{Holder, LeaseId};
 pub use aside::KeepAside;
+pub use base::Behind;
 pub use heal::Healed;
 pub use recover::Tended;
 pub use view::{PoolView, SlotView};

@@ -53,8 +53,12 @@ impl Pools {
         Ok(begun)
     }
 
-    /// Looks after all slots, now and every ten minutes. Does not return.
+    /// Looks after all slots, now and every ten minutes, and after remotes that are not reached. Does not return.
     pub async fn tend(&self) {
+        tokio::join!(self.tend_slots(), self.ask_again());
+    }
+
+    async fn tend_slots(&self) {
         loop {
             self.tend_once().await;
             tokio::time::sleep(TEND_EVERY).await;

@@ -23,6 +23,8 @@ pub struct PoolView {
     pub base: String,
     /// Full id, as last fetched; none when there is no such ref.
     pub base_commit: Option<String>,
+    /// When the remote was last reached, milliseconds since the epoch; none since the start.
+    pub fetched_ms: Option<i64>,
     pub claim_wait: Duration,
     /// Why its repository or its remote cannot be read.
     pub trouble: Option<String>,
@@ -70,7 +72,7 @@ impl Pools {
         let mut slots = looks.join_all().await;
         slots.sort_by_key(|view| view.slot.number);
         let (base_commit, trouble) = match &ground {
-            Ok(ground) => (Some(ground.base.clone()), pool.origin.failure()),
+            Ok(ground) => (Some(ground.base.clone()), pool.unread()),
             Err(e) => (None, Some(e.to_string())),
         };
         Ok(PoolView {
@@ -78,6 +80,7 @@ impl Pools {
             repo: config.repo.clone(),
             base: config.base.clone(),
             base_commit,
+            fetched_ms: pool.fetched().at_ms,
             claim_wait: config.claim_wait,
             trouble,
             slots,

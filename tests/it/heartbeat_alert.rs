@@ -47,6 +47,99 @@ fn a_dead_daemon_is_told_once_past_it_and_so_is_its_return() {
     }
 }
 
+/// `lucid heartbeat` where another place than the state directory is the world's own.
+fn beat(world: &World) -> crate::world::Output {
+    let scratch = world.path("scratch");
+    let output = world.lucid_command(["heartbeat"]).env("XDG_RUNTIME_DIR", scratch).output();
+    let output = output.expect("lucid starts");
+    crate::world::Output {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn a_state_directory_that_takes_nothing_keeps_nobody_from_being_told_once() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake, WELL);
+    fs::create_dir(world.path("scratch")).expect("a folder");
+    // Root writes wherever it likes: what stands in the way is a folder in each file's place.
+    let in_the_way = ["status.json", "heartbeat-alert.json", "heartbeat-alert.lock"];
+    for file in in_the_way {
+        fs::create_dir_all(world.state(file).join("x")).expect("a folder");
+    }
+    let said = beat(&world).expect(2);
+    assert!(said.stdout.contains("told on Telegram, chat 4242: 🆘 CRITICAL: lucid on "), "{said:?}");
+    assert!(said.stderr.contains("cannot write ") && !said.stderr.contains("could be told"), "{said:?}");
+    assert!(!said.stdout.contains("written to"), "{said:?}");
+    for _ in 0..2 {
+        let said = beat(&world).expect(2);
+        assert!(!said.stdout.contains("told on"), "{said:?}");
+    }
+    assert_eq!(fake.with("does not answer").len(), 1, "{:?}", fake.chat());
+    for file in in_the_way {
+        fs::remove_dir_all(world.state(file)).expect("it goes");
+    }
+    world.env.push(("XDG_RUNTIME_DIR".to_owned(), world.path("scratch").display().to_string()));
+    world.serve();
+    world.until("it is back", || fake.with(" is back · down ").into_iter().next());
+    beat(&world).expect(0);
+    assert_eq!(fake.chat().len(), 2, "{:?}", fake.chat());
+}
+
+#[test]
+fn a_dead_daemon_is_told_whatever_else_the_settings_say() {
+    let fake = FakeTelegram::start();
+    let world = world(&fake, WELL);
+    world.write("state/status.json", "{\"state\": \"healthy\"}");
+    world.configure(&format!("nonsense: 1\n{}", fake.settings()));
+    for _ in 0..2 {
+        let said = world.lucid(["heartbeat"]).expect(2);
+        assert!(said.stderr.contains("error: lucid.yaml:5:1: unknown key `nonsense`"), "{said:?}");
+    }
+    let told = fake.with("does not answer");
+    assert_eq!(told.len(), 1, "{:?}", fake.chat());
+    assert!(told[0].visible.contains("lucid.yaml:5:1: unknown key `nonsense`"), "{told:?}");
+    let status: serde_json::Value = serde_json::from_str(&world.read("state/status.json")).expect("JSON");
+    assert_eq!(status["state"], "critical", "{status}");
+    assert!(status.to_string().contains("settings:refused"), "{status}");
+    let nagios = world.lucid(["health", "--nagios"]).expect(3).stdout;
+    assert!(
+        nagios.starts_with("LUCID UNKNOWN - lucid.yaml:5:1: ") && nagios.lines().count() == 1,
+        "{nagios}"
+    );
+}
+
+#[test]
+fn a_socket_that_somebody_has_removed_is_there_again() {
+    let mut world = World::with(&format!("health: {{{WELL}}}"));
+    world.task("heartbeat", "action: heartbeat\ntimeout: 2m");
+    world.serve();
+    for socket in ["lucid.sock", "worker.sock"] {
+        fs::remove_file(world.state(socket)).expect("a socket");
+    }
+    let begun = std::time::Instant::now();
+    world.lucid(["heartbeat"]).expect(0);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(world.run("heartbeat").state, "ok");
+    world.until("both are there", || world.state("worker.sock").exists().then_some(()));
+}
+
+#[test]
+fn one_that_has_its_state_for_long_and_is_not_heard_is_not_waited_for() {
+    let world = World::with(&format!("health: {{{WELL}}}"));
+    fs::create_dir(world.path("state")).expect("a folder");
+    let lock = fs::File::create(world.state("lock")).expect("a lock");
+    lock.lock().expect("nobody has it");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    lock.set_modified(long_ago).expect("a time");
+    let begun = std::time::Instant::now();
+    world.lucid(["heartbeat"]).expect(2);
+    // It would be given a minute if it were starting.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_daemon_that_was_stopped_on_purpose_wakes_nobody() {
     let fake = FakeTelegram::start();

@@ -8,6 +8,7 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+mod bases;
 mod board;
 mod broken;
 mod bot;

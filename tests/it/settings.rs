@@ -23,6 +23,9 @@ fn every_command_tells_every_problem_in_one_shape() {
         (vec!["heartbeat"], 2),
     ] {
         let said = world.lucid(args.iter().copied()).expect(code).stderr;
+        // What the heartbeat could do all the same is said before.
+        let said = said.lines().skip_while(|line| line.starts_with("lucid: ")).collect::<Vec<_>>().join("\n");
+        let said = format!("{said}\n");
         assert!(said.starts_with(wanted), "{args:?}: {said}");
         assert!(
             said.contains("\n  6 |   mail: {command: check --mail}\n    |                   ^\n"),
@@ -47,6 +50,40 @@ fn every_command_tells_every_problem_in_one_shape() {
         world.lucid_command(["config"]).env("LUCID_LOG__LEVL", "x").env("LUCID_LOG__LEVEL", "y").output();
     let said = String::from_utf8(output.expect("lucid starts").stderr).expect("text");
     assert_eq!(said.matches("error: environment: LUCID_LOG__LEV").count(), 2, "{said}");
+}
+
+#[test]
+fn what_keeps_the_daemon_from_starting_is_told_before_the_next_start_is_tried() {
+    let mut world = World::with("");
+    world.task("heartbeat", "action: heartbeat\ntimeout: 2m");
+    world.serve();
+    for (settings, wanted) in [
+        ("nonsense: 1", "lucid.yaml:5:1: unknown key `nonsense`"),
+        ("secrets: {file: /nonexist}", "lucid.yaml:5:17: secrets.file: there is no file /nonexist"),
+        ("control: {group: nogrp99}", "lucid.yaml:5:18: control.group: there is no group `nogrp99`"),
+    ] {
+        world.configure(settings);
+        let reloaded = world.lucid(["reload"]).expect(1).stdout;
+        assert!(reloaded.contains("the next start would be refused"), "{reloaded}");
+        assert!(!reloaded.contains("take effect at the next start"), "{reloaded}");
+        let problems = world.lucid(["problems", "--json"]).expect(0).json();
+        let refused = problem(&problems, "settings:refused").expect("at once");
+        assert!(refused["text"].as_str().is_some_and(|text| text.contains(wanted)), "{wanted}: {refused}");
+        let document = world.lucid(["reload", "--json"]).expect(1).json();
+        assert_eq!(document["rejected"][0]["line"], 5, "{document}");
+        assert_eq!(document["restart"].as_array().map(Vec::len), Some(0), "{document}");
+        for (args, code) in [(["check", "--quiet"], 1), (["config", "--effective"], 1)] {
+            let said = world.lucid(args).expect(code).stderr;
+            assert!(said.contains(wanted), "{args:?}: {said}");
+        }
+    }
+    world.configure("defaults: {shell: /nonexist}");
+    let said = world.lucid(["check"]).expect(0).stderr;
+    assert!(said.contains("warning: lucid.yaml:5:19: defaults.shell: there is no file /nonexist"), "{said}");
+    world.configure("control: {group: nogrp99}");
+    world.kill_daemon();
+    let said = world.lucid(["serve"]).expect(78).stderr;
+    assert!(said.contains("control.group: there is no group `nogrp99`"), "{said}");
 }
 
 fn problem<'a>(document: &'a Value, id: &str) -> Option<&'a Value> {

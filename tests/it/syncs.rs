@@ -270,6 +270,8 @@ fn a_conflict_leaves_everything_as_it_was_and_stands_until_it_is_settled() {
     assert_eq!(world.run("git-sync").state, "ok");
     assert_eq!(world.events("condition_cleared"), 1);
     assert_eq!(on_remote(&world, "staged.md"), "staged and changed");
+    // What had been staged of it is the older half: the next commit must not take the newer one back.
+    assert_eq!(git(&notes, &["diff", "--cached", "--name-only"]), "");
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl World {
         let connections = Connections::new(caps);
         let stop = CancellationToken::new();
         let listener = Listener {
+            remade: tokio::sync::mpsc::channel(1).1,
             socket: UnixListener::from_std(socket).unwrap(),
             door: Door::Control,
             gatekeeper: Gatekeeper::new(None).unwrap(),

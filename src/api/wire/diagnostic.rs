@@ -13,6 +13,9 @@ pub enum Severity {
     Info,
 }
 
+/// The code of what is wrong with the daemon's own settings.
+pub const SETTINGS_CODE: &str = "settings";
+
 /// One remark on one place of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
@@ -26,7 +29,7 @@ pub struct Diagnostic {
     #[serde(default)]
     pub end_column: Option<u32>,
     pub severity: Severity,
-    /// `lucid explain CODE` says more.
+    /// `lucid explain CODE` says more, except of `settings`.
     pub code: String,
     pub message: String,
     pub help: Option<String>,

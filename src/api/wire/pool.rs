@@ -24,6 +24,8 @@ pub struct Pool {
     pub base: String,
     /// Full id of its commit, as last fetched; `null` when there is none.
     pub base_commit: Option<String>,
+    /// When the remote was last fetched; `null` when it was not since the start.
+    pub fetched: Option<Timestamp>,
     pub claim_wait_ms: i64,
     /// Why its repository or its remote cannot be read.
     pub trouble: Option<String>,

@@ -15,9 +15,9 @@ pub struct Reloaded {
     pub added: Vec<String>,
     pub changed: Vec<String>,
     pub removed: Vec<String>,
-    /// Why a file was not taken over.
+    /// Why a file was not taken over; of the settings, why the next start would be refused.
     pub rejected: Vec<Diagnostic>,
-    /// Settings that the next start of the daemon will bring into force, or why it would refuse to start.
+    /// Settings that the next start of the daemon will bring into force.
     #[serde(default)]
     pub restart: Vec<String>,
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::config::Sync;
 use crate::platform::files::Lock;
-use crate::platform::git::{Budget, Change, Checkout, GitError, Head, Merged};
+use crate::platform::git::{Budget, Change, Checkout, GitError, Halves, Head, Merged};
 
 use resume::{Intent, Left, Settled};
 pub use secrets::Secrets;
@@ -269,7 +269,7 @@ impl Work<'_> {
             copy.take_over(&ours.tree, &result.tree, budget)?;
         }
         copy.move_branch(branch, old.commit.as_deref(), tip, budget)?;
-        copy.follow_index(&old.tree, &result.tree, budget)?;
+        copy.follow_index(&old.tree, &result.tree, Halves::Go, budget)?;
         Ok(())
     }
 }

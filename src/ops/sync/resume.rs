@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{HOME_MAX, Point, SyncError};
 use crate::config::Sync;
 use crate::platform::files::{self, Lock};
-use crate::platform::git::{Budget, Checkout, Cut, GitError, Head};
+use crate::platform::git::{Budget, Checkout, Cut, GitError, Halves, Head};
 
 /// What is about to be done, in the working copy's git directory while it is.
 const INTENT: &str = "lucid-sync-intent.json";
@@ -187,7 +187,7 @@ impl Left {
             return Ok(Settled { before: Some(before), saved });
         }
         if is_there && commit.as_deref() == Some(&intent.tip) {
-            copy.follow_index(&intent.old_tree, &intent.tip_tree, Budget::new(HOME_MAX))?;
+            copy.follow_index(&intent.old_tree, &intent.tip_tree, Halves::Stay, Budget::new(HOME_MAX))?;
         }
         Intent::forget(copy);
         Ok(Settled::default())

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::platform::failpoint::{self, Fault};
 use crate::platform::process::bounded::{self, Done, Errand, ErrandError};
 
-pub use checkout::{Change, Checkout, Cut, Merged, Names};
+pub use checkout::{Change, Checkout, Cut, Halves, Merged, Names};
 pub use clean::Keep;
 pub use glance::{no_repository, no_working_copy};
 pub use rescue::Rescue;

@@ -1,6 +1,8 @@
 //! What comes over the network, and what is known of it afterwards.
 
-use super::{Budget, GitError, Repo, line};
+use std::path::Path;
+
+use super::{Budget, Call, GitError, Repo, line};
 
 /// Git's answer for "no".
 const NO: i32 = 1;
@@ -8,12 +10,11 @@ const NO: i32 = 1;
 const FATAL: i32 = 128;
 
 impl Repo {
-    /// Fetches the remote that `base` (`origin/main`) names first.
+    /// Fetches a remote. Its URL may be a path, which is relative to where a person would call git.
     ///
     /// # Errors
     /// What git says; nothing is known of the remote then.
-    pub fn fetch(&self, base: &str, budget: Budget) -> Result<(), GitError> {
-        let remote = base.split('/').next().unwrap_or(base);
+    pub fn fetch(&self, remote: &str, budget: Budget) -> Result<(), GitError> {
         let args = [
             "fetch",
             "--quiet",
@@ -23,7 +24,15 @@ impl Repo {
             "--",
             remote,
         ];
-        self.call().write(args, budget).map(drop)
+        Call { cwd: self.top(), ..self.call() }.write(args, budget).map(drop)
+    }
+
+    /// The top of the working copy around the git directory; that itself where there is none.
+    fn top(&self) -> &Path {
+        match self.common.parent() {
+            Some(top) if self.common.ends_with(".git") => top,
+            Some(_) | None => &self.common,
+        }
     }
 
     /// The commit of the remote-tracking branch `base`, as it was last fetched.

@@ -121,7 +121,6 @@ async fn leases_outlive_the_daemon_and_what_it_had_begun_is_finished_by_the_next
 #[tokio::test(flavor = "multi_thread")]
 async fn the_base_moves_with_a_fetch_and_decides_what_is_done() {
     let world = World::new(1).await;
-    world.warm().await;
     let next = world.push("next.txt", "next\n");
     assert_eq!(world.pools.base("main").await.unwrap(), Base { commit: next.clone(), stale: None });
     let leased = world.claim("MC-1").await;

@@ -12,6 +12,7 @@ use crate::journal::Filter;
 use crate::model::event::Recorded;
 
 mod aside;
+mod bases;
 mod contention;
 mod desync;
 mod killed;

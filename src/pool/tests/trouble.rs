@@ -77,7 +77,7 @@ async fn an_origin_that_cannot_be_reached_costs_nothing_but_news() {
     assert!(base.stale.is_some());
     let leased = world.claim("MC-1").await;
     assert_eq!(leased.base_commit, known);
-    assert!(leased.notes.iter().any(|note| note.contains("last known")), "{:?}", leased.notes);
+    assert!(leased.notes.iter().any(|note| note.contains("as last fetched")), "{:?}", leased.notes);
     assert!(world.pools.view().await.unwrap()[0].trouble.is_some());
 }
 

@@ -8,6 +8,15 @@ use super::{Checkout, Entry, NOTHING, fields, path_of};
 use crate::platform::git::clean::bytes;
 use crate::platform::git::{Budget, GitError};
 
+/// What becomes of a file of which another version is staged than was committed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    /// It may have been staged since.
+    Stay,
+    /// The file was committed as it lies there: what was staged of it before would take the rest back.
+    Go,
+}
+
 impl Checkout {
     /// What is in the way of putting `to` into the place of `from`, which our index holds: files of theirs
     /// that git does not know, ignored ones among them, and changes that were not committed.
@@ -79,19 +88,30 @@ impl Checkout {
         self.tree.call().write(args, budget).map(drop)
     }
 
-    /// Brings their index from the tree `old` to `new`; what they have staged stays staged.
+    /// Brings their index from the tree `old` to `new`; what they have staged of other files stays staged.
     ///
     /// # Errors
     /// What git says.
-    pub fn follow_index(&self, old: &str, new: &str, budget: Budget) -> Result<(), GitError> {
+    pub fn follow_index(
+        &self,
+        old: &str,
+        new: &str,
+        staged_halves: Halves,
+        budget: Budget,
+    ) -> Result<(), GitError> {
         let (before, after) = (self.entries(old, budget)?, self.entries(new, budget)?);
         let staged = self.staged(budget)?;
         let mut list = Vec::new();
         let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
         for path in paths {
             let (was, is) = (before.get(path), after.get(path));
-            // An entry in conflict is theirs to settle; one that differs from the old commit was staged.
-            if was == is || staged.get(path).map(Option::as_ref) != was.map(Some) {
+            let now = staged.get(path);
+            let is_theirs = match staged_halves {
+                Halves::Stay => now.map(Option::as_ref) != was.map(Some),
+                // An entry in conflict is theirs to settle.
+                Halves::Go => now.is_some_and(Option::is_none),
+            };
+            if was == is || is_theirs {
                 continue;
             }
             let (mode, id) = is.map_or(("0", NOTHING), |(mode, id)| (mode, id));

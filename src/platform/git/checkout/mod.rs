@@ -21,6 +21,7 @@ use super::state::OPERATIONS;
 use super::{Budget, Call, GitError, Head, Repo, Tree, line, line_path};
 
 pub use back::Cut;
+pub use files::Halves;
 
 /// Our own index, in the working copy's git directory.
 const INDEX: &str = "lucid-sync-index";
