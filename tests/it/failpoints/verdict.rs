@@ -45,9 +45,11 @@ pub fn ledger_is_whole(stage: &Stage) {
 #[track_caller]
 pub fn sound(stage: &mut Stage) {
     alerts_arrived(stage);
-    // Git is asked by the daemon itself, for slots that nobody has.
+    // Git is asked by the daemon itself: for slots that are given back, and for those that nobody has.
     stage.until("git has ended", |stage| {
-        stage.world.of_runs().iter().all(|process| !process.command.starts_with("git ")).then_some(())
+        let busy = "SELECT count(*) FROM slots WHERE state NOT IN ('free', 'quarantined')";
+        let is_quiet = || stage.world.of_runs().iter().all(|process| !process.command.starts_with("git "));
+        (stage.world.number(busy) == 0 && is_quiet()).then_some(())
     });
     let world = &stage.world;
     invariants::processes_and_rows_agree(world);
