@@ -12,7 +12,7 @@ use super::connections::{Caps, Connections};
 use super::limits::{FORGET_ANSWERS_EVERY, IDEMPOTENCY_KEPT, RESERVE_CONNECTIONS_MAX};
 use super::listener::{Door, Listener, Times, serve as listen};
 use super::peer::{Gatekeeper, NoSuchGroup};
-use super::place::{self, Place};
+use super::place::{self, Kept, Place};
 use super::router::router;
 use super::state::Api;
 use crate::config::Config;
@@ -84,14 +84,16 @@ pub async fn serve(app: App, sockets: Sockets) -> anyhow::Result<()> {
     let api = Api::new(app.clone(), Arc::from([people.clone(), workers.clone()]));
     let tallies = api.tallies.clone();
     let router = router(api)?;
-    let door = |door, (socket, place): (UnixListener, Place), connections| -> io::Result<Listener> {
+    let mut kept = Vec::new();
+    let mut door = |door, (socket, place): (UnixListener, Place), connections| -> io::Result<Listener> {
         let socket = tokio::net::UnixListener::from_std(socket)?;
         let (sender, remade) = mpsc::channel(1);
-        tokio::spawn(place::keep(place, sender, closed.clone()));
+        kept.push(Kept { place, remade: sender });
         Ok(Listener { socket, remade, door, gatekeeper: sockets.gatekeeper.clone(), connections, times })
     };
     let control = door(Door::Control, sockets.control, people)?;
     let worker = door(Door::Worker, sockets.worker, workers)?;
+    tokio::spawn(place::keep(kept, closed.clone()));
     tokio::spawn(tallies.follow(app.clone()));
     tokio::spawn(forget_answers(app, closed.clone()));
     tokio::join!(listen(control, router.clone(), closed.clone()), listen(worker, router, closed));
