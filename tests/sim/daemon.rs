@@ -22,7 +22,6 @@ use lucid::task::{Registry, Snapshot, table as tasks};
 
 use crate::history::History;
 use crate::machine::{DAY_MS, End, Gate, Keeper, Machine};
-use crate::rules::rules;
 
 const POLICY: Policy = Policy { misfire_after: std::time::Duration::from_secs(60), catch_up_max: 20 };
 const SPACING_MS: i64 = 30_000;
@@ -56,7 +55,7 @@ impl Daemon {
         let mut daemon = Self {
             journal: Journal::new(store.clone()),
             store,
-            registry: Registry::new(machine.tasks_dir.clone(), rules()),
+            registry: Registry::new(machine.tasks_dir.clone(), machine.rules.clone()),
             snapshot: Arc::default(),
             agenda: Agenda::default(),
             work: Vec::new(),

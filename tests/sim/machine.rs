@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lucid::model::ids::{RunId, TaskId};
 use lucid::model::run::Run;
 use lucid::model::task::Task;
+use lucid::task::Rules;
 
 use crate::cast::{CAST, Part};
 use crate::dice::Dice;
@@ -56,6 +57,7 @@ pub struct Machine {
     begun: HashSet<RunId>,
     pub parts: Vec<&'static Part>,
     pub tasks_dir: PathBuf,
+    pub rules: Rules,
     /// Tasks that are off or away, by the files.
     pub off: BTreeMap<&'static str, &'static str>,
     pub places: u32,
@@ -66,7 +68,7 @@ pub struct Machine {
 const STORY_MAX: usize = 60;
 
 impl Machine {
-    pub fn new(seed: u64, tasks_dir: PathBuf) -> Self {
+    pub fn new(seed: u64, tasks_dir: PathBuf, rules: Rules) -> Self {
         let mut dice = Dice::new(seed);
         // Around the changes of the clock as well as far from them.
         let start = *dice.pick(&["2026-03-14T07:00:00Z", "2026-10-12T07:00:00Z", "2026-06-01T00:30:00Z"]);
@@ -85,6 +87,7 @@ impl Machine {
             begun: HashSet::new(),
             parts,
             tasks_dir,
+            rules,
             off: BTreeMap::new(),
             places,
             story: Vec::new(),

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::daemon::{Daemon, Done};
 use crate::history::History;
 use crate::machine::{DAY_MS, Gate, HOUR_MS, MINUTE_MS, Machine};
+use crate::rules::rules;
 
 const MONTH_MS: i64 = 30 * DAY_MS;
 /// Long enough for every backlog, retry and queue to be done with.
@@ -40,7 +41,7 @@ pub fn play(seed: u64) -> Result<usize, String> {
     for dir in [&state, &tasks] {
         std::fs::create_dir(dir).expect("a folder");
     }
-    let machine = Machine::new(seed, tasks);
+    let machine = Machine::new(seed, tasks, rules(root.path()));
     let store = Store::open(&state, machine.now()).map_err(|e| e.to_string())?.store;
     let mut month = Month { machine, store, daemon: None, up_at: 0, history: History::default(), steps: 0 };
     let played = month.run();

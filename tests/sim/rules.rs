@@ -1,24 +1,21 @@
-//! What files are read by.
+//! What files are read by: the program's own defaults.
 
-use std::time::Duration;
+use std::path::Path;
 
-use lucid::model::schedule::Zone;
-use lucid::task::{Defaults, Known, Rules};
+use lucid::config::{self, Sources};
+use lucid::daemon::boot;
+use lucid::task::Rules;
 
-pub fn rules() -> Rules {
-    Rules {
-        defaults: Defaults {
-            timeout: Duration::from_secs(600),
-            agent_timeout: Duration::from_secs(3600),
-            kill_grace: Duration::from_secs(10),
-            catch_up_window: Duration::from_secs(6 * 3600),
-            log_max_bytes: 10_000_000,
-            keep_runs: 200,
-            keep_for: Duration::from_secs(90 * 86_400),
-            shell: "/bin/sh".to_owned(),
-            zone: Zone::parse("UTC").expect("a zone"),
-        },
-        now: None,
-        known: Known::default(),
-    }
+pub fn rules(root: &Path) -> Rules {
+    let file = root.join("lucid.yaml");
+    std::fs::write(&file, "timezone: UTC\n").expect("a file of settings");
+    let sources = Sources {
+        config: Some(file),
+        env: Vec::new(),
+        cwd: root.to_owned(),
+        home: None,
+        machine_zone: None,
+        system_file: root.join("none.yaml"),
+    };
+    boot::rules(&config::load(&sources).expect("settings that read well"))
 }
