@@ -154,7 +154,7 @@ impl Alerts {
         self.0
             .store
             .write(move |tx| {
-                failpoint::hit("outbox.take").map_err(StoreError::from)?;
+                failpoint::hit("outbox.take")?;
                 while let Some(id) = table::next_id(tx, now_ms)? {
                     match table::get(tx, id) {
                         Ok(mut row) => {
@@ -300,7 +300,7 @@ impl Alerts {
             let (id, was_dead) = (row.id, matches!(fate, Fate::Dead { .. }));
             let (row, next, now_ms) = (row.clone(), fate.clone(), self.0.clock.wall_ms());
             let written = self.0.store.write(move |tx| {
-                failpoint::hit("outbox.note").map_err(StoreError::from)?;
+                failpoint::hit("outbox.note")?;
                 match &next {
                     Fate::Delivered { message } => {
                         table::delivered(tx, row.id, (chat, *message), now_ms)?;

@@ -146,7 +146,7 @@ impl Alerts {
         let this = self.clone();
         let judged: Arc<[Judged]> = judged.into();
         self.at_desk(move |desk, tx| {
-            failpoint::hit("alert.follow").map_err(StoreError::from)?;
+            failpoint::hit("alert.follow")?;
             for verdict in judged.iter().flat_map(|judged| &judged.verdicts) {
                 match verdict {
                     Verdict::Raise(notice) => desk.raise(notice.as_ref().clone())?,

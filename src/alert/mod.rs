@@ -35,6 +35,7 @@ use crate::journal::Journal;
 use crate::model::alert::{Alert, AlertId, AlertState, Illegal};
 use crate::model::notice::Topic;
 use crate::platform::clock::Clock;
+use crate::platform::failpoint::Fault;
 use crate::store::{Store, StoreError, Tx};
 
 use desk::{Desk, Way};
@@ -62,6 +63,12 @@ pub enum AlertError {
     /// What is missing for a message to go out.
     #[error("there is no way to a phone: {0}")]
     NoWay(&'static str),
+}
+
+impl From<Fault> for AlertError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 impl From<rusqlite::Error> for AlertError {

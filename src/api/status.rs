@@ -127,7 +127,7 @@ fn document(api: &Api, view: &StatusView, health: &HealthView, outbox: Option<Wa
                 task: failing.view.id.to_string(),
                 failures: failing.runs,
                 since: failing.since_ms.map(convert::instant),
-                last_run: failing.view.failures_in_a_row().first().map(|run| convert::run(run, now_ms)),
+                last_run: failing.view.last_ended().map(|run| convert::run(run, now_ms)),
             })
             .collect(),
         problems: health.findings.iter().map(finding).collect(),

@@ -146,7 +146,7 @@ impl Bot {
             .write(move |tx| {
                 // First: after a quiet week the numbers begin anew, and an old one is no repetition.
                 table::forget(tx, now_ms)?;
-                failpoint::hit("bot.keep").map_err(StoreError::from)?;
+                failpoint::hit("bot.keep")?;
                 for (number, deed) in &deeds {
                     table::keep(tx, (bot, *number), deed, now_ms)?;
                 }

@@ -77,7 +77,7 @@ impl Bot {
     }
 
     async fn handle(&self, written: Written) -> Result<(), StoreError> {
-        failpoint::hit("bot.act").map_err(StoreError::from)?;
+        failpoint::hit("bot.act")?;
         let mut query = match &written.deed {
             Deed::Press { query, .. } => Some(query.clone()),
             Deed::Text { .. } => None,
@@ -107,7 +107,7 @@ impl Bot {
         if let Some(query) = query {
             self.toast(query, answer.toast.clone().unwrap_or_default());
         }
-        failpoint::hit("bot.done").map_err(StoreError::from)?;
+        failpoint::hit("bot.done")?;
         if !is_noted {
             let id = written.id;
             self.app.store.write(move |tx| Ok::<_, StoreError>(table::done(tx, id, &answer)?)).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use nix::unistd::Group;
 
 use super::doubts::missing;
-use super::{Config, ConfigErrors, Place, Problem, SecretsFile, file};
+use super::{Config, ConfigErrors, SecretsFile};
 use crate::platform::glimpse::{self, LOOK_MAX, Look};
 
 /// Whether the daemon would start with `config` as this machine is. A file system that hangs is waited for no longer
@@ -15,27 +15,23 @@ use crate::platform::glimpse::{self, LOOK_MAX, Look};
 /// What it would refuse, each with the place of its setting.
 pub fn bars(config: &Config) -> Result<(), ConfigErrors> {
     let mut problems = Vec::new();
-    let mut bar = |key: &str, wrong: String, help: &str| {
-        let setting = config.effective().iter().find(|setting| setting.key == key);
-        let place = setting.map_or(Place::Embedded, |setting| setting.place.clone());
-        problems.push(Problem::new(place, format!("{key}: {wrong}")).help(Some(help.to_owned())));
-    };
     if let SecretsFile::Path(path) = &config.secrets.file
         && let Some(wrong) = absent(path)
     {
-        bar("secrets.file", wrong, "write it, NAME=value on each line, or leave secrets.file out");
+        let help = "write it, NAME=value on each line, or leave secrets.file out";
+        problems.push(config.problem("secrets.file", &wrong, help));
     }
     if let Some(group) = &config.control.group
         && !may_be_group(group)
     {
         let help = "name one that is there (getent group), make it (groupadd), or leave control.group out";
-        bar("control.group", format!("there is no group `{group}`"), help);
+        problems.push(config.problem("control.group", &format!("there is no group `{group}`"), help));
     }
     if problems.is_empty() {
         return Ok(());
     }
     let refused = ConfigErrors::Refused { problems };
-    match config.file.as_deref().and_then(|path| file::read(path).ok()) {
+    match config.text() {
         Some(text) => Err(refused.quoting(&text)),
         None => Err(refused),
     }

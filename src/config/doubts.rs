@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, Place, Problem, Setting, file};
+use super::{Config, Problem};
 use crate::model::schedule::format_duration;
 use crate::platform::git;
 use crate::platform::glimpse::{self, LOOK_MAX, Look};
@@ -86,16 +86,13 @@ fn told(config: &Config, all: Vec<Named>, limit: Duration) -> Vec<Doubt> {
         looks.push(look);
     }
     let seen = glimpse::within(limit, looks);
-    // Of the file, as it is now.
-    let text = config.file.as_deref().and_then(|path| file::read(path).ok());
+    let text = config.text();
     let doubt = |((key, path, help), seen): ((String, PathBuf, &str), Option<Option<String>>)| {
         let (wrong, help) = match seen {
             Some(wrong) => (wrong?, help),
             None => (late(&path, limit), HANGS_HELP),
         };
-        let setting = config.effective().iter().find(|setting: &&Setting| setting.key == key);
-        let place = setting.map_or(Place::Embedded, |setting| setting.place.clone());
-        let problem = Problem::new(place, format!("{key}: {wrong}")).help(Some(help.to_owned()));
+        let problem = config.problem(&key, &wrong, help);
         let problem = match &text {
             Some(text) => problem.quoting(text),
             None => problem,

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Setting;
 use super::agents::{self, Agent, Dispatch};
 use super::health::{self, Health, TokenCheck};
 use super::pools::{self, Pool};
@@ -12,6 +11,7 @@ use super::reader::Reader;
 use super::sources::Placement;
 use super::syncs::{self, Sync};
 use super::telegram::{self, Telegram};
+use super::{Place, Problem, Setting, file};
 use crate::model::schedule::{Zone, format_duration, format_size};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,6 +64,18 @@ impl Config {
     #[must_use]
     pub fn effective(&self) -> &[Setting] {
         &self.settings
+    }
+
+    /// What is `wrong` with the setting `key`, at its place.
+    pub(super) fn problem(&self, key: &str, wrong: &str, help: &str) -> Problem {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        let place = setting.map_or(Place::Embedded, |setting| setting.place.clone());
+        Problem::new(place, format!("{key}: {wrong}")).help(Some(help.to_owned()))
+    }
+
+    /// The text of its file, as it is now.
+    pub(super) fn text(&self) -> Option<String> {
+        self.file.as_deref().and_then(|path| file::read(path).ok())
     }
 }
 

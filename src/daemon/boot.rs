@@ -284,7 +284,7 @@ async fn begin_epoch(
     let restored = notices.iter().any(|notice| matches!(notice, store::Notice::Restored { .. }));
     store
         .write(move |tx| {
-            failpoint::hit("boot.epoch").map_err(StoreError::from)?;
+            failpoint::hit("boot.epoch")?;
             let epoch = runs_table::next_epoch(tx)?;
             let data =
                 json!({"epoch": epoch, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()});

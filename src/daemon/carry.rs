@@ -136,7 +136,7 @@ impl Ledger {
         tx: &Tx<'_>,
         definition: impl Fn(&TaskId) -> Option<Arc<Task>>,
     ) -> Result<TakenUp, RunError> {
-        failpoint::hit("claims.retry").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("claims.retry")?;
         let mut claims = Vec::new();
         for run in table::retries_due(tx, self.now_ms, RETRIES_MAX)? {
             claims.extend(self.retry(tx, &run, definition(&run.task))?);

@@ -56,7 +56,7 @@ impl App {
             let (snapshot, texts) = (Arc::clone(&snapshot), texts.clone());
             self.store
                 .write(move |tx| -> Result<Vec<Standing>, RunError> {
-                    failpoint::hit("reload.write").map_err(crate::store::StoreError::from)?;
+                    failpoint::hit("reload.write")?;
                     keep_texts(tx, &snapshot, &texts)?;
                     for event in take_over(tx, &snapshot, now_ms)? {
                         journal.record(tx, now_ms, event.actor(&actor))?;

@@ -31,7 +31,7 @@ pub struct Replied {
 /// Writes a reply down in the caller's transaction: a text, and by which way it came.
 ///
 /// # Errors
-/// As [`Tickets::reply`].
+/// As [`Tickets::reply_in`].
 pub fn reply_in(
     tickets: &Tickets,
     tx: &Tx<'_>,
@@ -57,10 +57,7 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn answered(&self, ticket: &Ticket) -> Result<Answered, StoreError> {
-        let id = ticket.id.to_string();
-        let read =
-            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(health::table::login_of(conn, &id)?);
-        Ok(match self.store.read(read).await? {
+        Ok(match self.login_of(&ticket.id).await? {
             Some(login) => {
                 let check = self.config.token_checks.iter().find(|check| check.name == login);
                 Answered::ByLook { portal: check.and_then(|check| check.portal.clone()) }
@@ -72,12 +69,14 @@ impl App {
         })
     }
 
+    async fn login_of(&self, id: &TicketId) -> Result<Option<String>, StoreError> {
+        let ticket = id.to_string();
+        self.store.read(move |conn| Ok(health::table::login_of(conn, &ticket)?)).await
+    }
+
     /// Has the login looked at that a ticket is about, where it is about one: somebody says that it is renewed.
     pub(super) async fn look_at_login_of(&self, id: &TicketId) {
-        let ticket = id.to_string();
-        let read =
-            move |conn: &rusqlite::Connection| Ok::<_, StoreError>(health::table::login_of(conn, &ticket)?);
-        match self.store.read(read).await {
+        match self.login_of(id).await {
             Ok(Some(login)) => drop(self.look_at_login(&login)),
             Ok(None) => {}
             // What was asked for is done all the same.

@@ -248,7 +248,7 @@ impl Dispatch {
         let (tickets, now_ms) = (self.tickets.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
-                failpoint::hit("dispatch.intake").map_err(crate::store::StoreError::from)?;
+                failpoint::hit("dispatch.intake")?;
                 let worker = &intake.after;
                 if !table::advance(tx, worker.run, intake.before, worker.read_bytes, &worker.heard)? {
                     // Taken in before: an answer that was lost on its way.

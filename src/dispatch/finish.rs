@@ -62,7 +62,7 @@ impl Dispatch {
         let run =
             self.store.read(move |conn| Ok::<_, DispatchError>(crate::run::table::get(conn, id)?)).await?;
         let ended = run.as_ref().map_or(Ended::Lost, how);
-        failpoint::hit("dispatch.finish.before").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("dispatch.finish.before")?;
         let ticket = match &ticket {
             Some(id) => self.tickets.get(id).await?,
             None => None,
@@ -97,7 +97,7 @@ impl Dispatch {
     }
 
     fn write_end(&self, tx: &Tx<'_>, end: &End) -> Result<Option<&'static str>, DispatchError> {
-        failpoint::hit("dispatch.finish.tx").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("dispatch.finish.tx")?;
         let worker = &end.worker;
         let ticket = match &worker.ticket {
             Some(id) => Some(self.tickets.find_in(tx, id)?),

@@ -37,7 +37,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::{RunId, TicketId};
 use crate::model::worker::Standing;
 use crate::platform::clock::Clock;
-use crate::platform::failpoint;
+use crate::platform::failpoint::{self, Fault};
 use crate::pool::{LeaseId, PoolError, Pools};
 use crate::run::{RunError, Runs};
 use crate::store::{Store, StoreError};
@@ -61,6 +61,12 @@ pub enum DispatchError {
     Ticket(#[from] TicketError),
     #[error(transparent)]
     Pool(#[from] PoolError),
+}
+
+impl From<Fault> for DispatchError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 /// The one owner of dispatch. Cheap to clone.
@@ -147,7 +153,7 @@ impl Dispatch {
     /// Only what the database says.
     pub async fn recover(&self) -> Result<usize, DispatchError> {
         let workers = self.store.read(|conn| Ok::<_, DispatchError>(table::unfinished(conn)?)).await?;
-        failpoint::hit("dispatch.recover").map_err(StoreError::from)?;
+        failpoint::hit("dispatch.recover")?;
         let count = workers.len();
         for worker in workers {
             let run = worker.run;

@@ -138,7 +138,7 @@ impl Dispatch {
         let check_in = millis(self.rules.check_in);
         self.store
             .write(move |tx| {
-                failpoint::hit("dispatch.begin").map_err(crate::store::StoreError::from)?;
+                failpoint::hit("dispatch.begin")?;
                 let legacy = table::legacy(tx, &id)?;
                 let request = runs::Request {
                     switch: switch.clone(),
@@ -222,7 +222,7 @@ impl Dispatch {
         worker: &Worker,
         legacy: Option<&Legacy>,
     ) -> Result<(prompt::Brief, Vec<MessageId>), DispatchError> {
-        failpoint::hit("dispatch.ready").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("dispatch.ready")?;
         if let Some(place) = &worker.place
             && let Some(branch) = &place.branch
         {

@@ -130,7 +130,7 @@ impl Homes {
     /// # Errors
     /// As [`Self::remember`].
     pub(super) fn forget(&self, memory: &Memory, now_ms: i64) -> Result<(), String> {
-        let gone = removed(&self.state_dir.join(MEMORY_FILE)).and_then(|()| self.forget_spare());
+        let gone = files::remove(&self.state_dir.join(MEMORY_FILE)).and_then(|()| self.forget_spare());
         if gone.is_ok() {
             return Ok(());
         }
@@ -139,14 +139,7 @@ impl Homes {
 
     fn forget_spare(&self) -> io::Result<()> {
         let mut own = self.spare.iter().filter(|folder| is_own(folder).is_ok());
-        own.try_for_each(|folder| removed(&folder.join(MEMORY_FILE)))
-    }
-}
-
-fn removed(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
+        own.try_for_each(|folder| files::remove(&folder.join(MEMORY_FILE)))
     }
 }
 

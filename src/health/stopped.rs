@@ -38,10 +38,7 @@ pub fn note(state_dir: &Path, at_ms: i64, by: &str) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub fn forget(state_dir: &Path) -> io::Result<()> {
-    match std::fs::remove_file(state_dir.join(FILE)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    files::remove(&state_dir.join(FILE))
 }
 
 /// The stop that the last daemon of this boot was asked for.

@@ -43,6 +43,17 @@ fn replace_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io:
     written
 }
 
+/// Removes the file at `path`; one that is not there is fine.
+///
+/// # Errors
+/// What the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Makes the names in `path`'s directory durable.
 ///
 /// # Errors

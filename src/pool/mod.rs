@@ -30,7 +30,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::Fence;
 use crate::model::slot::{Illegal, Slot, SlotState, Step};
 use crate::platform::clock::Clock;
-use crate::platform::failpoint;
+use crate::platform::failpoint::{self, Fault};
 use crate::platform::git::GitError;
 use crate::store::{Store, StoreError, Tx};
 
@@ -94,6 +94,12 @@ pub enum PoolError {
     Illegal(#[from] Illegal),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Fault> for PoolError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 impl From<GitError> for PoolError {
@@ -286,7 +292,7 @@ impl Pools {
         self.0
             .store
             .write(move |tx| {
-                failpoint::hit("pool.step").map_err(StoreError::from)?;
+                failpoint::hit("pool.step")?;
                 let mut after = before.clone();
                 after.step(step)?;
                 after.since_ms = now_ms;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::platform::failpoint;
+use crate::platform::failpoint::{self, Fault};
 use crate::platform::git::{Budget, Found, GitError, Keep, Repo, Rescue, State, Tree};
 
 /// One slot and what it is to become.
@@ -45,6 +45,12 @@ pub(super) enum HealError {
     Git(#[from] GitError),
     #[error("still {}", .0.join(", "))]
     Dirty(Vec<String>),
+}
+
+impl From<Fault> for HealError {
+    fn from(fault: Fault) -> Self {
+        Self::Git(fault.into())
+    }
 }
 
 impl HealError {
@@ -96,11 +102,11 @@ impl Site {
             Found::Ours(_) => {}
         }
         if self.path.symlink_metadata().is_ok() {
-            failpoint::hit("rebuild.aside").map_err(GitError::from)?;
+            failpoint::hit("rebuild.aside")?;
             let aside = self.repo.set_aside(&self.path, &self.aside)?;
             report.notes.push(format!("what lay there is at {}", aside.display()));
         }
-        failpoint::hit("rebuild.add").map_err(GitError::from)?;
+        failpoint::hit("rebuild.add")?;
         let tree = self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?;
         let state = tree.inspect(&self.keep, budget)?;
         self.verified(tree, &state)
@@ -114,7 +120,7 @@ impl Site {
                     report.dirt.push("its folder was gone".to_owned());
                     report.rescued.extend(self.repo.rescue_remains(&admin, &self.rescue(), budget)?);
                 }
-                failpoint::hit("heal.add").map_err(GitError::from)?;
+                failpoint::hit("heal.add")?;
                 self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?
             }
             Found::Strange { why, .. } => {
@@ -132,7 +138,7 @@ impl Site {
             report.dirt = drift(&before);
         }
         self.heal(&tree, &before, depth, report, budget)?;
-        failpoint::hit("heal.verify").map_err(GitError::from)?;
+        failpoint::hit("heal.verify")?;
         let after = tree.inspect(&self.keep, budget)?;
         self.verified(tree, &after)
     }
@@ -147,45 +153,45 @@ impl Site {
         report: &mut Report,
         budget: Budget,
     ) -> Result<(), HealError> {
-        failpoint::hit("heal.identity").map_err(GitError::from)?;
+        failpoint::hit("heal.identity")?;
         tree.assert_identity(budget)?;
         if !state.locks.is_empty() {
             tree.end_leftovers();
         }
-        failpoint::hit("heal.rescue").map_err(GitError::from)?;
+        failpoint::hit("heal.rescue")?;
         report.rescued.extend(tree.rescue(state, &self.keep, &self.rescue(), budget)?);
         if depth == Depth::Needed && !state.is_tangled() {
-            failpoint::hit("heal.detach.simple").map_err(GitError::from)?;
+            failpoint::hit("heal.detach.simple")?;
             tree.detach(&self.base, budget)?;
             if state.changes.untracked > 0 || state.changes.ignored > 0 {
-                failpoint::hit("heal.clean.simple").map_err(GitError::from)?;
+                failpoint::hit("heal.clean.simple")?;
                 tree.clean(&self.keep, budget)?;
             }
             return self.write_anew(tree, state, budget);
         }
-        failpoint::hit("heal.locks").map_err(GitError::from)?;
+        failpoint::hit("heal.locks")?;
         tree.remove_locks()?;
-        failpoint::hit("heal.operations").map_err(GitError::from)?;
+        failpoint::hit("heal.operations")?;
         tree.forget_operations(budget)?;
         if state.is_sparse {
             lenient(tree.disable_sparse(budget), report)?;
         }
         if state.flagged > 0 || state.is_broken || depth == Depth::Full {
-            failpoint::hit("heal.index").map_err(GitError::from)?;
+            failpoint::hit("heal.index")?;
             tree.remove_index()?;
         }
         if !state.changes.nested.is_empty() || depth == Depth::Full {
-            failpoint::hit("heal.nested").map_err(GitError::from)?;
+            failpoint::hit("heal.nested")?;
             lenient(tree.remove_submodules(budget), report)?;
         }
-        failpoint::hit("heal.detach").map_err(GitError::from)?;
+        failpoint::hit("heal.detach")?;
         tree.detach(&self.base, budget)?;
-        failpoint::hit("heal.reset").map_err(GitError::from)?;
+        failpoint::hit("heal.reset")?;
         tree.reset(&self.base, budget)?;
-        failpoint::hit("heal.clean").map_err(GitError::from)?;
+        failpoint::hit("heal.clean")?;
         tree.clean(&self.keep, budget)?;
         self.write_anew(tree, state, budget)?;
-        failpoint::hit("heal.submodules").map_err(GitError::from)?;
+        failpoint::hit("heal.submodules")?;
         lenient(tree.update_submodules(budget), report)?;
         Ok(())
     }

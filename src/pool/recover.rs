@@ -41,7 +41,7 @@ impl Pools {
     /// Only what the database says.
     pub async fn recover(&self) -> Result<u32, PoolError> {
         let slots = self.0.store.read(|conn| Ok::<_, PoolError>(table::all(conn)?)).await?;
-        failpoint::hit("pool.recover").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("pool.recover")?;
         let mut begun = 0;
         for slot in slots.into_iter().filter(|slot| slot.state().is_intent()) {
             self.step(&slot, Step::Recover, super::heal::orphan, Vec::new()).await?;

@@ -148,7 +148,7 @@ impl End {
     /// # Errors
     /// What the database says, and a run that cannot end in that state.
     pub fn write(&self, tx: &Tx<'_>, journal: &Journal, gates: Gates) -> Result<Written, RunError> {
-        failpoint::hit("run.finish.tx").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("run.finish.tx")?;
         // As it stands now: a stop may have been recorded since it was last read.
         let Some(mut run) = table::get(tx, self.run.id)? else { return Ok(Written::default()) };
         let from = run.state();

@@ -189,7 +189,7 @@ fn write_claimed(
     request: &Request,
     waiting: Option<Waiting>,
 ) -> Result<Run, RunError> {
-    failpoint::hit("run.claim").map_err(crate::store::StoreError::from)?;
+    failpoint::hit("run.claim")?;
     let mut run = row(request, RunState::Claimed);
     run.waiting = waiting;
     run.fence = table::next_fence(tx)?;
@@ -282,7 +282,7 @@ pub fn give_up(
     reason: &str,
     now_ms: i64,
 ) -> Result<(), RunError> {
-    failpoint::hit("run.give_up").map_err(crate::store::StoreError::from)?;
+    failpoint::hit("run.give_up")?;
     let from = run.state();
     run.step(Step::Skip)?;
     run.waiting = None;
@@ -302,7 +302,7 @@ pub fn give_up(
 /// # Errors
 /// Only what the database says.
 pub fn promote(tx: &Tx<'_>, journal: &Journal, gates: Gates, now_ms: i64) -> Result<Vec<Run>, RunError> {
-    failpoint::hit("run.promote").map_err(crate::store::StoreError::from)?;
+    failpoint::hit("run.promote")?;
     let mut gone = Vec::new();
     if gates.draining {
         return Ok(gone);

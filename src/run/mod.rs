@@ -25,6 +25,7 @@ use crate::journal::Journal;
 use crate::model::ids::RunId;
 use crate::model::run::{Illegal, Run};
 use crate::platform::clock::Clock;
+use crate::platform::failpoint::Fault;
 use crate::platform::process::Nursery;
 use crate::store::{Store, StoreError};
 
@@ -40,6 +41,12 @@ pub enum RunError {
     Sql(#[from] rusqlite::Error),
     #[error(transparent)]
     Illegal(#[from] Illegal),
+}
+
+impl From<Fault> for RunError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 /// What the rest of the daemon is told when something of a run has changed.

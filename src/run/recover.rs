@@ -33,7 +33,7 @@ impl Runs {
         F: Fn(&Run) -> Option<Arc<Task>>,
     {
         let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
-        failpoint::hit("run.recover").map_err(crate::store::StoreError::from)?;
+        failpoint::hit("run.recover")?;
         let mut recovered = Recovered::default();
         for run in live {
             match run.state() {

@@ -24,7 +24,7 @@ pub fn start(
     token_hash: &[u8],
     now_ms: i64,
 ) -> Result<Option<Run>, RunError> {
-    failpoint::hit("run.record_start.before").map_err(crate::store::StoreError::from)?;
+    failpoint::hit("run.record_start.before")?;
     let from = run.state();
     run.step(Step::Start)?;
     run.started_ms = Some(now_ms);

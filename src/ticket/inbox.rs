@@ -31,29 +31,13 @@ pub const ERROR_MAX_BYTES: usize = 4 * 1024;
 const REAPER: Author = Author::Lucid("messages");
 
 impl Tickets {
-    /// Puts a message in line for the ticket's worker, this one or the next. One that was asked for moves
-    /// the ticket back to `todo`.
+    /// Puts a message in line for the ticket's worker, this one or the next, in the transaction of whatever it came
+    /// with: a text, and by which way. One that was asked for moves the ticket back to `todo`. Where no worker reads
+    /// it, it is a comment and its message has expired at once: whoever wrote it is told in the answer, and nobody
+    /// else needs to be.
     ///
     /// # Errors
     /// [`TicketError::Illegal`] on a ticket that is over, [`TicketError::Invalid`] for no or too much text.
-    pub async fn reply(
-        &self,
-        id: &TicketId,
-        text: &str,
-        via: &str,
-        author: &Author,
-    ) -> Result<(Message, Ticket), TicketError> {
-        let (this, id, author, now_ms) = (self.clone(), id.clone(), author.clone(), self.clock.wall_ms());
-        let (text, via) = (text.to_owned(), via.to_owned());
-        self.store.write(move |tx| this.reply_in(tx, &id, (&text, &via), &author, now_ms)).await
-    }
-
-    /// As [`Tickets::reply`], in the transaction of whatever the reply came with: a text, and by which way. Where
-    /// no worker reads it, it is a comment and its message has expired at once: whoever wrote it is told in the
-    /// answer, and nobody else needs to be.
-    ///
-    /// # Errors
-    /// As [`Tickets::reply`].
     pub fn reply_in(
         &self,
         tx: &Tx<'_>,
@@ -69,9 +53,8 @@ impl Tickets {
             None => (CommentKind::Message, Step::Queue),
             Some(unread) => (CommentKind::Comment, Step::Expire { why: unread.told() }),
         };
-        self.comment_in(tx, id, kind, text, author, now_ms)?;
-        let received = table::insert(tx, id, text, &author.name(), via, now_ms)?;
-        Ok((self.step_message(tx, received, step, author, now_ms)?, ticket))
+        let message = self.take_down(tx, id, (text, via), (kind, step), author, now_ms)?;
+        Ok((message, ticket))
     }
 
     /// Takes a reply that is for whoever looks after the ticket, which is no worker: it moves nothing and is in
@@ -90,9 +73,23 @@ impl Tickets {
         check(text, via)?;
         self.admit(tx, id, author, now_ms)?;
         let ticket = find(tx, id)?;
-        self.comment_in(tx, id, CommentKind::Message, text, author, now_ms)?;
+        let kept = (CommentKind::Message, Step::Queue);
+        Ok((self.take_down(tx, id, (text, via), kept, author, now_ms)?, ticket))
+    }
+
+    /// The words in the conversation, and the message that they are.
+    fn take_down(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        (text, via): (&str, &str),
+        (kind, step): (CommentKind, Step),
+        author: &Author,
+        now_ms: i64,
+    ) -> Result<Message, TicketError> {
+        self.comment_in(tx, id, kind, text, author, now_ms)?;
         let received = table::insert(tx, id, text, &author.name(), via, now_ms)?;
-        Ok((self.step_message(tx, received, Step::Queue, author, now_ms)?, ticket))
+        self.step_message(tx, received, step, author, now_ms)
     }
 
     /// Notes that what is in line for a ticket has been acted on. How much that was.
@@ -164,7 +161,7 @@ impl Tickets {
         let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
-                failpoint::hit("message.claim").map_err(crate::store::StoreError::from)?;
+                failpoint::hit("message.claim")?;
                 let author = Author::Worker(worker.clone());
                 this.admit(tx, &worker.ticket, &author, now_ms)?;
                 let queued = table::queued(tx, &worker.ticket)?;
@@ -212,7 +209,7 @@ impl Tickets {
         let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
         self.store
             .write(move |tx| {
-                failpoint::hit("message.step").map_err(crate::store::StoreError::from)?;
+                failpoint::hit("message.step")?;
                 let author = Author::Worker(worker.clone());
                 this.admit(tx, &worker.ticket, &author, now_ms)?;
                 let message = table::get(tx, id)?.filter(|m| m.ticket == worker.ticket);

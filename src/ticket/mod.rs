@@ -22,6 +22,7 @@ use crate::model::ids::{Fence, RunId, TicketId};
 use crate::model::message::{self, MessageId};
 use crate::model::ticket;
 use crate::platform::clock::Clock;
+use crate::platform::failpoint::Fault;
 use crate::store::{Store, StoreError};
 
 use self::events::Hub;
@@ -58,6 +59,12 @@ pub enum TicketError {
     /// A text that is empty, too long or of the wrong kind; the field by name.
     #[error("{field}: {why}")]
     Invalid { field: &'static str, why: String },
+}
+
+impl From<Fault> for TicketError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(fault.into())
+    }
 }
 
 /// Why no worker reads what is written to a ticket now.

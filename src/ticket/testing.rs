@@ -8,6 +8,8 @@ use tempfile::TempDir;
 
 use crate::journal::Journal;
 use crate::model::ids::{Fence, RunId, TicketId};
+use crate::model::message::Message;
+use crate::model::ticket::Ticket;
 use crate::platform::clock::Clock;
 use crate::store::Store;
 
@@ -42,6 +44,19 @@ impl World {
     pub async fn ticket(&self) -> TicketId {
         let new = NewTicket { title: "Fix the login".into(), ..NewTicket::default() };
         self.tickets.create(new, &alice()).await.unwrap().id
+    }
+
+    /// Somebody writes to the worker of `id`.
+    pub async fn reply(
+        &self,
+        id: &TicketId,
+        text: &str,
+        via: &str,
+        author: &Author,
+    ) -> Result<(Message, Ticket), TicketError> {
+        let (tickets, id, author) = (self.tickets.clone(), id.clone(), author.clone());
+        let (text, via, now_ms) = (text.to_owned(), via.to_owned(), Clock::system().wall_ms());
+        self.store.write(move |tx| tickets.reply_in(tx, &id, (&text, &via), &author, now_ms)).await
     }
 
     /// Puts a worker on `id`.

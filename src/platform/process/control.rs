@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::spec::{FILE_MODE, name};
-use crate::platform::failpoint;
+use crate::platform::{failpoint, files};
 
 /// A line of `stdin.jsonl` that is not forwarded but closes the command's standard input.
 pub const STDIN_END: &str = r#"{"lucid":"end"}"#;
@@ -154,10 +154,7 @@ pub fn append_stdin(dir: &Path, line: &str) -> io::Result<()> {
 /// # Errors
 /// As [`append_stdin`].
 pub fn begin_stdin(dir: &Path, lines: &[String]) -> io::Result<()> {
-    match std::fs::remove_file(dir.join(name::STDIN)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        Ok(()) | Err(_) => {}
-    }
+    files::remove(&dir.join(name::STDIN))?;
     lines.iter().try_for_each(|line| append_stdin(dir, line))
 }
 

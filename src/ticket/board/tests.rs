@@ -166,7 +166,7 @@ async fn a_late_worker_writes_nothing_at_all() {
     let id = world.ticket().await;
     let old = world.work(&id, 11, 70).await.unwrap();
     end(&world, &old, Step::Requeue).await.unwrap();
-    world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    world.reply(&id, "hello", "cli", &alice()).await.unwrap();
     let new = world.work(&id, 12, 71).await.unwrap();
     let message = world.tickets.claim_all(&new).await.unwrap().remove(0).id;
     let count = || world.store.read(|conn| Ok::<_, StoreError>(fingerprint(conn)?));

@@ -90,7 +90,7 @@ async fn files_are_linked_once_and_a_path_is_only_text() {
 async fn the_brief_says_everything_word_for_word() {
     let world = world();
     let id = world.ticket().await;
-    world.tickets.reply(&id, "use $(rm -rf /)\n`x`", "cli", &alice()).await.unwrap();
+    world.reply(&id, "use $(rm -rf /)\n`x`", "cli", &alice()).await.unwrap();
     let link = NewLink { path: "notes/a b.md".into(), title: Some("Notes".into()), source: LinkSource::Auto };
     world.tickets.link(&id, link, &alice()).await.unwrap();
     let mut ticket = world.tickets.get(&id).await.unwrap().unwrap();

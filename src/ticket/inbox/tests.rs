@@ -34,7 +34,7 @@ async fn an_answer_goes_back_in_line_with_its_ticket() {
     let world = world();
     let id = world.ticket().await;
     world.tickets.ask(&id, ask(), &alice()).await.unwrap();
-    let (message, ticket) = world.tickets.reply(&id, "the first", "telegram", &alice()).await.unwrap();
+    let (message, ticket) = world.reply(&id, "the first", "telegram", &alice()).await.unwrap();
     assert_eq!(
         (message.state(), ticket.state(), ticket.ask),
         (MessageState::Queued, TicketState::Todo, None)
@@ -60,7 +60,7 @@ async fn a_worker_answered_while_it_is_there_goes_on() {
     let id = world.ticket().await;
     let worker = world.work(&id, 11, 70).await.unwrap();
     world.tickets.ask(&id, ask(), &Author::Worker(worker.clone())).await.unwrap();
-    let (message, ticket) = world.tickets.reply(&id, "this one", "cli", &alice()).await.unwrap();
+    let (message, ticket) = world.reply(&id, "this one", "cli", &alice()).await.unwrap();
     assert_eq!(ticket.state(), TicketState::Todo);
     assert_eq!(world.tickets.ready().await.unwrap(), [], "its worker still lives");
     world.tickets.claim(message.id, &worker).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_worker_answered_while_it_is_there_goes_on() {
 async fn what_a_dead_worker_had_in_hand_is_tried_three_times_and_its_author_told() {
     let world = world();
     let id = world.ticket().await;
-    let (message, _) = world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    let (message, _) = world.reply(&id, "hello", "cli", &alice()).await.unwrap();
     for attempt in 1..=3 {
         let worker = world.work(&id, attempt, attempt + 70).await.unwrap();
         assert_eq!(world.tickets.claim_all(&worker).await.unwrap().len(), 1);
@@ -108,7 +108,7 @@ async fn what_nobody_takes_expires_with_a_word_and_its_text_stays() {
         .write(move |tx| tickets.set_reason(tx, &ticket, Some(("pool_full", "3 of 3 slots taken")), 1))
         .await
         .unwrap();
-    let (message, _) = world.tickets.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    let (message, _) = world.reply(&id, "hello", "cli", &alice()).await.unwrap();
     let reaped = world.tickets.reap_messages().await.unwrap();
     assert_eq!(reaped, Reaped { expired: 1, ..Reaped::default() });
     let expired = world.tickets.message(message.id).await.unwrap().unwrap();
@@ -125,10 +125,10 @@ async fn what_nobody_takes_expires_with_a_word_and_its_text_stays() {
 async fn a_ticket_that_is_over_takes_no_message() {
     let world = world();
     let id = world.ticket().await;
-    let (message, _) = world.tickets.reply(&id, "x", "cli", &alice()).await.unwrap();
+    let (message, _) = world.reply(&id, "x", "cli", &alice()).await.unwrap();
     let close = TicketStep::Close { text: "x".into() };
     world.tickets.change(&id, Default::default(), Some(close), None, &alice()).await.unwrap();
-    assert!(matches!(world.tickets.reply(&id, "late", "cli", &alice()).await, Err(TicketError::Illegal(_))));
+    assert!(matches!(world.reply(&id, "late", "cli", &alice()).await, Err(TicketError::Illegal(_))));
     world.tickets.drop_message(message.id, &alice()).await.unwrap();
     assert!(matches!(world.tickets.retry_message(message.id, &alice()).await, Err(TicketError::Illegal(_))));
     let told = notices(&world, &id).await;
@@ -143,7 +143,7 @@ async fn what_no_worker_would_read_is_a_comment_and_does_not_wait() {
     for step in [TicketStep::Park { text: "parts".into(), until_ms: None }, TicketStep::Review] {
         world.tickets.change(&id, Default::default(), Some(step), None, &alice()).await.unwrap();
         let before = world.tickets.get(&id).await.unwrap().unwrap().state();
-        let (message, ticket) = world.tickets.reply(&id, "read this", "cli", &alice()).await.unwrap();
+        let (message, ticket) = world.reply(&id, "read this", "cli", &alice()).await.unwrap();
         assert_eq!((message.state(), ticket.state()), (MessageState::Expired, before));
         assert!(message.error.unwrap().ends_with("to have one read it: lucid ticket move MC-1 todo"));
         let said = world.tickets.comments(&id, 0, 100).await.unwrap();
@@ -163,7 +163,7 @@ async fn what_a_worker_left_unread_ends_with_it_when_no_other_comes() {
     let worker = world.work(&id, 11, 70).await.unwrap();
     let review = Some(TicketStep::Review);
     world.tickets.change(&id, Default::default(), review, None, &alice()).await.unwrap();
-    let (message, _) = world.tickets.reply(&id, "wait", "cli", &alice()).await.unwrap();
+    let (message, _) = world.reply(&id, "wait", "cli", &alice()).await.unwrap();
     assert_eq!(message.state(), MessageState::Queued, "its worker lives");
     end(&world, &worker).await;
     assert_eq!(world.tickets.message(message.id).await.unwrap().unwrap().state(), MessageState::Expired);
@@ -177,7 +177,7 @@ async fn a_persons_own_ticket_is_answered_without_a_worker() {
     let new = NewTicket { title: "Log in".into(), assignee: Some("keeper".into()), ..Default::default() };
     let id = world.tickets.create(new, &alice()).await.unwrap().id;
     world.tickets.ask(&id, ask(), &alice()).await.unwrap();
-    let (message, ticket) = world.tickets.reply(&id, "done", "cli", &alice()).await.unwrap();
+    let (message, ticket) = world.reply(&id, "done", "cli", &alice()).await.unwrap();
     assert_eq!((message.state(), ticket.state()), (MessageState::Expired, TicketState::Todo));
     assert_eq!(message.error.as_deref(), Some("MC-1 is for keeper: no worker is put on it"));
 }
