@@ -124,7 +124,8 @@ impl Dispatch {
             return Ok(None);
         }
         if let Some(id) = &worker.ticket {
-            self.end_attempt(tx, end, id, &verdict, &next)?;
+            let again = tries.attempts < tries.max_attempts;
+            self.end_attempt(tx, end, id, &verdict, (&next, again))?;
         }
         self.affect(tx, end, &verdict, effect)?;
         ledger::table::use_up(tx, &used(end, tokens))?;
@@ -164,7 +165,7 @@ impl Dispatch {
         end: &End,
         id: &TicketId,
         verdict: &Verdict,
-        next: &Next,
+        (next, again): (&Next, bool),
     ) -> Result<(), DispatchError> {
         let worker = &end.worker;
         let then = match next {
@@ -179,6 +180,7 @@ impl Dispatch {
             outcome: verdict.name().to_owned(),
             commit: end.commit.clone(),
             then,
+            again,
         };
         match self.tickets.end_attempt(tx, id, &ending, end.now_ms) {
             Ok(_) => {}

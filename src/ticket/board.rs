@@ -75,6 +75,8 @@ pub struct Ending {
     pub commit: Option<String>,
     /// Where the ticket goes, unless it has asked or been moved meanwhile.
     pub then: Step,
+    /// Whether it may be tried once more for what was written to it and not read.
+    pub again: bool,
 }
 
 impl Tickets {
@@ -209,7 +211,8 @@ impl Tickets {
     }
 
     /// Ends an attempt once its tree is confirmed dead: what it had not acknowledged goes back in line, and
-    /// the ticket moves on, unless the worker asked or a person moved it meanwhile.
+    /// the ticket moves on, unless the worker asked or a person moved it meanwhile. Work that is done without
+    /// having read what was written to it is not: the next attempt has it.
     ///
     /// # Errors
     /// [`TicketError::Stale`] when that attempt is not the live one.
@@ -231,7 +234,8 @@ impl Tickets {
         self.tell(tx, id, EventKind::AttemptEnded, &Author::Lucid("dispatch"), data, now_ms)?;
         match find(tx, id)? {
             ticket if ticket.state() == TicketState::InProgress => {
-                self.step_in(tx, id, ending.then.clone(), &Author::Lucid("dispatch"), now_ms)
+                let then = self.after_what_was_read(tx, id, ending, now_ms)?;
+                self.step_in(tx, id, then, &Author::Lucid("dispatch"), now_ms)
             }
             ticket => {
                 self.let_go(tx, &ticket, now_ms)?;

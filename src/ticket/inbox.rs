@@ -17,7 +17,7 @@ use crate::model::ticket::{Step as TicketStep, Ticket, TicketState};
 use crate::platform::failpoint;
 use crate::store::Tx;
 
-use super::board::find;
+use super::board::{Ending, find};
 use super::conversation::CommentKind;
 use super::{Author, TicketError, Tickets, Unread, Worker, at_most, bounded};
 
@@ -278,6 +278,22 @@ impl Tickets {
             })
         });
         unread.map_or(Ok(()), |unread| Err(TicketError::Unread(unread)))
+    }
+
+    /// Where an attempt's end takes its ticket: to no decision while something waits that was not read.
+    pub(super) fn after_what_was_read(
+        &self,
+        tx: &Tx<'_>,
+        id: &TicketId,
+        ending: &Ending,
+        now_ms: i64,
+    ) -> Result<TicketStep, TicketError> {
+        if !ending.again || ending.then != TicketStep::Review || table::queued(tx, id)?.is_empty() {
+            return Ok(ending.then.clone());
+        }
+        let body = "Its worker ended without having read what was written to it; the next one will.";
+        self.comment_in(tx, id, CommentKind::Notice, body, &Author::Lucid("dispatch"), now_ms)?;
+        Ok(TicketStep::Requeue)
     }
 
     /// What an ended attempt had in hand goes back in line, counted as failed.

@@ -39,6 +39,12 @@ agents:
     end_grace: 1s
     env:
       FAKE_STEP_MS: 200
+  waits:
+    command: [lucid, fake-agent]
+    dialect: claude
+    end_grace: 1s
+    env:
+      FAKE_STEP_MS: 2000
   short:
     command: [lucid, fake-agent]
     dialect: claude
@@ -145,6 +151,7 @@ fn a_ticket_goes_from_new_to_done_through_a_question() {
     let id = mode(&world, "needs_input");
     let asked = until(&world, &id, "needs_input");
     assert_eq!(asked["ask"]["need"], "Which colour?");
+    world.until("the one who asked is gone", || (outcomes(&world, &id).len() == 1).then_some(()));
     world.lucid(["reply", &id, "blue"]).expect(0);
     let review = until(&world, &id, "review");
     let (commit, branch) = (review["commit"].as_str().unwrap(), review["branch"].as_str().unwrap());
@@ -160,6 +167,30 @@ fn a_ticket_goes_from_new_to_done_through_a_question() {
     assert_eq!(usage["usage"].as_array().unwrap().len(), 2);
     assert_eq!(usage["usage"][0]["cost_usd"], "0.0123");
     slots_are_whole(&world);
+}
+
+#[test]
+fn an_answer_that_its_worker_never_read_is_the_next_ones() {
+    let world = world("");
+    let id = new(&world, "deaf", "FAKE_MODE=deaf_to_answer", "waits");
+    until(&world, &id, "needs_input");
+    world.lucid(["reply", &id, "blue, at once"]).expect(0);
+    until(&world, &id, "review");
+    assert_eq!(outcomes(&world, &id), ["waits ok", "waits ok"]);
+    let messages = world.lucid(["messages", "--json"]).expect(0).json();
+    assert_eq!((&messages["messages"][0]["state"], &messages["messages"][0]["attempts"]), (&"acked".into(), &1.into()));
+}
+
+#[test]
+fn an_answer_to_a_worker_that_is_still_there_is_worked_with_at_once() {
+    let world = world("");
+    let id = new(&world, "asks and waits", "FAKE_MODE=needs_input", "waits");
+    until(&world, &id, "needs_input");
+    world.lucid(["reply", &id, "blue"]).expect(0);
+    let review = until(&world, &id, "review");
+    assert_eq!((review["attempt"].as_i64(), review["commit"].is_string()), (Some(1), true));
+    let messages = world.lucid(["messages", "--json"]).expect(0).json();
+    assert_eq!(messages["messages"][0]["state"], "acked");
 }
 
 #[test]

@@ -35,6 +35,7 @@ const EXIT_CRASHED: u8 = 3;
 enum Mode {
     Ok,
     NeedsInput,
+    DeafToAnswer,
     RateLimited,
     OverloadedThenOk,
     Auth,
@@ -54,9 +55,10 @@ enum Mode {
     LeaveIndexLock,
 }
 
-const MODES: [(&str, Mode); 19] = [
+const MODES: [(&str, Mode); 20] = [
     ("ok", Mode::Ok),
     ("needs_input", Mode::NeedsInput),
+    ("deaf_to_answer", Mode::DeafToAnswer),
     ("rate_limited", Mode::RateLimited),
     ("overloaded_then_ok", Mode::OverloadedThenOk),
     ("auth", Mode::Auth),
@@ -129,11 +131,9 @@ impl Agent {
         self.pause();
         match mode {
             Mode::Ok => self.finish("Nothing to change."),
-            Mode::NeedsInput if self.work.attempt() > 1 => self.commit_and_report("done with the answer"),
-            Mode::NeedsInput => {
-                self.work.ask("Which colour?", &["red", "blue"]);
-                self.finish("I have asked.")
-            }
+            Mode::NeedsInput | Mode::DeafToAnswer if self.work.attempt() > 1 => self.commit_and_report("done with the answer"),
+            Mode::NeedsInput => self.ask(),
+            Mode::DeafToAnswer => self.ask_and_leave(),
             Mode::OverloadedThenOk if self.work.attempt() > 1 => self.commit_and_report("done at last"),
             Mode::OverloadedThenOk => self.fail(Failure::Overloaded),
             Mode::RateLimited => self.fail(Failure::RateLimited),
@@ -195,6 +195,27 @@ impl Agent {
         let commit = self.work.commit();
         self.work.report(summary, commit.as_deref());
         self.finish(summary)
+    }
+
+    /// Asks and ends its turn; an answer that comes while it is still there is one to work with.
+    fn ask(&mut self) -> ExitCode {
+        self.work.ask("Which colour?", &["red", "blue"]);
+        let mut answer = self.input.next(self.step);
+        if answer.is_none() {
+            self.voice.result("I have asked.");
+            answer = self.input.next(FOR_EVER);
+        }
+        let Some(answer) = answer else { return ExitCode::SUCCESS };
+        self.hear(&answer);
+        self.commit_and_report("done with the answer")
+    }
+
+    /// Asks, and is gone after a while without a look at its input.
+    fn ask_and_leave(&mut self) -> ExitCode {
+        self.work.ask("Which colour?", &["red", "blue"]);
+        std::thread::sleep(self.step);
+        self.voice.result("I have asked, and nobody was there.");
+        ExitCode::SUCCESS
     }
 
     fn fail(&mut self, failure: Failure) -> ExitCode {

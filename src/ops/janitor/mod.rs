@@ -223,6 +223,7 @@ impl Ops {
             outcome: "lost".to_owned(),
             commit: None,
             then: Step::Requeue,
+            again: true,
         };
         let (tickets, id, now_ms) = (self.tickets.clone(), facts.ticket.clone(), self.clock.wall_ms());
         self.store

@@ -27,6 +27,7 @@ fn ending(worker: &Worker, then: Step) -> Ending {
         outcome: "ok".into(),
         commit: Some("abcdef1".into()),
         then,
+        again: true,
     }
 }
 

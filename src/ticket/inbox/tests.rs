@@ -13,14 +13,13 @@ fn ask() -> Ask {
 }
 
 async fn end(world: &World, worker: &Worker) -> Ticket {
+    end_in(world, worker, TicketStep::Requeue, true).await
+}
+
+async fn end_in(world: &World, worker: &Worker, then: TicketStep, again: bool) -> Ticket {
     let (tickets, worker) = (world.tickets.clone(), worker.clone());
-    let ending = Ending {
-        run: worker.run,
-        fence: worker.fence,
-        outcome: "lost".into(),
-        commit: None,
-        then: TicketStep::Requeue,
-    };
+    let ending =
+        Ending { run: worker.run, fence: worker.fence, outcome: "x".into(), commit: None, then, again };
     world.store.write(move |tx| tickets.end_attempt(tx, &worker.ticket, &ending, 5)).await.unwrap()
 }
 
@@ -66,6 +65,36 @@ async fn a_worker_answered_while_it_is_there_goes_on() {
     world.tickets.claim(message.id, &worker).await.unwrap();
     world.tickets.deliver(message.id, &worker).await.unwrap();
     assert_eq!(world.tickets.get(&id).await.unwrap().unwrap().state(), TicketState::InProgress);
+}
+
+#[tokio::test]
+async fn work_that_ends_without_having_read_its_messages_is_not_done() {
+    let world = world();
+    let cases = [
+        // delivered, read, may be tried again: where it goes, and what becomes of the message
+        (true, true, true, TicketState::Review, MessageState::Acked),
+        (true, false, true, TicketState::Todo, MessageState::Queued),
+        (false, false, true, TicketState::Todo, MessageState::Queued),
+        (true, false, false, TicketState::Review, MessageState::Expired),
+    ];
+    for (number, (delivered, read, again, to, becomes)) in (1_i64..).zip(cases) {
+        let id = world.ticket().await;
+        let worker = world.work(&id, number, number).await.unwrap();
+        world.tickets.ask(&id, ask(), &Author::Worker(worker.clone())).await.unwrap();
+        let (message, _) = world.reply(&id, "this one", "cli", &alice()).await.unwrap();
+        world.tickets.claim(message.id, &worker).await.unwrap();
+        if delivered {
+            world.tickets.deliver(message.id, &worker).await.unwrap();
+        }
+        if read {
+            world.tickets.ack(message.id, &worker).await.unwrap();
+        }
+        let ended = end_in(&world, &worker, TicketStep::Review, again).await;
+        let message = world.tickets.message(message.id).await.unwrap().unwrap();
+        assert_eq!((ended.state(), message.state()), (to, becomes), "case {number}");
+        let told = notices(&world, &id).await.iter().any(|said| said.contains("the next one will"));
+        assert_eq!(told, to == TicketState::Todo && delivered, "case {number}");
+    }
 }
 
 #[tokio::test]
