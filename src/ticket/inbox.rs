@@ -296,7 +296,7 @@ impl Tickets {
         Ok(TicketStep::Requeue)
     }
 
-    /// What an ended attempt had in hand goes back in line, counted as failed.
+    /// What an ended attempt had in hand goes back in line, counted as failed; also what did not get through to it.
     pub(super) fn return_messages(
         &self,
         tx: &Tx<'_>,
@@ -307,10 +307,10 @@ impl Tickets {
         for message in table::in_hand(tx, id, fence)? {
             let error = "its worker ended without having shown that it read it".to_owned();
             let fail = Step::Fail { error, max_attempts: self.messages.max_attempts };
-            let message = self.step_message(tx, message, fail, &REAPER, now_ms)?;
-            if message.state() == MessageState::Failed {
-                self.step_message(tx, message, Step::Queue, &REAPER, now_ms)?;
-            }
+            self.step_message(tx, message, fail, &REAPER, now_ms)?;
+        }
+        for message in table::failed(tx, id)? {
+            self.step_message(tx, message, Step::Queue, &REAPER, now_ms)?;
         }
         Ok(())
     }

@@ -178,7 +178,10 @@ fn an_answer_that_its_worker_never_read_is_the_next_ones() {
     until(&world, &id, "review");
     assert_eq!(outcomes(&world, &id), ["waits ok", "waits ok"]);
     let messages = world.lucid(["messages", "--json"]).expect(0).json();
-    assert_eq!((&messages["messages"][0]["state"], &messages["messages"][0]["attempts"]), (&"acked".into(), &1.into()));
+    assert_eq!(
+        (&messages["messages"][0]["state"], &messages["messages"][0]["attempts"]),
+        (&"acked".into(), &1.into())
+    );
 }
 
 #[test]

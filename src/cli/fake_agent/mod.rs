@@ -131,7 +131,9 @@ impl Agent {
         self.pause();
         match mode {
             Mode::Ok => self.finish("Nothing to change."),
-            Mode::NeedsInput | Mode::DeafToAnswer if self.work.attempt() > 1 => self.commit_and_report("done with the answer"),
+            Mode::NeedsInput | Mode::DeafToAnswer if self.work.attempt() > 1 => {
+                self.commit_and_report("done with the answer")
+            }
             Mode::NeedsInput => self.ask(),
             Mode::DeafToAnswer => self.ask_and_leave(),
             Mode::OverloadedThenOk if self.work.attempt() > 1 => self.commit_and_report("done at last"),

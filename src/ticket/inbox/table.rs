@@ -72,8 +72,17 @@ pub fn list(conn: &Connection, query: &Query) -> rusqlite::Result<Vec<Message>> 
 
 /// In line for a ticket, oldest first.
 pub fn queued(conn: &Connection, ticket: &TicketId) -> rusqlite::Result<Vec<Message>> {
-    conn.prepare_cached(&format!("{SELECT} WHERE m.ticket = ?1 AND m.state = 'queued' ORDER BY m.id"))?
-        .query_map([ticket.number()], read)?
+    of_ticket(conn, ticket, MessageState::Queued)
+}
+
+/// Those that did not get through and are not in line yet.
+pub fn failed(conn: &Connection, ticket: &TicketId) -> rusqlite::Result<Vec<Message>> {
+    of_ticket(conn, ticket, MessageState::Failed)
+}
+
+fn of_ticket(conn: &Connection, ticket: &TicketId, state: MessageState) -> rusqlite::Result<Vec<Message>> {
+    conn.prepare_cached(&format!("{SELECT} WHERE m.ticket = ?1 AND m.state = ?2 ORDER BY m.id"))?
+        .query_map(params![ticket.number(), state.name()], read)?
         .collect()
 }
 

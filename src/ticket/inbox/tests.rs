@@ -98,6 +98,21 @@ async fn work_that_ends_without_having_read_its_messages_is_not_done() {
 }
 
 #[tokio::test]
+async fn what_did_not_get_through_is_in_line_when_its_worker_is_gone() {
+    let world = world();
+    let id = world.ticket().await;
+    let worker = world.work(&id, 1, 1).await.unwrap();
+    let (message, _) = world.reply(&id, "hello", "cli", &alice()).await.unwrap();
+    world.tickets.claim(message.id, &worker).await.unwrap();
+    let failed = world.tickets.fail(message.id, &worker, "no such pipe").await.unwrap();
+    assert_eq!(failed.state(), MessageState::Failed);
+    end(&world, &worker).await;
+    let next = world.work(&id, 2, 2).await.unwrap();
+    let claimed = world.tickets.claim_all(&next).await.unwrap();
+    assert_eq!(claimed.iter().map(|m| (m.id, m.attempts)).collect::<Vec<_>>(), [(message.id, 1)]);
+}
+
+#[tokio::test]
 async fn what_a_dead_worker_had_in_hand_is_tried_three_times_and_its_author_told() {
     let world = world();
     let id = world.ticket().await;

@@ -124,15 +124,26 @@ fn tickets_had_one_worker_at_a_time(stage: &Stage) {
     assert_eq!(doubled, 0, "two workers on one ticket\n{}", stage.tale());
     let open = stage.world.number("SELECT count(*) FROM workers WHERE verdict IS NULL");
     assert_eq!(open, 0, "a worker without an end\n{}", stage.tale());
-    let in_no_hand = stage.world.number(
-        "SELECT count(*) FROM messages WHERE state IN ('received', 'claimed', 'delivered', 'failed')",
+    let in_hand = texts(
+        stage,
+        "SELECT 'message ' || m.id || ' of ticket ' || m.ticket || ' ' || m.state || ' in the hand of fence ' \
+         || coalesce(m.fence, 0) || ', tries ' || m.attempts || ', error ' || coalesce(m.error, '') || ', attempts ' || coalesce((SELECT group_concat(a.fence || ' ' || a.outcome) \
+         FROM attempts a WHERE a.ticket = m.ticket), '') FROM messages m \
+         WHERE m.state IN ('received', 'claimed', 'delivered', 'failed')",
     );
-    assert_eq!(in_no_hand, 0, "a message in the hand of a worker that has ended\n{}", stage.tale());
+    assert!(in_hand.is_empty(), "{in_hand:?}\n{}", stage.tale());
     let twice = stage.world.number(
         "SELECT count(*) FROM (SELECT 1 FROM ticket_events WHERE type = 'assistant' \
          AND data LIKE '%step %' GROUP BY run, data HAVING count(*) > 1)",
     );
     assert_eq!(twice, 0, "a line taken in twice\n{}", stage.tale());
+}
+
+fn texts(stage: &Stage, sql: &str) -> Vec<String> {
+    let connection = stage.world.database();
+    let mut statement = connection.prepare(sql).expect("SQL");
+    let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+    rows.collect::<Result<_, _>>().expect("rows")
 }
 
 /// What lay where a slot should be is set aside as it was.
