@@ -171,19 +171,19 @@ pub fn task(view: &TaskView, now_ms: i64) -> wire::Task {
     let last = view.live.as_ref().filter(|run| run.waiting.is_none()).or_else(|| view.last_ended());
     wire::Task {
         id: view.id.to_string(),
-        name: task.map_or_else(|| view.id.to_string(), |task| task.name.clone()),
-        description: task.map(|task| task.description.clone()).unwrap_or_default(),
-        tags: task.map(|task| task.tags.clone()).unwrap_or_default(),
+        name: task.map_or_else(|| view.id.to_string(), |task| task.name.to_string()),
+        description: task.map(|task| task.description.to_string()).unwrap_or_default(),
+        tags: task.map(|task| task.settings.tags.clone()).unwrap_or_default(),
         enabled: entry.enabled,
         state: task_state(view),
         kind: task.map(|task| kind(&task.kind).to_owned()).unwrap_or_default(),
         schedule: task.map(|task| schedule_text(task)).unwrap_or_default(),
-        schedule_human: task.map(|task| task.schedule.describe(&task.zone)).unwrap_or_default(),
-        timezone: task.map(|task| task.zone.name().to_owned()).unwrap_or_default(),
+        schedule_human: task.map(|task| task.schedule.describe(&task.settings.zone)).unwrap_or_default(),
+        timezone: task.map(|task| task.settings.zone.name().to_owned()).unwrap_or_default(),
         next_at: view.next_at,
         last_run: last.map(|last| run(last, now_ms)),
         recent: view.recent.iter().rev().map(Run::state).collect(),
-        timeout_ms: task.map_or(0, |task| millis(task.timeout)),
+        timeout_ms: task.map_or(0, |task| millis(task.settings.timeout)),
         paused: view.pause.as_ref().map(|pause| wire::Paused {
             since: instant(pause.at_ms),
             until: pause.until_ms.map(instant),
@@ -192,7 +192,7 @@ pub fn task(view: &TaskView, now_ms: i64) -> wire::Task {
         }),
         definition: wire::Definition {
             file: path(&entry.file),
-            hash: entry.hash.to_string(),
+            hash: entry.hash().map(|hash| hash.to_string()).unwrap_or_default(),
             stale: entry.definition.is_some() && entry.stale_since.is_some(),
         },
         problems: entry.diagnostics.iter().map(diagnostic).collect(),
@@ -251,47 +251,47 @@ pub fn settings(task: &Task) -> wire::TaskSettings {
     wire::TaskSettings {
         command,
         through_shell,
-        jitter_ms: millis(task.jitter),
-        overlap: match task.overlap {
+        jitter_ms: millis(task.settings.jitter),
+        overlap: match task.settings.overlap {
             Overlap::Skip => "skip",
             Overlap::Queue => "queue",
             Overlap::Replace => "replace",
         }
         .to_owned(),
-        locks: task.locks.clone(),
-        catch_up: match task.catch_up {
+        locks: task.settings.locks.clone(),
+        catch_up: match task.settings.catch_up {
             CatchUp::Latest => "latest",
             CatchUp::Skip => "skip",
             CatchUp::All => "all",
         }
         .to_owned(),
-        catch_up_window_ms: millis(task.catch_up_window),
-        timeout_ms: millis(task.timeout),
-        kill_grace_ms: millis(task.kill_grace),
-        idle_timeout_ms: task.idle_timeout.map(millis),
+        catch_up_window_ms: millis(task.settings.catch_up_window),
+        timeout_ms: millis(task.settings.timeout),
+        kill_grace_ms: millis(task.settings.kill_grace),
+        idle_timeout_ms: task.settings.idle_timeout.map(millis),
         retries: retries(task),
-        on_interrupt: match task.on_interrupt {
+        on_interrupt: match task.settings.on_interrupt {
             OnInterrupt::Fail => "fail",
             OnInterrupt::Rerun => "rerun",
         }
         .to_owned(),
-        success_codes: task.success_codes.to_vec(),
-        working_dir: task.working_dir.as_deref().map(path),
-        env: task.env.keys().cloned().collect(),
-        env_file: task.env_file.as_deref().map(path),
-        secrets: task.secrets.clone(),
-        pool: task.pool.clone(),
-        log_max_bytes: task.log_max,
-        keep_runs: task.keep_runs,
-        keep_for_ms: millis(task.keep_for),
-        deliver: match task.deliver {
+        success_codes: task.settings.success_codes.to_vec(),
+        working_dir: task.settings.working_dir.as_deref().map(path),
+        env: task.settings.env.keys().cloned().collect(),
+        env_file: task.settings.env_file.as_deref().map(path),
+        secrets: task.settings.secrets.clone(),
+        pool: task.settings.pool.clone(),
+        log_max_bytes: task.settings.log_max,
+        keep_runs: task.settings.keep_runs,
+        keep_for_ms: millis(task.settings.keep_for),
+        deliver: match task.settings.deliver {
             Deliver::None => "none",
             Deliver::Telegram => "telegram",
         }
         .to_owned(),
-        grants: task.grants.clone(),
-        owner: task.owner.clone(),
-        body: task.body.clone(),
+        grants: task.settings.grants.clone(),
+        owner: task.settings.owner.clone(),
+        body: task.body.to_string(),
         more: std::collections::BTreeMap::new(),
     }
 }
@@ -304,11 +304,11 @@ fn retries(task: &Task) -> wire::Retries {
         RetryWhen::RateLimit => "rate_limit",
     };
     wire::Retries {
-        max: task.retries.max,
-        delay_ms: millis(task.retries.delay),
-        backoff_milli: task.retries.backoff_milli,
-        max_delay_ms: millis(task.retries.max_delay),
-        when: task.retries.when.iter().map(|when| name(when).to_owned()).collect(),
+        max: task.settings.retries.max,
+        delay_ms: millis(task.settings.retries.delay),
+        backoff_milli: task.settings.retries.backoff_milli,
+        max_delay_ms: millis(task.settings.retries.max_delay),
+        when: task.settings.retries.when.iter().map(|when| name(when).to_owned()).collect(),
     }
 }
 

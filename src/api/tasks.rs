@@ -154,8 +154,8 @@ pub async fn next(
             .take_while(|fire| until_ms.is_none_or(|until| fire.at.as_millisecond() <= until))
             .map(convert::fire)
             .collect(),
-        human: Some(task.schedule.describe(&task.zone)),
-        timezone: Some(task.zone.name().to_owned()),
+        human: Some(task.schedule.describe(&task.settings.zone)),
+        timezone: Some(task.settings.zone.name().to_owned()),
     }))
 }
 

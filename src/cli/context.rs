@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn refusals_become_the_exit_codes_of_the_contract() {
-        let table = [(400, 1), (401, 7), (403, 7), (404, 4), (409, 5), (422, 1), (500, 1), (503, 1)];
+        let table = [(400, 2), (401, 7), (403, 7), (404, 4), (409, 5), (422, 2), (500, 1), (503, 1)];
         for (status, code) in table {
             let failure = fetch(&Daemon::play(vec![problem(status, "x", "because")])).unwrap_err();
             assert_eq!((failure.exit().code(), failure.to_string().as_str()), (code, "because"), "{status}");

@@ -46,6 +46,8 @@ impl Exit {
     pub fn of_status(status: u16) -> Option<Self> {
         match status {
             0..=399 => None,
+            // What was typed is not what the daemon takes.
+            400 | 413 | 422 => Some(Self::Usage),
             401 | 403 => Some(Self::NotPermitted),
             404 | 410 => Some(Self::NoSuchId),
             409 | 412 => Some(Self::Conflict),
@@ -204,8 +206,8 @@ mod tests {
     #[test]
     fn statuses_fold_into_the_codes_of_the_contract() {
         let table =
-            [(200, None), (202, None), (400, Some(1)), (401, Some(7)), (403, Some(7)), (404, Some(4))];
-        let more = [(409, Some(5)), (412, Some(5)), (422, Some(1)), (500, Some(1)), (503, Some(1))];
+            [(200, None), (202, None), (400, Some(2)), (401, Some(7)), (403, Some(7)), (404, Some(4))];
+        let more = [(409, Some(5)), (412, Some(5)), (422, Some(2)), (500, Some(1)), (503, Some(1))];
         for (status, code) in table.into_iter().chain(more) {
             assert_eq!(Exit::of_status(status).map(Exit::code), code, "{status}");
         }

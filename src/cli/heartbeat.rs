@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure};
 use super::look::{Look, clean};
 use super::{config, health};
 use crate::api::wire;
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::daemon::STATE_LOCK;
 use crate::health::direct::{self, Found, Said, Trouble};
 use crate::health::memory::Homes;
@@ -65,7 +65,7 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let client = context.client()?;
     let ready = ready(context, &config, &client)?
         .map_err(|silence| on_purpose(&config, context.clock.wall_ms()).unwrap_or(silence));
-    checks.insert(0, of_daemon(&ready, config.placement.restart()));
+    checks.insert(0, of_daemon(&ready, config.placement));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
         Err(silence) => {
@@ -118,7 +118,7 @@ fn without_settings(context: &Context, refused: Failure) -> Result<Exit, Failure
         trouble: silence.trouble,
         why: format!("{}; {}", silence.why, refusal.detail),
     });
-    let checks = [of_daemon(&ready, config.placement.restart()), refusal];
+    let checks = [of_daemon(&ready, config.placement), refusal];
     let (status, health) = status(context, &client, &checks, None)?;
     let written = write(context, &config, &status, &health);
     let told = tell(context, &config, silence.as_ref());
@@ -139,12 +139,12 @@ fn critical(failure: Failure) -> Failure {
     }
 }
 
-fn of_daemon(ready: &Result<Duration, Silence>, restart: &str) -> Check {
+fn of_daemon(ready: &Result<Duration, Silence>, placement: Placement) -> Check {
     match ready {
-        Ok(took) => verdict::api(Ok(*took), restart),
-        Err(Silence { trouble: Trouble::Stopped, why }) => verdict::stopped(why),
+        Ok(took) => verdict::api(Ok(*took), placement.restart()),
+        Err(Silence { trouble: Trouble::Stopped, why }) => verdict::stopped(why, placement.start()),
         Err(Silence { trouble: Trouble::Dead | Trouble::Hung, why }) => {
-            verdict::api(Err(why.clone()), restart)
+            verdict::api(Err(why.clone()), placement.restart())
         }
     }
 }
@@ -293,6 +293,7 @@ fn tell(context: &Context, config: &Config, silence: Option<&Silence>) -> Option
     let found = Found {
         trouble: silence.map(|silence| (silence.trouble, silence.why.as_str())),
         host: &host,
+        placement: config.placement,
         now_ms: context.clock.wall_ms(),
     };
     // Without a current folder there is still an environment; it has named the settings already.

@@ -162,21 +162,21 @@ fn of_task(context: &Context, args: &Args, id: &TaskId) -> Result<Document<wire:
     let mut path = api().segment("tasks").segment(id.as_str()).segment("next").query("n", &n.to_string());
     if args.at.is_some() {
         // A day begins in the task's own zone.
-        let after = start(args.at, &files::task(context, id)?.zone, context.clock.wall())?.after;
+        let after = start(args.at, &files::task(context, id)?.settings.zone, context.clock.wall())?.after;
         path = path.query("at", &after.to_string());
     }
     if let Some(document) = ask(context, path)? {
         return Ok(document);
     }
     let task = files::task(context, id)?;
-    let start = start(args.at, &task.zone, context.clock.wall())?;
+    let start = start(args.at, &task.settings.zone, context.clock.wall())?;
     if task.schedule.counts_from_anchor() {
         let from = if args.at.is_some() { "the given time" } else { "now" };
         context.note(&format!(
             "lucid: no daemon answers, so this counts from {from}, not from when it first saw the task"
         ));
     }
-    written(&fires(task.coming(start.anchor, start.after, n as usize), &task.schedule, &task.zone))
+    written(&fires(task.coming(start.anchor, start.after, n as usize), &task.schedule, &task.settings.zone))
 }
 
 /// A coming instant and whose it is.
@@ -204,7 +204,7 @@ fn of_all(context: &Context, args: &Args) -> Result<TaskFires, Failure> {
     let tasks: Vec<Arc<Task>> = files::tasks(context)?;
     let mut found = Vec::new();
     for task in tasks {
-        let start = start(args.at, &task.zone, now)?;
+        let start = start(args.at, &task.settings.zone, now)?;
         let next = task.coming(start.anchor, start.after, 1).into_iter().next();
         let of = |fire: Preview| TaskFire {
             task: task.id.to_string(),

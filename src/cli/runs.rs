@@ -103,7 +103,7 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
         grid.row(vec![
             Cell::new(tone, mark),
             Cell::plain(&run_reference(run.id)),
-            Cell::plain(&run.task),
+            Cell::plain(&work(run)),
             Cell::new(tone, run.state.name()),
             Cell::plain(
                 &run.started_at
@@ -117,6 +117,11 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
         ]);
     }
     grid.render(look)
+}
+
+/// The task; for an attempt on a ticket, also that.
+fn work(run: &wire::Run) -> String {
+    run.ticket.as_ref().map_or_else(|| run.task.clone(), |ticket| format!("{} {ticket}", run.task))
 }
 
 /// The letter that stands for a state in a row of results, and its tone.

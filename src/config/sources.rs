@@ -39,13 +39,42 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// What a person types to have the daemon started again.
+    /// What a person types to have a daemon that does not answer started again.
     #[must_use]
     pub fn restart(self) -> &'static str {
         match self {
             Self::System => "systemctl restart lucid",
             Self::User => "systemctl --user restart lucid",
-            Self::Anywhere => "lucid stop; lucid serve",
+            Self::Anywhere => "lucid serve",
+        }
+    }
+
+    /// What a person types to have the daemon `pid` started again, which costs no run: `lucid stop` would end them.
+    #[must_use]
+    pub fn replace(self, pid: u32) -> String {
+        match self {
+            Self::System | Self::User => self.restart().to_owned(),
+            Self::Anywhere => format!("kill {pid}; lucid serve"),
+        }
+    }
+
+    /// What a person types to start the daemon that was stopped.
+    #[must_use]
+    pub fn start(self) -> &'static str {
+        match self {
+            Self::System => "systemctl start lucid",
+            Self::User => "systemctl --user start lucid",
+            Self::Anywhere => "lucid serve",
+        }
+    }
+
+    /// What a person types to see how the daemon is doing.
+    #[must_use]
+    pub fn look(self) -> &'static str {
+        match self {
+            Self::System => "systemctl status lucid",
+            Self::User => "systemctl --user status lucid",
+            Self::Anywhere => "lucid status",
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What alerts have to know of the daemon: their settings, and what belongs to an event that its own row does not
 //! tell. Everything here answers in any case; what cannot be read is left out.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,30 +15,26 @@ use crate::alert::telegram::Telegram;
 use crate::alert::words::{self, Tail};
 use crate::alert::{Alerts, Gather, Settings, Topics};
 use crate::config::{self, Config};
-use crate::dispatch::classify::Heard;
-use crate::dispatch::dialect;
 use crate::journal::{Filter, Journal};
 use crate::model::event::{Event, EventKind, Recorded};
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::MessageId;
 use crate::model::run::{Run, RunState};
-use crate::model::task::{Deliver, Kind, Task};
+use crate::model::task::{Deliver, Task};
 use crate::model::ticket::Priority;
 use crate::model::time::millis;
-use crate::model::worker::Dialect;
 use crate::platform::clock::Clock;
-use crate::platform::process::spec::{Exit, name};
+use crate::platform::process::spec::Exit;
 use crate::run::history;
 use crate::store::{Store, StoreError};
 use crate::task::Severity;
 
 use super::App;
 use super::problems::{Finding, Grave};
+use super::said::{self, on_disk};
 
 /// Runs of a task that are looked at for failures in a row.
 const HISTORY: u32 = 100;
-/// Bytes of an agent's events that are read for its last word.
-const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 /// Dead letters are told for so long, milliseconds.
 const DEAD_SHOWN_MS: i64 = 24 * 3_600_000;
 
@@ -148,8 +142,9 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
     if is_bad {
         (facts.failures, facts.oks) = in_a_row(app, &facts.run).await?;
         let dir = app.run_dir(id);
+        let dialect = task.as_deref().and_then(|task| said::dialect_of(app, task));
         facts.tail = match app.tail_log(id, words::TAIL_LINES * 2).await {
-            Ok(chunk) => words::tail(&chunk.bytes),
+            Ok(chunk) => words::tail(&said::spoken(chunk.bytes, dialect)),
             // One that was never started has no log.
             Err(_) => Tail::default(),
         };
@@ -159,8 +154,8 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
             is_escalated: exit.escalated,
         });
     }
-    if let Some(task) = task.filter(|task| task.deliver == Deliver::Telegram && !is_bad) {
-        facts.answer = answer(app, id, &task).await;
+    if let Some(task) = task.filter(|task| task.settings.deliver == Deliver::Telegram && !is_bad) {
+        facts.answer = said::answer(app, id, &task).await;
     }
     Ok(Some(facts))
 }
@@ -185,10 +180,10 @@ fn run_is_worker(run: &Run) -> bool {
 
 fn task_facts(task: &Task, next_ms: Option<i64>) -> TaskFacts {
     TaskFacts {
-        alerts: task.alerts.as_ref().clone(),
-        deliver: task.deliver,
-        timeout_ms: millis(task.timeout),
-        retries_max: task.retries.max,
+        alerts: task.settings.alerts.clone(),
+        deliver: task.settings.deliver,
+        timeout_ms: millis(task.settings.timeout),
+        retries_max: task.settings.retries.max,
         next_ms,
     }
 }
@@ -219,44 +214,6 @@ async fn in_a_row(app: &App, run: &Run) -> Result<(u32, u32), StoreError> {
         n
     };
     Ok((count(&|run| run.state().is_failure()), count(&|run| run.state() == RunState::Ok)))
-}
-
-/// What a good run has to say: an agent's last word, or the output of anything else.
-async fn answer(app: &App, id: RunId, task: &Task) -> Option<String> {
-    let dialect = match &task.kind {
-        Kind::Agent(agent) => {
-            app.config.agents.iter().find(|profile| profile.name == agent.profile).map(|p| p.dialect)
-        }
-        Kind::Command(_) | Kind::Action(_) => None,
-    };
-    let dir = app.run_dir(id);
-    match dialect {
-        Some(dialect @ (Dialect::Claude | Dialect::Codex)) => {
-            on_disk(move || last_word(&dir.join(name::EVENTS), dialect)).await
-        }
-        Some(Dialect::Plain) | None => {
-            let chunk = app.tail_log(id, usize::MAX).await.ok()?;
-            Some(String::from_utf8_lossy(&chunk.bytes).into_owned())
-        }
-    }
-}
-
-/// The result that an agent's program told, else the last text it wrote.
-fn last_word(path: &Path, dialect: Dialect) -> Option<String> {
-    let mut file = std::fs::File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    let from = length.saturating_sub(ANSWER_BYTES);
-    file.seek(SeekFrom::Start(from)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(ANSWER_BYTES).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut heard = Heard::default();
-    // The first line of a piece from the middle is half of one.
-    for line in text.lines().skip(usize::from(from > 0)) {
-        dialect::read(dialect, line).iter().for_each(|said| heard.take(said));
-    }
-    let result = heard.end.filter(|end| !end.is_error).map(|end| end.text).filter(|text| !text.is_empty());
-    result.or(Some(heard.last_text))
 }
 
 async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, StoreError> {
@@ -320,10 +277,6 @@ fn file_facts(app: &App, task: &TaskId) -> FileFacts {
         }),
         is_stale: entry.stale_since.is_some() && !entry.expired && entry.enabled,
     }
-}
-
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok().flatten()
 }
 
 impl App {

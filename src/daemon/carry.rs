@@ -75,7 +75,7 @@ impl Ledger {
         for fire in &due.plan.fires {
             let at_ms = fire.at.as_millisecond();
             // One at a time until the gap is made up for: each waits for its predecessor instead of being skipped.
-            if due.task.catch_up == CatchUp::All && (due.backlog || due.plan.fires.len() > 1) {
+            if due.task.settings.catch_up == CatchUp::All && (due.backlog || due.plan.fires.len() > 1) {
                 let busy = !carried.claims.is_empty() || table::holder(tx, &due.task.flight_key())?.is_some();
                 if busy {
                     carried.again = Again::Spaced(self.now_ms + self.spacing_ms);

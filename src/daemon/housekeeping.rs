@@ -214,12 +214,12 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
         .into_iter()
         .map(|task| {
             let definition = snapshot.get(&task).and_then(|entry| entry.definition.clone());
-            let rows = definition.as_ref().map_or(limits.runs_per_task, |d| u64::from(d.keep_runs));
-            let age = definition.map_or(limits.runs, |d| d.keep_for);
+            let rows = definition.as_ref().map_or(limits.runs_per_task, |d| u64::from(d.settings.keep_runs));
+            let age = definition.map_or(limits.runs, |d| d.settings.keep_for);
             Keep { task, rows: rows.min(limits.runs_per_task), age: age.min(limits.runs) }
         })
         .collect();
-    let mut swept = app.runs.sweep_rows(keeps).await?;
+    let mut swept = app.runs.sweep_rows(keeps, limits.runs).await?;
     let outputs = KeepOutputs { age: limits.outputs, bytes: limits.outputs_max };
     let folders = app.runs.sweep_outputs(outputs).await?;
     swept.folders += folders.folders;

@@ -27,6 +27,7 @@ pub mod reload;
 pub mod replies;
 mod returned;
 pub mod ring;
+mod said;
 pub mod service;
 mod settings;
 mod shutdown;

@@ -41,6 +41,7 @@ impl App {
         self.files(&mut findings);
         self.held(status, &mut findings);
         self.slots(&mut findings).await?;
+        self.agents_off(&mut findings).await?;
         self.behind(&mut findings);
         self.unheard(&mut findings).await?;
         self.unanswered(&mut findings);
@@ -60,7 +61,7 @@ impl App {
                 subject: "daemon".into(),
                 text: why,
                 since_ms: None,
-                fix: Some(self.config.placement.restart().into()),
+                fix: Some(self.config.placement.replace(std::process::id())),
             });
         }
     }
@@ -175,6 +176,21 @@ impl App {
                 ),
                 since_ms: Some(slot.since_ms),
                 fix: Some(format!("lucid pool heal {}", slot.id)),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whatever is meant for them waits, and nothing but a person ends that.
+    async fn agents_off(&self, findings: &mut Vec<Finding>) -> Result<(), Refused> {
+        for (agent, reason, since_ms) in self.dispatch.disabled().await? {
+            findings.push(Finding {
+                id: format!("agent_disabled:{agent}"),
+                grave: Grave::Warning,
+                subject: format!("agent {agent}"),
+                text: format!("it is disabled and gets no work: {reason}"),
+                since_ms: Some(since_ms),
+                fix: Some(format!("lucid agents enable {agent}")),
             });
         }
         Ok(())

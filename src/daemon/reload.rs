@@ -228,14 +228,19 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
             enabled: entry.enabled,
             from_ms: None,
             hash: task.hash.to_string(),
-            schedule: format!("{}|{}|{}", anchor_text(task), task.zone.name(), task.jitter.as_millis()),
+            schedule: format!(
+                "{}|{}|{}",
+                anchor_text(task),
+                task.settings.zone.name(),
+                task.settings.jitter.as_millis()
+            ),
         },
         // A file that never parsed has no instants.
         None => Seen {
             id: id.clone(),
             enabled: false,
             from_ms: None,
-            hash: entry.hash.to_string(),
+            hash: entry.hash().map(|hash| hash.to_string()).unwrap_or_default(),
             schedule: String::new(),
         },
     }

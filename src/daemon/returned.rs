@@ -9,7 +9,12 @@ use crate::health::memory::Homes;
 /// What cannot be told now is told by the next heartbeat.
 pub async fn tell(app: App) {
     let told = tokio::task::spawn_blocking(move || {
-        let found = Found { trouble: None, host: &app.host, now_ms: app.clock.wall_ms() };
+        let found = Found {
+            trouble: None,
+            host: &app.host,
+            placement: app.config.placement,
+            now_ms: app.clock.wall_ms(),
+        };
         let homes = Homes::new(&app.config.state_dir, &app.sources.scratch_dirs());
         direct::tell(&homes, found, |message| direct::send(&app.config, message))
     })

@@ -135,13 +135,13 @@ fn drifted(drift: &Drift, placement: Placement) -> Option<Finding> {
             let more = lines.len().saturating_sub(NAMED_MAX);
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             let text = format!("they have changed and wait for a restart: {named}{more}");
-            ("settings:changed", Grave::Info, text, placement.restart())
+            ("settings:changed", Grave::Info, text, placement.replace(std::process::id()))
         }
         Drift::Refused(why) => {
             let why = why.to_string();
             let first = why.lines().next().unwrap_or_default();
             let text = format!("lucid would not start with them as they are now: {first}");
-            ("settings:refused", Grave::Warning, text, "lucid check")
+            ("settings:refused", Grave::Warning, text, "lucid check".to_owned())
         }
     };
     Some(Finding {

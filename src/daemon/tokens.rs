@@ -66,6 +66,6 @@ fn grants(task: &Task) -> Vec<String> {
             vec!["upkeep:run".to_owned()]
         }
         Kind::Action(_) => Vec::new(),
-        Kind::Command(_) | Kind::Agent(_) => task.grants.clone(),
+        Kind::Command(_) | Kind::Agent(_) => task.settings.grants.clone(),
     }
 }

@@ -145,6 +145,11 @@ impl App {
         if run.state().is_live() || run.state() == RunState::NotStarted {
             return Err(self.already_running(&run));
         }
+        if let Some(ticket) = &run.ticket {
+            let message = format!("run {id} was an attempt on {ticket}, which dispatch starts");
+            let help = format!("lucid ticket move {ticket} todo");
+            return Err(Refused::new(RefusedKind::Conflict, "is_an_attempt", message, help));
+        }
         let manual =
             ManualRun { force: false, env: run.extra_env.clone(), actor: actor.to_owned(), request_key };
         self.start_now(&run.task, Trigger::Retry, Some(&run), manual).await
@@ -233,7 +238,7 @@ impl App {
             .map_err(|e| Refused::unavailable(&e.to_string()))?
             .map_err(|e| {
                 Refused::new(
-                    RefusedKind::Invalid,
+                    RefusedKind::Unavailable,
                     "cannot_write",
                     format!("the file of {id} cannot be changed: {e}"),
                     "change `enabled:` by hand",

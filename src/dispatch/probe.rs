@@ -89,6 +89,17 @@ impl Dispatch {
         Ok(views.collect())
     }
 
+    /// The profiles of the config that get no work until a person enables them: each with the reason and since when,
+    /// milliseconds since the epoch. Asks no program.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn disabled(&self) -> Result<Vec<(String, String, i64)>, DispatchError> {
+        let mut found = self.store.read(|conn| Ok::<_, DispatchError>(super::table::disabled(conn)?)).await?;
+        found.retain(|(name, ..)| self.profile(name).is_some());
+        Ok(found)
+    }
+
     /// Asks every program whose last answer is too old.
     pub async fn probe(&self) {
         let now_ms = self.clock.wall_ms();

@@ -215,6 +215,15 @@ pub fn resting(conn: &Connection, now_ms: i64) -> rusqlite::Result<BTreeMap<Stri
     .collect()
 }
 
+/// Profiles that wait for a person, each with the reason and since when.
+pub fn disabled(conn: &Connection) -> rusqlite::Result<Vec<(String, String, i64)>> {
+    conn.prepare_cached(
+        "SELECT agent, reason, since_ms FROM profiles WHERE state = 'disabled' ORDER BY agent",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    .collect()
+}
+
 /// Lets a profile rest until then, or until a person says otherwise.
 pub fn rest(
     conn: &Connection,

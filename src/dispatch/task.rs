@@ -40,7 +40,7 @@ impl Dispatch {
     /// Whether a task's runs go this way.
     #[must_use]
     pub fn is_for(task: &Task) -> bool {
-        task.pool.is_some() || matches!(task.kind, Kind::Agent(_))
+        task.settings.pool.is_some() || matches!(task.kind, Kind::Agent(_))
     }
 
     /// Starts a claimed run of such a task, and sees it through.
@@ -78,11 +78,11 @@ impl Dispatch {
             Kind::Agent(agent) => Some(self.wait_for_profile(&agent.profile, deadline).await?),
             Kind::Command(_) | Kind::Action(_) => None,
         };
-        let leased = match &task.pool {
+        let leased = match &task.settings.pool {
             Some(pool) => Some((pool.clone(), self.wait_for_slot(run, pool, deadline).await?)),
             None => None,
         };
-        if let (Some((_, leased)), Some(branch)) = (&leased, &task.worktree.branch) {
+        if let (Some((_, leased)), Some(branch)) = (&leased, &task.settings.worktree.branch) {
             self.pools.branch(leased.lease, branch).await.map_err(DispatchError::from)?;
         }
         let mut prepared = self.build_task(run, task, profile.as_ref()).await?;
@@ -98,8 +98,8 @@ impl Dispatch {
     }
 
     fn patience(&self, task: &Task) -> Duration {
-        let of_pool = task.pool.as_ref().and_then(|pool| self.claim_waits.get(pool).copied());
-        task.worktree.claim_wait.or(of_pool).unwrap_or(WAIT_DEFAULT)
+        let of_pool = task.settings.pool.as_ref().and_then(|pool| self.claim_waits.get(pool).copied());
+        task.settings.worktree.claim_wait.or(of_pool).unwrap_or(WAIT_DEFAULT)
     }
 
     async fn wait_for_profile(&self, wanted: &str, deadline: Duration) -> Result<config::Agent, Refused> {
@@ -165,7 +165,7 @@ impl Dispatch {
         let secrets = profile.map(|profile| profile.secrets.clone()).unwrap_or_default();
         let built = tokio::task::spawn_blocking(move || {
             let mut task = task;
-            task.secrets.extend(secrets);
+            Arc::make_mut(&mut task.settings).secrets.extend(secrets);
             let mut input = Vec::new();
             let (mut spec, private) = match program {
                 Some((program, lines)) => {
@@ -225,7 +225,7 @@ impl Dispatch {
                 pool,
                 lease: leased.lease,
                 slot: leased.slot,
-                branch: task.worktree.branch.clone(),
+                branch: task.settings.worktree.branch.clone(),
                 base_commit: leased.base_commit,
             }),
             read_bytes: 0,

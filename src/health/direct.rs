@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::telegram::{Format, Outgoing, Sound, Telegram, TelegramError};
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::model::text::clean;
 
 use super::memory::{Homes, Memory, Outage, Turn};
@@ -43,6 +43,8 @@ pub struct Sent {
 pub struct Found<'a> {
     pub trouble: Option<(Trouble, &'a str)>,
     pub host: &'a str,
+    /// Whose service the daemon is.
+    pub placement: Placement,
     pub now_ms: i64,
 }
 
@@ -178,7 +180,7 @@ fn back(memory: &Memory, found: Found<'_>) -> Word {
 }
 
 fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -> Word {
-    let Found { host, now_ms, .. } = found;
+    let Found { host, placement, now_ms, .. } = found;
     // A stop that somebody wanted is no part of an outage.
     let is_wanted = |trouble| trouble == Trouble::Stopped;
     let outage = match memory {
@@ -201,8 +203,8 @@ fn bad(memory: Option<&Memory>, trouble: Trouble, why: &str, found: Found<'_>) -
         Trouble::Stopped => ("⏸ ", "is stopped"),
     };
     let look = match trouble {
-        Trouble::Dead | Trouble::Hung => "it is back. Look with: systemctl status lucid",
-        Trouble::Stopped => "it runs again: systemctl start lucid",
+        Trouble::Dead | Trouble::Hung => format!("it is back. Look with: {}", placement.look()),
+        Trouble::Stopped => format!("it runs again: {}", placement.start()),
     };
     let text = format!(
         "{mark}lucid on {host} {state}{still}\n{}\nNothing is started and nothing else is told until {look}",
@@ -234,7 +236,7 @@ mod tests {
     }
 
     fn found(trouble: Option<(Trouble, &'static str)>, now_ms: i64) -> Found<'static> {
-        Found { trouble, host: "atlas", now_ms }
+        Found { trouble, host: "atlas", placement: Placement::System, now_ms }
     }
 
     #[test]

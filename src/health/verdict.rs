@@ -107,11 +107,11 @@ pub fn refused_settings(why: &str) -> Check {
     Check::new("settings:refused", HealthState::Critical, &detail).hint("lucid check")
 }
 
-/// The daemon was stopped on purpose: `when_and_by_whom`.
+/// The daemon was stopped on purpose: `when_and_by_whom`; `start` starts it.
 #[must_use]
-pub fn stopped(when_and_by_whom: &str) -> Check {
+pub fn stopped(when_and_by_whom: &str, start: &str) -> Check {
     let detail = format!("the daemon is stopped: {when_and_by_whom}");
-    Check::new("api", HealthState::Degraded, &detail).hint("systemctl start lucid")
+    Check::new("api", HealthState::Degraded, &detail).hint(start)
 }
 
 /// Failed runs within the window, with the tasks that had them, the most failures first.

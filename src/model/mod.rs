@@ -5,6 +5,7 @@
 pub mod alert;
 mod cause;
 pub mod condition;
+pub mod digest;
 pub mod event;
 pub mod health;
 pub mod ids;

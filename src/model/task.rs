@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::ids::TaskId;
 use super::schedule::{Preview, Schedule, Zone, preview};
 
@@ -16,12 +17,28 @@ use super::schedule::{Preview, Schedule, Zone, preview};
 #[derive(Debug, Clone)]
 pub struct Task {
     pub id: TaskId,
-    pub name: String,
-    pub description: String,
-    pub tags: Vec<String>,
-    pub owner: Option<String>,
+    pub name: Box<str>,
+    pub description: Box<str>,
     pub enabled: bool,
     pub schedule: Schedule,
+    pub kind: Kind,
+    pub settings: Arc<Settings>,
+    /// Why its runs end `blocked` instead of starting: what it names does not exist (yet).
+    pub blocked_by: Option<Box<str>>,
+    /// Text after the front-matter: prompt of an agent, documentation of anything else, where a
+    /// long one is left out.
+    pub body: Box<str>,
+    /// The file, relative to the folder that holds the tasks folder when it lies below it.
+    pub file: Arc<Path>,
+    /// Of the file's bytes.
+    pub hash: Digest,
+}
+
+/// How a task runs: what most files leave to the defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub tags: Vec<String>,
+    pub owner: Option<String>,
     pub zone: Zone,
     /// Upper bound of the delay added to every instant; see [`Task::jitter_offset`].
     pub jitter: Duration,
@@ -33,9 +50,9 @@ pub struct Task {
     pub timeout: Duration,
     pub kill_grace: Duration,
     pub idle_timeout: Option<Duration>,
-    pub retries: Arc<Retries>,
+    pub retries: Retries,
     pub on_interrupt: OnInterrupt,
-    pub success_codes: Arc<[i32]>,
+    pub success_codes: Vec<i32>,
     /// As written; relative to the config's `root`, `~` not yet expanded.
     pub working_dir: Option<PathBuf>,
     pub env: BTreeMap<String, String>,
@@ -44,26 +61,16 @@ pub struct Task {
     pub secrets: Vec<String>,
     pub shell: Option<String>,
     pub stdin: Option<String>,
-    pub kind: Kind,
     pub pool: Option<String>,
-    pub worktree: Arc<Worktree>,
+    pub worktree: Worktree,
     /// Bytes of output kept (head and tail).
     pub log_max: u64,
     pub keep_runs: u32,
     pub keep_for: Duration,
     pub deliver: Deliver,
     pub preflight: Option<Command>,
-    pub alerts: Arc<Alerts>,
+    pub alerts: Alerts,
     pub grants: Vec<String>,
-    /// Why its runs end `blocked` instead of starting: what it names does not exist (yet).
-    pub blocked_by: Option<String>,
-    /// Text after the front-matter: prompt of an agent, documentation of anything else, where a
-    /// long one is left out.
-    pub body: String,
-    /// The file, relative to the folder that holds the tasks folder when it lies below it.
-    pub file: Arc<Path>,
-    /// SHA-256 of the file's bytes, hex.
-    pub hash: Arc<str>,
 }
 
 impl Task {
@@ -72,14 +79,14 @@ impl Task {
     pub fn coming(&self, anchor: Timestamp, from: Timestamp, n: usize) -> Vec<Preview> {
         let delay = SignedDuration::try_from(self.jitter_offset()).unwrap_or(SignedDuration::ZERO);
         let Ok(from) = from.checked_sub(delay) else { return Vec::new() };
-        let nominal = preview(&self.schedule, &self.zone, anchor, from, n);
-        nominal.into_iter().filter_map(|fire| fire.delayed(delay, &self.zone)).collect()
+        let nominal = preview(&self.schedule, &self.settings.zone, anchor, from, n);
+        nominal.into_iter().filter_map(|fire| fire.delayed(delay, &self.settings.zone)).collect()
     }
 
     /// The task's own stable delay in `0..jitter`, a pure function of its id.
     #[must_use]
     pub fn jitter_offset(&self) -> Duration {
-        let span = u64::try_from(self.jitter.as_millis()).unwrap_or(u64::MAX);
+        let span = u64::try_from(self.settings.jitter.as_millis()).unwrap_or(u64::MAX);
         if span == 0 {
             return Duration::ZERO;
         }

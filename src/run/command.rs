@@ -62,7 +62,11 @@ pub enum Blocked {
 pub fn argv_shown(task: &Task) -> Vec<String> {
     match &task.kind {
         Kind::Command(Command::Shell(text)) => {
-            vec![task.shell.clone().unwrap_or_else(|| "sh".to_owned()), "-ec".to_owned(), text.clone()]
+            vec![
+                task.settings.shell.clone().unwrap_or_else(|| "sh".to_owned()),
+                "-ec".to_owned(),
+                text.clone(),
+            ]
         }
         Kind::Command(Command::Argv(argv)) => argv.clone(),
         Kind::Action(name) => vec!["lucid".to_owned(), "action".to_owned(), name.clone()],
@@ -76,9 +80,9 @@ pub fn argv_shown(task: &Task) -> Vec<String> {
 /// [`Blocked`] when the run cannot be tried.
 pub fn build(site: &Site, task: &Task, run: &Run, token: &str) -> Result<(Spec, Private), Blocked> {
     if let Some(reason) = &task.blocked_by {
-        return Err(Blocked::Definition(reason.clone()));
+        return Err(Blocked::Definition(reason.to_string()));
     }
-    let shell = task.shell.clone().unwrap_or_else(|| site.default_shell.clone());
+    let shell = task.settings.shell.clone().unwrap_or_else(|| site.default_shell.clone());
     let argv = match &task.kind {
         Kind::Command(command) => argv(command, &shell),
         Kind::Action(name) => {
@@ -88,7 +92,7 @@ pub fn build(site: &Site, task: &Task, run: &Run, token: &str) -> Result<(Spec, 
             return Err(Blocked::Definition(format!("there is no agent profile `{}`", agent.profile)));
         }
     };
-    let stdin = task.stdin.clone().map_or(Stdin::Null, Stdin::Text);
+    let stdin = task.settings.stdin.clone().map_or(Stdin::Null, Stdin::Text);
     assemble(site, task, run, token, Program { argv, stdin, stdout: Stdout::Log })
 }
 
@@ -111,22 +115,22 @@ pub fn assemble(
     token: &str,
     program: Program,
 ) -> Result<(Spec, Private), Blocked> {
-    let shell = task.shell.clone().unwrap_or_else(|| site.default_shell.clone());
+    let shell = task.settings.shell.clone().unwrap_or_else(|| site.default_shell.clone());
     let spec = Spec {
         cookie: (COOKIE.to_owned(), cookie(token)),
         argv: program.argv,
-        preflight: task.preflight.as_ref().map(|command| self::argv(command, &shell)),
+        preflight: task.settings.preflight.as_ref().map(|command| self::argv(command, &shell)),
         env: environment(site, task, run)?.into_iter().collect(),
         cwd: working_dir(site, task),
-        timeout_ms: millis_unsigned(task.timeout),
-        kill_grace_ms: millis_unsigned(task.kill_grace),
-        idle_timeout_ms: task.idle_timeout.map(millis_unsigned),
-        log_max: task.log_max,
+        timeout_ms: millis_unsigned(task.settings.timeout),
+        kill_grace_ms: millis_unsigned(task.settings.kill_grace),
+        idle_timeout_ms: task.settings.idle_timeout.map(millis_unsigned),
+        log_max: task.settings.log_max,
         stdin: program.stdin,
         stdout: program.stdout,
         cgroups: site.cgroups,
     };
-    Ok((spec, private(site, &task.secrets, token)?))
+    Ok((spec, private(site, &task.settings.secrets, token)?))
 }
 
 /// As unique as the run's token, of which it tells nothing: `spec.json` holds it.
@@ -148,17 +152,17 @@ fn environment(site: &Site, task: &Task, run: &Run) -> Result<BTreeMap<String, S
     if matches!(task.kind, Kind::Action(_)) {
         env.extend(site.action_env.clone());
     }
-    if let Some(file) = &task.env_file {
+    if let Some(file) = &task.settings.env_file {
         env.extend(read_env_file(&resolve(site, file))?);
     }
-    env.extend(task.env.clone());
+    env.extend(task.settings.env.clone());
     env.extend(run.extra_env.iter().cloned());
     env.extend([
         ("LUCID_TASK".to_owned(), task.id.to_string()),
         ("LUCID_RUN_ID".to_owned(), run.id.0.to_string()),
         ("LUCID_ATTEMPT".to_owned(), run.attempt.to_string()),
         ("LUCID_TRIGGER".to_owned(), run.trigger.name().to_owned()),
-        ("LUCID_TIMEOUT_SECS".to_owned(), task.timeout.as_secs().to_string()),
+        ("LUCID_TIMEOUT_SECS".to_owned(), task.settings.timeout.as_secs().to_string()),
         ("LUCID_SOCKET".to_owned(), site.worker_socket.to_string_lossy().into_owned()),
     ]);
     if let Some(at) = run.scheduled_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
@@ -186,7 +190,7 @@ pub fn private(site: &Site, secrets: &[String], token: &str) -> Result<Private, 
 }
 
 fn working_dir(site: &Site, task: &Task) -> PathBuf {
-    task.working_dir.as_ref().map_or_else(|| site.root.clone(), |dir| resolve(site, dir))
+    task.settings.working_dir.as_ref().map_or_else(|| site.root.clone(), |dir| resolve(site, dir))
 }
 
 /// `~` is the home folder; what is relative starts at `root`.

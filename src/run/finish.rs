@@ -29,7 +29,7 @@ const RERUN_DELAY: Duration = Duration::from_secs(5);
 
 impl Runs {
     pub(super) async fn finish_from(&self, run: Run, task: Option<&Arc<Task>>, exit: &Exit) {
-        let codes = task.map_or(&[0][..], |task| &task.success_codes);
+        let codes = task.map_or(&[0][..], |task| &task.settings.success_codes);
         let outcome = outcome::decide(exit, codes);
         let mut end = End::of(run, task, outcome, exit);
         if end.may_say_more(task) {
@@ -115,9 +115,10 @@ impl End {
     /// An end at `now_ms`, with what `task` wants done about it.
     #[must_use]
     pub fn new(run: Run, task: Option<&Arc<Task>>, outcome: Outcome, now_ms: i64) -> Self {
-        let retry_after = task.and_then(|task| outcome::retry_after(&outcome, &task.retries, run.attempt));
+        let retry_after =
+            task.and_then(|task| outcome::retry_after(&outcome, &task.settings.retries, run.attempt));
         let reruns = outcome.state == RunState::Lost
-            && task.is_some_and(|task| match task.on_interrupt {
+            && task.is_some_and(|task| match task.settings.on_interrupt {
                 OnInterrupt::Rerun => true,
                 OnInterrupt::Fail => false,
             });

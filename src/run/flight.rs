@@ -93,7 +93,7 @@ pub fn claim(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) ->
     if !request.forced && (!standing.enabled || !standing.present) {
         return Ok(Claim::Off);
     }
-    if *standing.hash != *task.hash {
+    if standing.hash != task.hash.to_string() {
         return Ok(Claim::Stale);
     }
     if by_clock
@@ -143,7 +143,7 @@ fn contend(tx: &Tx<'_>, journal: &Journal, request: &Request, holder: Run) -> Re
     if matches!(request.trigger, Trigger::Manual | Trigger::Retry) {
         return Ok(Claim::Taken { holder });
     }
-    match request.task.overlap {
+    match request.task.settings.overlap {
         Overlap::Skip => skip(tx, journal, request, "overlap"),
         Overlap::Queue | Overlap::Replace if table::queued(tx, &request.task.flight_key())?.is_some() => {
             skip(tx, journal, request, "overlap")
@@ -162,7 +162,7 @@ fn admit(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Res
     // Counted before the row is written, which would count itself.
     let full = is_counted(&request.task) && table::places_taken(tx)? >= gates.max_parallel_runs;
     let mut run = write_claimed(tx, journal, request, None)?;
-    let waiting = if table::take_locks(tx, run.id, &request.task.locks)?.is_some() {
+    let waiting = if table::take_locks(tx, run.id, &request.task.settings.locks)?.is_some() {
         Some(Waiting::Lock)
     } else if full {
         Some(Waiting::Parallel)
@@ -244,7 +244,7 @@ fn extras(request: &Request) -> Extras {
     Extras {
         flight_key: request.task.flight_key(),
         argv: super::command::argv_shown(&request.task),
-        locks: request.task.locks.clone(),
+        locks: request.task.settings.locks.clone(),
         counted: is_counted(&request.task),
         request_key: request.request_key.clone(),
     }

@@ -97,7 +97,7 @@ impl Runs {
 
     /// A due instant that waited through a downtime longer than its task makes up for.
     fn is_too_late(&self, run: &Run, task: &Task) -> bool {
-        let window = crate::model::time::millis(task.catch_up_window);
+        let window = crate::model::time::millis(task.settings.catch_up_window);
         run.scheduled_ms.is_some_and(|at| self.clock.wall_ms().saturating_sub(at) > window)
     }
 

@@ -10,29 +10,34 @@ use std::time::Duration;
 use super::fields::{Fields, Flag};
 use super::keys::{self, Key};
 use super::parse::{COMMAND_BODY_MAX_BYTES, Defaults, Rules};
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 use crate::model::schedule::{Schedule, Zone, parse_duration, parse_size};
 use crate::model::task::{
-    AlertEvent, Alerts, CatchUp, Deliver, Kind, OnInterrupt, Overlap, Retries, RetryWhen, Severity, Task,
-    Worktree,
+    AlertEvent, Alerts, CatchUp, Deliver, Kind, OnInterrupt, Overlap, Retries, RetryWhen, Settings, Severity,
+    Task, Worktree,
 };
 
 /// Longest description taken from a body.
 const DESCRIPTION_MAX_CHARS: usize = 200;
 
-pub fn build(fields: &Fields, id: &TaskId, file: &Path, body: &str, kind: Kind, rules: &Rules) -> Task {
+/// A file as far as it is no key of its front-matter.
+pub struct Whole<'a> {
+    pub id: &'a TaskId,
+    pub file: &'a Path,
+    pub body: &'a str,
+    pub hash: Digest,
+}
+
+pub fn build(fields: &Fields, whole: &Whole<'_>, kind: Kind, rules: &Rules) -> Task {
+    let Whole { id, file, body, hash } = *whole;
     let defaults = &rules.defaults;
     let is_agent = matches!(kind, Kind::Agent(_));
     let own_timeout = if is_agent { defaults.agent_timeout } else { defaults.timeout };
     let or = |name: &str, default: Duration| fields.duration(name).unwrap_or(default);
-    Task {
-        id: id.clone(),
-        name: fields.text("name").unwrap_or_else(|| stem(id)),
-        description: fields.text("description").unwrap_or_else(|| first_line(body)),
+    let settings = Settings {
         tags: fields.texts("tags"),
         owner: fields.text("owner"),
-        enabled: fields.flag("enabled") != Some(Flag::Off),
-        schedule: fields.schedule().cloned().unwrap_or_else(Schedule::manual),
         zone: fields.zone().cloned().unwrap_or_else(|| defaults.zone.clone()),
         jitter: or("jitter", duration_of(keys::KEYS, "jitter")),
         overlap: pick(fields, keys::KEYS, "overlap", OVERLAP),
@@ -42,33 +47,38 @@ pub fn build(fields: &Fields, id: &TaskId, file: &Path, body: &str, kind: Kind, 
         timeout: or("timeout", own_timeout),
         kill_grace: or("kill_grace", defaults.kill_grace),
         idle_timeout: fields.duration("idle_timeout"),
-        retries: Arc::new(retries(&fields.group("retries"))),
+        retries: retries(&fields.group("retries")),
         on_interrupt: pick(fields, keys::KEYS, "on_interrupt", ON_INTERRUPT),
-        success_codes: fields.numbers("success_codes").unwrap_or_else(|| vec![0]).into(),
+        success_codes: fields.numbers("success_codes").unwrap_or_else(|| vec![0]),
         working_dir: fields.text("working_dir").map(PathBuf::from),
         env: fields.environment(),
         env_file: fields.text("env_file").map(PathBuf::from),
         secrets: sorted(fields.texts("secrets")),
         shell: fields.text("shell"),
         stdin: fields.text("stdin"),
-        body: if is_agent || body.len() <= COMMAND_BODY_MAX_BYTES {
-            body.trim().to_owned()
-        } else {
-            String::new()
-        },
-        kind,
         pool: fields.text("pool"),
-        worktree: Arc::new(worktree(&fields.group("worktree"))),
+        worktree: worktree(&fields.group("worktree")),
         log_max: fields.size("log_max").unwrap_or(defaults.log_max_bytes),
         keep_runs: fields.count("keep_runs").unwrap_or(defaults.keep_runs),
         keep_for: or("keep_for", defaults.keep_for),
         deliver: pick(fields, keys::KEYS, "deliver", DELIVER),
         preflight: fields.command("preflight"),
-        alerts: Arc::new(alerts(fields)),
+        alerts: alerts(fields),
         grants: sorted(fields.texts("grants")),
+    };
+    let is_kept = is_agent || body.len() <= COMMAND_BODY_MAX_BYTES;
+    Task {
+        id: id.clone(),
+        name: fields.text("name").unwrap_or_else(|| stem(id)).into(),
+        description: fields.text("description").unwrap_or_else(|| first_line(body)).into(),
+        enabled: fields.flag("enabled") != Some(Flag::Off),
+        schedule: fields.schedule().cloned().unwrap_or_else(Schedule::manual),
+        kind,
+        settings: Arc::new(settings),
         blocked_by: None,
+        body: if is_kept { body.trim() } else { "" }.into(),
         file: file.into(),
-        hash: Arc::from(""),
+        hash,
     }
 }
 

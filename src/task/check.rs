@@ -106,7 +106,9 @@ fn dated(mut found: Diagnostic, task: Option<&Task>, now: Timestamp) -> Diagnost
         let next: Vec<String> = task
             .coming(now, now, DATES)
             .iter()
-            .map(|fire| fire.at.to_zoned(task.zone.tz().clone()).strftime("%a %-d %b %H:%M").to_string())
+            .map(|fire| {
+                fire.at.to_zoned(task.settings.zone.tz().clone()).strftime("%a %-d %b %H:%M").to_string()
+            })
             .collect();
         let help = found.help.take().map_or_else(String::new, |help| help + "; ");
         found.help = Some(format!("{help}next: {}", next.join(", ")));

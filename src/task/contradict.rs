@@ -99,18 +99,19 @@ fn timeout_place(fields: &Fields) -> Option<Place> {
 
 fn claim_wait(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) {
     let group = fields.group("worktree");
-    let own = group.get("claim_wait").and_then(|field| Some((field.place, task.worktree.claim_wait?)));
-    let pools = task.pool.as_ref().and_then(|pool| rules.known.pools.get(pool).copied().flatten());
+    let own =
+        group.get("claim_wait").and_then(|field| Some((field.place, task.settings.worktree.claim_wait?)));
+    let pools = task.settings.pool.as_ref().and_then(|pool| rules.known.pools.get(pool).copied().flatten());
     let pools = pools.and_then(|wait| Some((fields.get("pool")?.place, wait)));
     let Some((place, wait)) = own.or(pools) else { return };
-    if wait < task.timeout {
+    if wait < task.settings.timeout {
         return;
     }
     let what = if own.is_some() { "worktree.claim_wait" } else { "the pool's claim_wait" };
     let message = format!(
         "{what} ({}) must be shorter than timeout ({})",
         format_duration(wait),
-        format_duration(task.timeout)
+        format_duration(task.settings.timeout)
     );
     let help = "so a full pool always ends in a kill, and the slot may stay half claimed";
     match timeout_place(fields) {
@@ -123,52 +124,54 @@ fn claim_wait(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rul
 fn retries(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     let group = fields.group("retries");
     let delay_place = group.get("delay").map(|field| field.place);
-    if let (Some(place), true) = (delay_place, task.retries.delay > task.retries.max_delay) {
+    if let (Some(place), true) = (delay_place, task.settings.retries.delay > task.settings.retries.max_delay)
+    {
         let message = format!(
             "retries.delay ({}) is longer than retries.max_delay ({})",
-            format_duration(task.retries.delay),
-            format_duration(task.retries.max_delay)
+            format_duration(task.settings.retries.delay),
+            format_duration(task.settings.retries.max_delay)
         );
         reader.error(place, "E304", message, "raise max_delay or lower delay");
     }
-    let (Some(place), true) = (delay_place, task.retries.max > 0) else { return };
+    let (Some(place), true) = (delay_place, task.settings.retries.max > 0) else { return };
     let Some(interval) = shortest_interval(task) else { return };
-    if task.retries.delay >= interval {
+    if task.settings.retries.delay >= interval {
         let message = format!(
             "a retry after {} never comes: the schedule is due again after {}",
-            format_duration(task.retries.delay),
+            format_duration(task.settings.retries.delay),
             format_duration(interval)
         );
         reader.error(place, "E303", message, "a waiting retry gives way to the next due instant");
         return;
     }
-    let mut wait = task.retries.delay;
+    let mut wait = task.settings.retries.delay;
     let mut total = Duration::ZERO;
-    for attempt in 1..=task.retries.max {
+    for attempt in 1..=task.settings.retries.max {
         total = total.saturating_add(wait);
         if total >= interval {
             let message = format!(
                 "retry {attempt} of {} never comes: the schedule is due again after {}",
-                task.retries.max,
+                task.settings.retries.max,
                 format_duration(interval)
             );
             reader.say(Severity::Warning, place, "W303", message, "lower max, delay or backoff");
             return;
         }
-        let next_ms = wait.as_millis().saturating_mul(u128::from(task.retries.backoff_milli)) / 1000;
-        wait = Duration::from_millis(u64::try_from(next_ms).unwrap_or(u64::MAX)).min(task.retries.max_delay);
+        let next_ms = wait.as_millis().saturating_mul(u128::from(task.settings.retries.backoff_milli)) / 1000;
+        wait = Duration::from_millis(u64::try_from(next_ms).unwrap_or(u64::MAX))
+            .min(task.settings.retries.max_delay);
     }
 }
 
 fn jitter(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     let Some(place) = fields.get("jitter").map(|field| field.place) else { return };
-    if task.jitter.is_zero() {
+    if task.settings.jitter.is_zero() {
         return;
     }
-    if let Some(interval) = shortest_interval(task).filter(|interval| task.jitter >= *interval) {
+    if let Some(interval) = shortest_interval(task).filter(|interval| task.settings.jitter >= *interval) {
         let message = format!(
             "jitter ({}) must be shorter than the time between two runs ({})",
-            format_duration(task.jitter),
+            format_duration(task.settings.jitter),
             format_duration(interval)
         );
         reader.error(place, "E305", message, "lower it");
@@ -179,7 +182,7 @@ fn jitter(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
 fn shortest_interval(task: &Task) -> Option<Duration> {
     /// 2027-01-01: any fixed instant serves, and no clock is read.
     const FROM: Timestamp = Timestamp::constant(1_798_761_600, 0);
-    let ctx = Context { zone: task.zone.clone(), anchor: FROM };
+    let ctx = Context { zone: task.settings.zone.clone(), anchor: FROM };
     let first = task.schedule.next(FROM, &ctx)?.at;
     let mut shortest: Option<Duration> = None;
     let mut last = first;
@@ -195,16 +198,16 @@ fn shortest_interval(task: &Task) -> Option<Duration> {
 /// A time that has passed brings no run, except of a file that is new within the catch-up window.
 fn passed(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) {
     let (Some(now), Some(field)) = (rules.now, fields.get("schedule")) else { return };
-    let ctx = Context { zone: task.zone.clone(), anchor: now };
+    let ctx = Context { zone: task.settings.zone.clone(), anchor: now };
     for (text, at) in task.schedule.passed(&ctx, now) {
-        let when = at.to_zoned(task.zone.tz().clone()).strftime("%a %-d %b %Y %H:%M %Z");
+        let when = at.to_zoned(task.settings.zone.tz().clone()).strftime("%a %-d %b %Y %H:%M %Z");
         let message = format!("`{}` has passed: it was {when}", shown(text));
-        let help = match task.catch_up {
+        let help = match task.settings.catch_up {
             CatchUp::Skip => "write a time that is to come, or `manual`".to_owned(),
             CatchUp::Latest | CatchUp::All => format!(
                 "write a time that is to come, or `manual`; a file that is new is made up for within \
                  catch_up_window ({}), later it has missed its run",
-                format_duration(task.catch_up_window)
+                format_duration(task.settings.catch_up_window)
             ),
         };
         reader.say(Severity::Warning, field.place, code::PASSED, message, &help);
@@ -224,7 +227,7 @@ fn without_effect(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
             for name in ["model", "max_turns", "budget_usd", "tools"] {
                 say(name, "only an agent has one");
             }
-            if matches!(command, crate::model::task::Command::Argv(_)) && task.preflight.is_none() {
+            if matches!(command, crate::model::task::Command::Argv(_)) && task.settings.preflight.is_none() {
                 say("shell", "a list is started without a shell");
             }
         }
@@ -232,7 +235,7 @@ fn without_effect(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
             for name in ["model", "max_turns", "budget_usd", "tools"] {
                 say(name, "only an agent has one");
             }
-            if task.preflight.is_none() {
+            if task.settings.preflight.is_none() {
                 say("shell", "an action is started without a shell");
             }
             say("stdin", "an action reads no stdin");
@@ -244,19 +247,19 @@ fn without_effect(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
             say(name, "there is no schedule");
         }
     }
-    if task.pool.is_none() {
+    if task.settings.pool.is_none() {
         say("worktree", "there is no `pool`");
     }
 }
 
 fn limits(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
-    if let (Some(field), Some(idle)) = (fields.get("idle_timeout"), task.idle_timeout)
-        && idle >= task.timeout
+    if let (Some(field), Some(idle)) = (fields.get("idle_timeout"), task.settings.idle_timeout)
+        && idle >= task.settings.timeout
     {
         let message = format!(
             "idle_timeout ({}) never acts: timeout ({}) comes first",
             format_duration(idle),
-            format_duration(task.timeout)
+            format_duration(task.settings.timeout)
         );
         let help = "make it shorter than timeout";
         match timeout_place(fields) {
@@ -289,7 +292,7 @@ fn unknown_profile(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules:
 }
 
 fn unknown_pool(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rules) -> Option<String> {
-    let pool = task.pool.as_ref()?;
+    let pool = task.settings.pool.as_ref()?;
     let pools = &rules.known.pools;
     if pools.contains_key(pool) {
         return None;

@@ -58,7 +58,7 @@ impl<'a> Instants<'a> {
     }
 
     fn context(&self) -> Context {
-        Context { zone: self.task.zone.clone(), anchor: self.anchor }
+        Context { zone: self.task.settings.zone.clone(), anchor: self.anchor }
     }
 
     fn offset(&self) -> SignedDuration {
@@ -100,16 +100,16 @@ pub fn plan(task: &Task, anchor: Timestamp, covered: Timestamp, now: Timestamp, 
     let Some(last) = instants.latest(now).filter(|last| *last >= first) else {
         return Plan::default();
     };
-    let fires = match task.catch_up {
+    let fires = match task.settings.catch_up {
         CatchUp::Skip => on_time(last, now, policy).into_iter().collect(),
         CatchUp::Latest => on_time(last, now, policy)
             .or_else(|| {
-                within(last, now, task.catch_up_window)
+                within(last, now, task.settings.catch_up_window)
                     .then_some(Fire { at: last, trigger: Trigger::CatchUp })
             })
             .into_iter()
             .collect(),
-        CatchUp::All => every(&instants, first, now, task.catch_up_window, policy),
+        CatchUp::All => every(&instants, first, now, task.settings.catch_up_window, policy),
     };
     Plan { missed: missed(&instants, first, last, fires.first().copied()), fires }
 }

@@ -138,7 +138,6 @@ pub fn merge(
     if let Some(task) = task {
         let task: Arc<Task> = Arc::from(task);
         return Entry {
-            hash: Arc::clone(&task.hash),
             enabled: task.enabled,
             file: Arc::clone(&task.file),
             definition: Some(task),
@@ -151,7 +150,6 @@ pub fn merge(
     }
     let definition = before.and_then(|entry| entry.definition.clone());
     Entry {
-        hash: definition.as_ref().map_or_else(|| Arc::from(""), |task| Arc::clone(&task.hash)),
         enabled: !says_disabled && definition.as_ref().is_some_and(|task| task.enabled),
         file: file.into(),
         stale_since: Some(before.and_then(|entry| entry.stale_since).unwrap_or(now_ms)),
@@ -183,7 +181,7 @@ pub fn note(id: &TaskId, before: Option<&Arc<Entry>>, next: &Entry, change: &mut
         (true, false) => change.disabled.push(id.clone()),
         (true, true) | (false, false) => {}
     }
-    if before.hash != next.hash {
+    if before.hash() != next.hash() {
         change.changed.push(id);
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
-use super::build::build;
+use super::build::{Whole, build};
 use super::contradict;
 use super::diagnose::{Diagnostic, Place, Severity, Source};
 use super::fields::{Fields, Flag, Reader};
@@ -17,10 +17,10 @@ use super::front::{self, Front, Meant, Split};
 use super::keys;
 use super::scalars::flag_word;
 use super::yaml::{self, Content, Refusal, Why};
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 use crate::model::schedule::Zone;
 use crate::model::task::Task;
-use crate::model::text::hex;
 
 /// Largest task file.
 pub const FILE_MAX_BYTES: u64 = 256 * 1024;
@@ -110,10 +110,9 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
         }
         Split::Task(front) => front,
     };
-    let task = read(&mut reader, id, &front, rules).map(|mut task| {
-        task.hash = sha256_hex(bytes).into();
-        task
-    });
+    let hash = Digest::from(<[u8; 32]>::from(Sha256::digest(bytes)));
+    let whole = Whole { id, file, body: front.body, hash };
+    let task = read(&mut reader, &whole, &front, rules);
     finish(task, text, reader)
 }
 
@@ -202,11 +201,7 @@ fn not_utf8(file: &Path, bytes: &[u8], valid: usize) -> Parsed {
     Parsed::Task { task: None, says_disabled: says_disabled(&text), diagnostics: vec![found] }
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn read(reader: &mut Reader<'_>, id: &TaskId, front: &Front<'_>, rules: &Rules) -> Option<Task> {
+fn read(reader: &mut Reader<'_>, whole: &Whole<'_>, front: &Front<'_>, rules: &Rules) -> Option<Task> {
     let root = match yaml::read(&front.yaml, &front.quoted) {
         Ok(root) => root,
         Err(refusal) => {
@@ -230,13 +225,13 @@ fn read(reader: &mut Reader<'_>, id: &TaskId, front: &Front<'_>, rules: &Rules) 
         reader.say(Severity::Info, place, "I203", "this value is not quoted".to_owned(), help);
     }
     let kind = contradict::kind(reader, &fields, front, rules)?;
-    let task = build(&fields, id, reader.file, front.body, kind, rules);
+    let task = build(&fields, whole, kind, rules);
     let blocked = contradict::judge(reader, &fields, &task, rules);
     let broken = reader
         .found
         .iter()
         .any(|found| found.severity == Severity::Error && !contradict::BLOCKING.contains(&found.code));
-    (!broken).then_some(Task { blocked_by: blocked, ..task })
+    (!broken).then_some(Task { blocked_by: blocked.map(String::into_boxed_str), ..task })
 }
 
 fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {

@@ -23,6 +23,7 @@ use super::fresh::{Fresh, id_of, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
 use super::share::Shared;
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::model::time::millis;
@@ -50,8 +51,6 @@ pub struct Entry {
     pub definition: Option<Arc<Task>>,
     /// As shown to people.
     pub file: Arc<Path>,
-    /// SHA-256 of the bytes that `definition` was read from, hex; empty without one.
-    pub hash: Arc<str>,
     /// Since when the file is worse than `definition`, milliseconds since the epoch.
     pub stale_since: Option<i64>,
     /// When a stale `definition` is given up, milliseconds since the epoch.
@@ -70,6 +69,12 @@ impl Entry {
     #[must_use]
     pub fn runnable(&self) -> Option<&Arc<Task>> {
         self.definition.as_ref().filter(|_| self.enabled && !self.expired)
+    }
+
+    /// Of the bytes that the definition was read from.
+    #[must_use]
+    pub fn hash(&self) -> Option<Digest> {
+        self.definition.as_ref().map(|task| task.hash)
     }
 
     /// The file as it stands now is no task that could run.
@@ -286,7 +291,7 @@ impl Registry {
             (Some(id), Some(Parsed::Task { mut task, says_disabled, diagnostics })) => {
                 if let Some(task) = &mut task {
                     self.shared.take(task);
-                    if !self.texts.take(&id, &task.hash, fresh.text) {
+                    if !self.texts.take(&id, task.hash, fresh.text) {
                         // Read once more when there is room for it.
                         stamp = None;
                         change.unsettled = true;

@@ -123,13 +123,13 @@ fn files_come_change_and_go() {
 #[test]
 fn a_broken_file_keeps_its_last_good_version_for_a_day() {
     let mut folder = Folder::with(&[("a.md", GOOD)]);
-    let good = folder.registry.snapshot().get(&id("a")).unwrap().hash.clone();
+    let good = folder.registry.snapshot().get(&id("a")).unwrap().hash();
     folder.write("a.md", BROKEN);
     let change = folder.reload();
     assert_eq!((change.broken, change.changed), (vec![id("a")], vec![]));
     assert_eq!(folder.state("a"), "stale E105");
     let snapshot = folder.registry.snapshot();
-    assert_eq!(snapshot.get(&id("a")).unwrap().hash, good);
+    assert_eq!(snapshot.get(&id("a")).unwrap().hash(), good);
     assert_eq!(snapshot.get(&id("a")).unwrap().stale_since, Some(folder.now_ms));
 
     // Another broken version does not start the day again.

@@ -4,11 +4,11 @@
 #![allow(clippy::missing_errors_doc, reason = "each gives what the database says, and nothing else")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::registry::{Kept, Text};
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 
 /// A task's row.
@@ -95,15 +95,21 @@ pub fn keep(conn: &Connection, text: &Text) -> rusqlite::Result<()> {
         "INSERT INTO last_good (task, hash, text) VALUES (?1, ?2, ?3) ON CONFLICT (task) DO UPDATE SET \
          hash = excluded.hash, text = excluded.text, broken_since_ms = NULL",
     )?
-    .execute(params![text.id.as_str(), &*text.hash, &*text.bytes])?;
+    .execute(params![text.id.as_str(), text.hash.to_string(), &*text.bytes])?;
     Ok(())
 }
 
-/// The hash of each text that is kept.
-pub fn kept_hashes(conn: &Connection) -> rusqlite::Result<HashMap<TaskId, Arc<str>>> {
-    conn.prepare_cached("SELECT task, hash FROM last_good")?
-        .query_map([], |row| Ok((id_of(&row.get::<_, String>(0)?)?, Arc::from(row.get::<_, String>(1)?))))?
-        .collect()
+/// The hash of each text that is kept; one that cannot be read is kept anew.
+pub fn kept_hashes(conn: &Connection) -> rusqlite::Result<HashMap<TaskId, Digest>> {
+    let mut statement = conn.prepare_cached("SELECT task, hash FROM last_good")?;
+    let mut rows = statement.query([])?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(hash) = row.get_ref(1)?.as_str()?.parse() {
+            found.insert(id_of(&row.get::<_, String>(0)?)?, hash);
+        }
+    }
+    Ok(found)
 }
 
 /// The texts that are kept of `ids`.

@@ -127,11 +127,11 @@ fn every_finding_has_a_page_of_its_severity() {
 fn the_smallest_task_has_the_contracts_defaults() {
     let task = task("schedule: every 5m\ncommand: ./check.sh");
     assert_eq!(task.kind, Kind::Command(Command::Shell("./check.sh".into())));
-    assert_eq!((task.name.as_str(), task.description.as_str()), ("x", "Body."));
+    assert_eq!((&*task.name, &*task.description), ("x", "Body."));
     assert!(task.enabled && !task.schedule.is_manual());
-    assert_eq!(task.timeout, Duration::from_secs(600));
-    assert_eq!(*task.success_codes, [0]);
-    assert_eq!(task.hash.len(), 64);
+    assert_eq!(task.settings.timeout, Duration::from_secs(600));
+    assert_eq!(*task.settings.success_codes, [0]);
+    assert_eq!(task.hash.to_string().len(), 64);
     assert_eq!(task.blocked_by, None);
 }
 
@@ -186,13 +186,16 @@ fn values_stay_what_was_written() {
          lock: [b, a, b]\nowner: 2027-01-01\nsuccess_codes: [0, 10]\nretries: 2\nlog_max: 500kB\n\
          alerts: off\nworking_dir: ~/x\nmeta: {any: [1, {b: c}]}\nx-own: 1",
     );
-    assert_eq!((task.name.as_str(), task.owner.as_deref()), ("010", Some("2027-01-01")));
-    let env: Vec<_> = task.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!((&*task.name, task.settings.owner.as_deref()), ("010", Some("2027-01-01")));
+    let env: Vec<_> = task.settings.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(env, ["A=0x10", "B=yes", "C=", "D=1:30", "E=a: b"]);
-    assert_eq!(task.tags, ["a", "b"]);
-    assert_eq!(task.locks, ["a", "b"]);
-    assert_eq!((&*task.success_codes, task.retries.max, task.log_max), (&[0, 10][..], 2, 500_000));
-    assert!(task.alerts.events.is_empty());
+    assert_eq!(task.settings.tags, ["a", "b"]);
+    assert_eq!(task.settings.locks, ["a", "b"]);
+    assert_eq!(
+        (&*task.settings.success_codes, task.settings.retries.max, task.settings.log_max),
+        (&[0, 10][..], 2, 500_000)
+    );
+    assert!(task.settings.alerts.events.is_empty());
 }
 
 #[test]
@@ -209,7 +212,7 @@ fn tools_are_text_or_list() {
 #[test]
 fn anchors_work_within_reason() {
     let task = task("command: ./x\nmeta: {a: &a \"5m\"}\ntimeout: *a\nenv: &e {A: 1}\nx-e: *e");
-    assert_eq!(task.timeout, Duration::from_secs(300));
+    assert_eq!(task.settings.timeout, Duration::from_secs(300));
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn long_documentation_is_not_kept_but_a_prompt_is() {
     let body = "word ".repeat(1000);
     let with = |kind: &str| parsed(format!("---\n{kind}\n---\nFirst line\n{body}").as_bytes()).0.unwrap();
     let command = with("command: ./x");
-    assert_eq!((command.body.as_str(), command.description.as_str()), ("", "First line"));
+    assert_eq!((&*command.body, &*command.description), ("", "First line"));
     assert!(with("agent: claude").body.len() > 4000);
 }
 

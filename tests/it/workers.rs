@@ -278,6 +278,11 @@ fn auth_disables_and_billing_cools() {
     let auth = mode(&world, "auth");
     world.until_within(LONG, "both were tried", || (outcomes(&world, &auth).len() == 2).then_some(()));
     assert_eq!(outcomes(&world, &auth), ["fake auth", "other auth"]);
+    let problems = world.lucid(["problems", "--json"]).expect(0).json();
+    let problems = problems["problems"].as_array().expect("problems");
+    let told =
+        problems.iter().find(|told| told["id"] == "agent_disabled:fake").expect("the disabled profile");
+    assert_eq!(told["fix"], "lucid agents enable fake");
     world.lucid(["ticket", "close", &auth, "--reason", "enough"]).expect(0);
     world.lucid(["agents", "enable", "fake"]).expect(0);
     let billing = mode(&world, "extra_usage_400");

@@ -128,7 +128,7 @@ impl Daemon {
     }
 
     fn is_too_late(&self, machine: &Machine, run: &Run) -> bool {
-        let window = self.snapshot.definition(&run.task).map(|task| task.catch_up_window);
+        let window = self.snapshot.definition(&run.task).map(|task| task.settings.catch_up_window);
         let late = run.scheduled_ms.map(|at| u128::try_from(machine.now() - at).unwrap_or(0));
         window.zip(late).is_some_and(|(window, late)| late > window.as_millis())
     }

@@ -177,8 +177,8 @@ impl Machine {
         if let Some(other) = others.iter().find(|other| other.task.flight_key() == key) {
             return Err(format!("run {} begins beside run {} of the same key {key}", id.0, other.run.id.0));
         }
-        for name in &keeper.task.locks {
-            if let Some(other) = others.iter().find(|other| other.task.locks.contains(name)) {
+        for name in &keeper.task.settings.locks {
+            if let Some(other) = others.iter().find(|other| other.task.settings.locks.contains(name)) {
                 return Err(format!("run {} has lock {name} beside run {}", id.0, other.run.id.0));
             }
         }

@@ -43,7 +43,7 @@ impl Pump {
         Ok(Self { log, log_stream: Stream::new(masks)?, events, block: Vec::with_capacity(BLOCK_BYTES) })
     }
 
-    /// For the command's standard error, and what has no lines to keep.
+    /// For the command's standard error, and for its standard output where nobody wants that as lines.
     pub fn log_end(&self) -> BorrowedFd<'_> {
         self.log_stream.writer.as_fd()
     }
@@ -76,7 +76,7 @@ impl Pump {
         log_stream.masker.flush(&mut |bytes| log.write(bytes));
         let mut dropped = 0;
         if let Some((lines, stream)) = events {
-            stream.masker.flush(&mut |bytes| lines.feed(bytes));
+            stream.masker.flush(&mut |bytes| both(lines, log, bytes));
             dropped = lines.finish();
         }
         let totals = log.finish();
@@ -92,10 +92,16 @@ impl Pump {
         let Self { log, log_stream, events, block } = self;
         let mut any = log_stream.take(blocks, block, &mut |bytes| log.write(bytes));
         if let Some((lines, stream)) = events {
-            any |= stream.take(blocks, block, &mut |bytes| lines.feed(bytes));
+            any |= stream.take(blocks, block, &mut |bytes| both(lines, log, bytes));
         }
         any
     }
+}
+
+/// What is kept as whole lines for the daemon is output all the same: whoever reads that finds it there.
+fn both(lines: &mut Lines, log: &mut Log, bytes: &[u8]) {
+    lines.feed(bytes);
+    log.write(bytes);
 }
 
 impl Stream {

@@ -65,7 +65,7 @@ pub fn covering(conn: &Connection, task: &TaskId, at_ms: i64) -> rusqlite::Resul
 pub fn recent(conn: &Connection, each: u32) -> rusqlite::Result<Vec<Run>> {
     conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM runs WHERE id IN (SELECT r.id FROM tasks t JOIN runs r ON r.id IN \
-         (SELECT id FROM runs WHERE task = t.id ORDER BY id DESC LIMIT ?1)) ORDER BY task, id DESC"
+         (SELECT id FROM runs WHERE task = t.id AND ticket IS NULL ORDER BY id DESC LIMIT ?1)) ORDER BY task, id DESC"
     ))?
     .query_map([each], read)?
     .collect()
@@ -80,15 +80,16 @@ pub fn counts_since(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec<(R
     Ok(rows.into_iter().filter_map(|(name, n)| Some((RunState::parse(&name)?, n))).collect())
 }
 
-/// Tasks whose newest run that ended was a failure.
+/// Tasks whose newest run that ended was a failure; attempts on tickets are none of theirs.
 pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
     let names = conn
         .prepare_cached(
             // By the few failures, not by the many tasks.
             "SELECT f.task FROM (SELECT task, max(id) AS id FROM runs \
-             WHERE state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') GROUP BY task) f \
+             WHERE state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') AND ticket IS NULL \
+             GROUP BY task) f \
              JOIN tasks t ON t.id = f.task WHERE t.present = 1 AND NOT EXISTS (SELECT 1 FROM runs \
-             WHERE task = f.task AND id > f.id AND state IN ('ok', 'killed')) ORDER BY f.task",
+             WHERE task = f.task AND ticket IS NULL AND id > f.id AND state IN ('ok', 'killed')) ORDER BY f.task",
         )?
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -98,9 +99,9 @@ pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
 /// How many of the newest runs of `task` that ended by themselves have failed, and when the first of them did.
 pub fn failures_in_a_row(conn: &Connection, task: &TaskId) -> rusqlite::Result<(u32, Option<i64>)> {
     conn.prepare_cached(
-        "SELECT count(*), min(ended_ms) FROM runs WHERE task = ?1 \
+        "SELECT count(*), min(ended_ms) FROM runs WHERE task = ?1 AND ticket IS NULL \
          AND state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') AND id > coalesce( \
-         (SELECT max(id) FROM runs WHERE task = ?1 AND state IN ('ok', 'killed')), 0)",
+         (SELECT max(id) FROM runs WHERE task = ?1 AND ticket IS NULL AND state IN ('ok', 'killed')), 0)",
     )?
     .query_row([task.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
 }

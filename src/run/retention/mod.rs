@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::model::ids::{RunId, TaskId};
 use crate::model::time::millis;
 use crate::run::{RunError, Runs};
+use crate::store::Tx;
 
 /// Rows deleted in one transaction.
 pub const CHUNK_ROWS: u32 = 500;
@@ -53,28 +54,36 @@ impl Runs {
     ///
     /// # Errors
     /// Only what the database says; what went before stays gone.
-    pub async fn sweep_rows(&self, keeps: Vec<Keep>) -> Result<Swept, RunError> {
+    pub async fn sweep_rows(&self, keeps: Vec<Keep>, attempts: Duration) -> Result<Swept, RunError> {
         let mut swept = Swept::default();
         for keep in keeps {
             let oldest_ms = self.clock.wall_ms().saturating_sub(millis(keep.age));
-            loop {
-                let task = keep.task.clone();
-                let gone = self
-                    .store
-                    .write(move |tx| -> Result<Vec<RunId>, RunError> {
-                        Ok(table::delete_over(tx, &task, keep.rows, oldest_ms, CHUNK_ROWS)?)
-                    })
-                    .await?;
-                swept.rows += gone.len();
-                for id in &gone {
-                    swept.folders += usize::from(remove(&self.run_dir(*id)));
-                }
-                if gone.len() < CHUNK_ROWS as usize {
-                    break;
-                }
+            let delete =
+                move |tx: &Tx<'_>| table::delete_over(tx, &keep.task, keep.rows, oldest_ms, CHUNK_ROWS);
+            self.delete_all(delete, &mut swept).await?;
+        }
+        let oldest_ms = self.clock.wall_ms().saturating_sub(millis(attempts));
+        self.delete_all(move |tx| table::delete_attempts(tx, oldest_ms, CHUNK_ROWS), &mut swept).await?;
+        Ok(swept)
+    }
+
+    /// Deletes chunk after chunk, with the folders of what is gone.
+    async fn delete_all(
+        &self,
+        chunk: impl Fn(&Tx<'_>) -> rusqlite::Result<Vec<RunId>> + Clone + Send + Sync + 'static,
+        swept: &mut Swept,
+    ) -> Result<(), RunError> {
+        loop {
+            let chunk = chunk.clone();
+            let gone = self.store.write(move |tx| chunk(tx).map_err(RunError::from)).await?;
+            swept.rows += gone.len();
+            for id in &gone {
+                swept.folders += usize::from(remove(&self.run_dir(*id)));
+            }
+            if gone.len() < CHUNK_ROWS as usize {
+                return Ok(());
             }
         }
-        Ok(swept)
     }
 
     /// Deletes folders of ended runs that are too old, then the oldest until the rest fits.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Change, Entry, Registry, Snapshot};
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 use crate::task::parse::{self, Parsed};
@@ -15,8 +16,7 @@ const UNSAVED_MAX_BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     pub id: TaskId,
-    /// SHA-256 of the bytes, hex.
-    pub hash: Arc<str>,
+    pub hash: Digest,
     pub bytes: Arc<[u8]>,
 }
 
@@ -32,21 +32,21 @@ pub struct Kept {
 /// What is kept, by hash, and what is not yet.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    saved: HashMap<TaskId, Arc<str>>,
+    saved: HashMap<TaskId, Digest>,
     unsaved: BTreeMap<TaskId, Text>,
     unsaved_bytes: usize,
 }
 
 impl Texts {
     /// Takes the text of a good file where it is news; false when there is no room for it now.
-    pub(super) fn take(&mut self, id: &TaskId, hash: &Arc<str>, bytes: Option<Arc<[u8]>>) -> bool {
+    pub(super) fn take(&mut self, id: &TaskId, hash: Digest, bytes: Option<Arc<[u8]>>) -> bool {
         self.drop_unsaved(id);
-        let Some(bytes) = bytes.filter(|_| self.saved.get(id) != Some(hash)) else { return true };
+        let Some(bytes) = bytes.filter(|_| self.saved.get(id) != Some(&hash)) else { return true };
         if self.unsaved_bytes + bytes.len() > UNSAVED_MAX_BYTES {
             return false;
         }
         self.unsaved_bytes += bytes.len();
-        self.unsaved.insert(id.clone(), Text { id: id.clone(), hash: Arc::clone(hash), bytes });
+        self.unsaved.insert(id.clone(), Text { id: id.clone(), hash, bytes });
         true
     }
 
@@ -68,7 +68,7 @@ impl Texts {
 impl Registry {
     /// Hashes of the texts that an earlier daemon kept.
     #[must_use]
-    pub fn keeping(mut self, saved: HashMap<TaskId, Arc<str>>) -> Self {
+    pub fn keeping(mut self, saved: HashMap<TaskId, Digest>) -> Self {
         self.texts.saved = saved;
         self
     }
@@ -85,7 +85,7 @@ impl Registry {
             if self.texts.unsaved.get(&text.id) == Some(text) {
                 self.texts.drop_unsaved(&text.id);
             }
-            self.texts.saved.insert(text.id.clone(), Arc::clone(&text.hash));
+            self.texts.saved.insert(text.id.clone(), text.hash);
         }
     }
 
@@ -115,7 +115,6 @@ impl Registry {
             let since = broken_since_ms.or(entry.stale_since).unwrap_or(now_ms).min(now_ms);
             let revived = Entry {
                 enabled: task.enabled && !entry.text_says_disabled,
-                hash: Arc::clone(&task.hash),
                 definition: Some(task),
                 stale_since: Some(since),
                 expires_ms: Some(since.saturating_add(self.stale_max_ms())),
@@ -161,7 +160,7 @@ mod tests {
         assert_eq!(&*texts[0].bytes, GOOD.as_bytes());
 
         fs::write(dir.path().join("a.md"), now).unwrap();
-        let saved = HashMap::from([(id(), Arc::clone(&texts[0].hash))]);
+        let saved = HashMap::from([(id(), texts[0].hash)]);
         let mut second = Registry::new(dir.path().to_owned(), rules()).keeping(saved);
         let change = second.reload(NOW_MS);
         assert_eq!(second.orphans(&change), [id()]);
@@ -196,14 +195,14 @@ mod tests {
     fn what_waits_for_the_database_is_bounded_and_news_only() {
         let mut texts = Texts::default();
         let big: Arc<[u8]> = vec![b'x'; UNSAVED_MAX_BYTES].into();
-        assert!(texts.take(&id(), &"one".into(), Some(Arc::clone(&big))));
+        assert!(texts.take(&id(), Digest::from([1; 32]), Some(Arc::clone(&big))));
         let other = TaskId::parse("b").unwrap();
-        assert!(!texts.take(&other, &"two".into(), Some(vec![b'y'].into())));
+        assert!(!texts.take(&other, Digest::from([2; 32]), Some(vec![b'y'].into())));
         // In place of the one before it there is room.
-        assert!(texts.take(&id(), &"three".into(), Some(vec![b'z'].into())));
+        assert!(texts.take(&id(), Digest::from([3; 32]), Some(vec![b'z'].into())));
         assert_eq!((texts.unsaved_bytes, texts.unsaved.len()), (1, 1));
-        texts.saved.insert(other.clone(), "two".into());
-        assert!(texts.take(&other, &"two".into(), Some(big)));
+        texts.saved.insert(other.clone(), Digest::from([2; 32]));
+        assert!(texts.take(&other, Digest::from([2; 32]), Some(big)));
         assert_eq!(texts.unsaved.len(), 1, "it is kept already");
         texts.forget(Some(&id()));
         assert_eq!((texts.unsaved_bytes, texts.unsaved.len()), (0, 0));
