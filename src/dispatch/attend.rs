@@ -115,7 +115,11 @@ impl Attendant {
     async fn read(&self, writer: Writer) -> Batch {
         let path = self.dispatch.runs.run_dir(self.worker.run).join(name::EVENTS);
         let from = self.worker.read_bytes;
-        let read = tokio::task::spawn_blocking(move || tail::read(&path, from, writer)).await;
+        let read = tokio::task::spawn_blocking(move || match writer {
+            Writer::Alive => tail::read(&path, from, writer),
+            Writer::Gone => tail::read_rest(&path, from),
+        });
+        let read = read.await;
         match read {
             Ok(Ok(batch)) => batch,
             Ok(Err(e)) => {
