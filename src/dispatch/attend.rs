@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::ledger::{self, ApiError};
 use super::table::{self, Worker};
 use super::tail::{self, Batch, Writer};
-use super::{Attendance, Dispatch, DispatchError, dialect, lock};
+use super::{Attendance, Dispatch, DispatchError, dialect, lock, messages};
 use crate::model::message::MessageId;
 use crate::model::run::StopReason;
 use crate::model::worker::AgentEvent;
@@ -141,7 +141,9 @@ impl Attendant {
         said.iter().for_each(|event| after.heard.take(event));
         after.read_bytes = batch.to_bytes;
         let lines: Vec<NewEvent> = batch.lines.iter().filter_map(|line| event_of(line)).collect();
-        let intake = Arc::new(Intake { before: self.worker.read_bytes, after: after.clone(), said, lines });
+        let read = self.shown_read(&said);
+        let intake = Intake { before: self.worker.read_bytes, after: after.clone(), said, lines, read };
+        let intake = Arc::new(intake);
         let mut told = false;
         while let Err(e) = self.dispatch.take_in(Arc::clone(&intake)).await {
             if !std::mem::replace(&mut told, true) {
@@ -150,7 +152,8 @@ impl Attendant {
             tokio::time::sleep(AGAIN).await;
         }
         self.worker = after;
-        self.acknowledge(&intake.said).await;
+        self.prompted.retain(|id| !intake.read.contains(id));
+        self.sent.retain(|id| !intake.read.contains(id));
     }
 
     async fn look_after(&mut self, had_lines: bool) {
@@ -245,6 +248,8 @@ struct Intake {
     after: Worker,
     said: Vec<AgentEvent>,
     lines: Vec<NewEvent>,
+    /// Messages that it has thereby shown to have read.
+    read: Vec<MessageId>,
 }
 
 impl Dispatch {
@@ -268,6 +273,9 @@ impl Dispatch {
                     let me = ticket::Worker { ticket: id.clone(), run: worker.run, fence: worker.fence };
                     tickets.hear(tx, &me, now_ms)?;
                     tickets.append_in(tx, id, Source::Worker, Some(worker.run), &intake.lines, now_ms)?;
+                    for message in &intake.read {
+                        messages::acknowledge(&tickets, tx, *message, &me, now_ms)?;
+                    }
                 }
                 Ok::<_, DispatchError>(())
             })
