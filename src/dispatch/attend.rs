@@ -219,6 +219,7 @@ impl Attendant {
     }
 
     async fn close(&mut self, now: Duration) {
+        failpoint::pass("dispatch.close");
         if self.worker.dialect.is_live() {
             let dir = self.dispatch.runs.run_dir(self.worker.run);
             let closed = tokio::task::spawn_blocking(move || process::close_stdin(&dir)).await;
