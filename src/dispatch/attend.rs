@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::ledger::{self, ApiError};
 use super::table::{self, Worker};
 use super::tail::{self, Batch, Writer};
-use super::{Attendance, Dispatch, DispatchError, dialect, lock};
+use super::{Attendance, Dispatch, DispatchError, dialect, lock, messages};
 use crate::model::message::MessageId;
 use crate::model::run::StopReason;
 use crate::model::worker::AgentEvent;
@@ -48,6 +48,25 @@ enum Turn {
     Stopped,
 }
 
+/// What is to be done about a worker that has had its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    Close,
+    Stop,
+}
+
+impl Turn {
+    /// `speaks`: another turn is under way. It takes the time that it takes, whether its input is closed or not.
+    fn due(self, now: Duration, speaks: bool) -> Due {
+        match self {
+            Self::Lingers { until } if now >= until && !speaks => Due::Close,
+            Self::Closed { until } if now >= until && !speaks => Due::Stop,
+            Self::Open | Self::Lingers { .. } | Self::Closed { .. } | Self::Stopped => Due::Nothing,
+        }
+    }
+}
+
 pub(super) struct Attendant {
     pub(super) dispatch: Dispatch,
     pub(super) worker: Worker,
@@ -57,6 +76,8 @@ pub(super) struct Attendant {
     /// Messages on its input that it has not shown to have read.
     pub(super) sent: Vec<MessageId>,
     turn: Turn,
+    /// Those whose end has been acted on: none after a restart, so that what an earlier daemon heard and did
+    /// not act on is.
     turns_seen: u32,
     inbox_at: Duration,
     sign_ms: i64,
@@ -115,7 +136,11 @@ impl Attendant {
     async fn read(&self, writer: Writer) -> Batch {
         let path = self.dispatch.runs.run_dir(self.worker.run).join(name::EVENTS);
         let from = self.worker.read_bytes;
-        let read = tokio::task::spawn_blocking(move || tail::read(&path, from, writer)).await;
+        let read = tokio::task::spawn_blocking(move || match writer {
+            Writer::Alive => tail::read(&path, from, writer),
+            Writer::Gone => tail::read_rest(&path, from),
+        });
+        let read = read.await;
         match read {
             Ok(Ok(batch)) => batch,
             Ok(Err(e)) => {
@@ -137,7 +162,9 @@ impl Attendant {
         said.iter().for_each(|event| after.heard.take(event));
         after.read_bytes = batch.to_bytes;
         let lines: Vec<NewEvent> = batch.lines.iter().filter_map(|line| event_of(line)).collect();
-        let intake = Arc::new(Intake { before: self.worker.read_bytes, after: after.clone(), said, lines });
+        let read = self.shown_read(&said);
+        let intake = Intake { before: self.worker.read_bytes, after: after.clone(), said, lines, read };
+        let intake = Arc::new(intake);
         let mut told = false;
         while let Err(e) = self.dispatch.take_in(Arc::clone(&intake)).await {
             if !std::mem::replace(&mut told, true) {
@@ -146,7 +173,8 @@ impl Attendant {
             tokio::time::sleep(AGAIN).await;
         }
         self.worker = after;
-        self.acknowledge(&intake.said).await;
+        self.prompted.retain(|id| !intake.read.contains(id));
+        self.sent.retain(|id| !intake.read.contains(id));
     }
 
     async fn look_after(&mut self, had_lines: bool) {
@@ -159,34 +187,39 @@ impl Attendant {
             self.inbox_at = now + INBOX_EVERY;
             self.deliver().await;
         }
-        let turns = self.worker.heard.turns;
-        if turns > self.turns_seen {
+        let (turns, speaks) = (self.worker.heard.turns, self.worker.heard.speaks);
+        if turns > self.turns_seen && !speaks {
             self.turns_seen = turns;
             self.turn_over(now).await;
         } else if had_lines && matches!(self.turn, Turn::Lingers { .. }) {
             self.turn = Turn::Open;
         }
-        match self.turn {
-            Turn::Lingers { until } if now >= until => self.close(now).await,
-            Turn::Closed { until } if now >= until => self.stop().await,
-            Turn::Open | Turn::Lingers { .. } | Turn::Closed { .. } | Turn::Stopped => {}
+        match self.turn.due(now, speaks) {
+            Due::Close => self.close(now).await,
+            Due::Stop => self.stop().await,
+            Due::Nothing => {}
         }
     }
 
     /// The program has given a result. What waits for it in line begins another turn.
     async fn turn_over(&mut self, now: Duration) {
-        if !matches!(self.turn, Turn::Open | Turn::Lingers { .. }) {
-            return;
-        }
-        self.deliver().await;
-        if self.sent.is_empty() {
-            self.close(now).await;
-        } else {
-            self.turn = Turn::Lingers { until: now + self.end_grace() };
+        let until = now + self.end_grace();
+        match self.turn {
+            Turn::Open | Turn::Lingers { .. } => {
+                self.deliver().await;
+                if self.sent.is_empty() {
+                    self.close(now).await;
+                } else {
+                    self.turn = Turn::Lingers { until };
+                }
+            }
+            Turn::Closed { .. } => self.turn = Turn::Closed { until },
+            Turn::Stopped => {}
         }
     }
 
     async fn close(&mut self, now: Duration) {
+        failpoint::pass("dispatch.close");
         if self.worker.dialect.is_live() {
             let dir = self.dispatch.runs.run_dir(self.worker.run);
             let closed = tokio::task::spawn_blocking(move || process::close_stdin(&dir)).await;
@@ -241,6 +274,8 @@ struct Intake {
     after: Worker,
     said: Vec<AgentEvent>,
     lines: Vec<NewEvent>,
+    /// Messages that it has thereby shown to have read.
+    read: Vec<MessageId>,
 }
 
 impl Dispatch {
@@ -264,6 +299,9 @@ impl Dispatch {
                     let me = ticket::Worker { ticket: id.clone(), run: worker.run, fence: worker.fence };
                     tickets.hear(tx, &me, now_ms)?;
                     tickets.append_in(tx, id, Source::Worker, Some(worker.run), &intake.lines, now_ms)?;
+                    for message in &intake.read {
+                        messages::acknowledge(&tickets, tx, *message, &me, now_ms)?;
+                    }
                 }
                 Ok::<_, DispatchError>(())
             })
@@ -316,4 +354,25 @@ fn event_of(line: &str) -> Option<NewEvent> {
     }
     let cut = || serde_json::json!({"type": "line_cut", "bytes": line.len()}).to_string();
     NewEvent::line(line).or_else(|_| NewEvent::json(&cut())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_is_under_way_is_not_cut_off() {
+        let (early, until) = (Duration::from_secs(1), Duration::from_secs(2));
+        let table = [
+            (Turn::Open, Due::Nothing),
+            (Turn::Lingers { until }, Due::Close),
+            (Turn::Closed { until }, Due::Stop),
+            (Turn::Stopped, Due::Nothing),
+        ];
+        for (turn, due) in table {
+            assert_eq!(turn.due(until, false), due, "{turn:?}");
+            assert_eq!(turn.due(until, true), Due::Nothing, "{turn:?}");
+            assert_eq!(turn.due(early, false), Due::Nothing, "{turn:?}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What became of a worker, from what it said and how it ended, and what is to be done about it. Pure.
 //!
 //! The result that a program prints wins over how its process then ended: it may hang, crash or be killed
-//! after the work is done. What it asked by the API wins over everything.
+//! after the work is done. What it was told after that is work of its own, which that result says nothing of.
+//! What it asked by the API wins over everything.
 
 use std::time::Duration;
 
@@ -37,15 +38,17 @@ pub struct Heard {
     /// The last event that refused a request for its limit.
     pub rejected: Option<Limit>,
     pub trouble: Option<Trouble>,
+    /// How its last turn that is over ended.
     pub end: Option<TurnEnd>,
+    /// Those that are over.
     pub turns: u32,
+    /// It has spoken since `end`: another turn is under way, and `end` is no word on it.
+    pub speaks: bool,
     /// What it asked a person.
     pub question: Option<Ask>,
     pub last_text: String,
     /// The last usage that named no message.
     pub tokens: Tokens,
-    /// Messages that it has taken in, by our numbers.
-    pub echoed: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,9 @@ pub struct Trouble {
 impl Heard {
     /// Takes one more thing that the worker said.
     pub fn take(&mut self, event: &AgentEvent) {
+        if matches!(event, AgentEvent::Echo { .. } | AgentEvent::Text(_) | AgentEvent::Tool { .. }) {
+            self.begin_turn();
+        }
         match event {
             AgentEvent::Session { id, model } => {
                 self.session = Some(id.clone());
@@ -80,7 +86,6 @@ impl Heard {
             AgentEvent::Trouble { kind, text } => {
                 self.trouble = Some(Trouble { kind: kind.clone(), text: tail(text) });
             }
-            AgentEvent::Echo { message } => self.echoed.push(*message),
             AgentEvent::Question(ask) => self.question = Some(ask.clone()),
             AgentEvent::TurnOver(end) => {
                 self.turns += 1;
@@ -88,18 +93,34 @@ impl Heard {
                     self.model.clone_from(&end.model);
                 }
                 self.end = Some(TurnEnd { text: tail(&end.text), ..end.clone() });
+                self.speaks = false;
             }
-            AgentEvent::Tool { .. }
+            AgentEvent::Echo { .. }
+            | AgentEvent::Tool { .. }
             | AgentEvent::ToolResult { .. }
             | AgentEvent::Retry { .. }
             | AgentEvent::Raw => {}
         }
     }
 
+    fn begin_turn(&mut self) {
+        if self.end.is_some() && !self.speaks {
+            self.speaks = true;
+            // Of the turn that is over.
+            self.trouble = None;
+        }
+    }
+
+    /// How it ended what it was told to do; none while it is at it.
+    #[must_use]
+    pub fn last_word(&self) -> Option<&TurnEnd> {
+        self.end.as_ref().filter(|_| !self.speaks)
+    }
+
     /// Everything that the program worded about its failure.
     fn words(&self) -> String {
         let trouble = self.trouble.as_ref().map_or("", |trouble| trouble.text.as_str());
-        let end = self.end.as_ref().map_or("", |end| end.text.as_str());
+        let end = self.last_word().map_or("", |end| end.text.as_str());
         format!("{trouble}\n{end}")
     }
 }
@@ -137,7 +158,7 @@ pub fn verdict(dialect: Dialect, heard: &Heard, ended: Ended, zone: &TimeZone, n
     if ended == Ended::Stopped {
         return Verdict::Stopped;
     }
-    if let Some(end) = &heard.end {
+    if let Some(end) = heard.last_word() {
         return if end.is_error || end.reason.is_some() {
             failed(heard, end.status, end.reason.as_deref(), zone, now_ms)
         } else {
@@ -329,7 +350,7 @@ pub fn overload_wait(backoff: Backoff, tries: u32, chance: u64) -> Duration {
 
 /// The program's own last words, or ours.
 fn told(heard: &Heard, otherwise: &str) -> String {
-    let end = heard.end.as_ref().map(|end| end.text.as_str()).filter(|text| !text.is_empty());
+    let end = heard.last_word().map(|end| end.text.as_str()).filter(|text| !text.is_empty());
     let trouble = heard.trouble.as_ref().map(|trouble| trouble.text.as_str()).filter(|text| !text.is_empty());
     let line = end.or(trouble).unwrap_or(otherwise).lines().next().unwrap_or(otherwise);
     line.chars().take(300).collect()

@@ -85,6 +85,54 @@ fn claude_ends() {
     assert_eq!(judge(Dialect::Claude, &[&limit, &result(true, "429", "x")], Ended::Code(1)), until);
 }
 
+/// One that has given a result and then been told something more.
+#[test]
+fn an_old_result_says_nothing_of_the_turn_after_it() {
+    let (ok, login) = (result(false, "null", "Fixed the rate limit."), result(true, "401", "no login"));
+    let trouble = r#"{"type":"assistant","message":{"content":[]},"error":"overloaded"}"#;
+    let echo = dialect::input_line(7, "and the other one");
+    let text = r#"{"type":"assistant","message":{"content":[{"type":"text","text":"On it."}]}}"#;
+    let tool = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"Bash","input":{}}]}}"#;
+    for begins in [&*echo, text, tool] {
+        let turns = [trouble, &ok, begins];
+        for (ended, want) in [
+            (Ended::Code(0), Verdict::Crash),
+            (Ended::Signal, Verdict::Crash),
+            (Ended::Timeout, Verdict::Timeout),
+            (Ended::Lost, Verdict::Lost),
+            (Ended::Daemon, Verdict::Lost),
+        ] {
+            assert_eq!(judge(Dialect::Claude, &turns, ended), want, "{begins} {ended:?}");
+        }
+        assert_eq!(judge(Dialect::Claude, &[&ok, begins, &ok], Ended::Signal), Verdict::Ok);
+        assert_eq!(judge(Dialect::Claude, &[&ok, begins, &login], Ended::Code(1)), Verdict::Auth);
+        let cost = heard(Dialect::Claude, &turns).end.is_some();
+        assert!(cost, "what it cost so far is known");
+    }
+}
+
+/// A window that is told of, or a session that is named again, is no turn.
+#[test]
+fn a_result_outlives_what_is_said_beside_the_work() {
+    let ok = result(false, "null", "Fixed.");
+    let beside = [
+        r#"{"type":"rate_limit_event","rate_limit_info":{"status":"allowed"}}"#,
+        r#"{"type":"system","subtype":"init","session_id":"s"}"#,
+        "garbage",
+    ];
+    for line in beside {
+        assert_eq!(judge(Dialect::Claude, &[&ok, line], Ended::Lost), Verdict::Ok, "{line}");
+    }
+}
+
+#[test]
+fn what_an_earlier_version_kept_of_a_worker_is_read() {
+    let kept = r#"{"session":"s","end":{"is_error":false,"status":null,"reason":null,"text":"Fixed.","cost_usd":null,
+        "tokens":{"input":1,"output":1,"cache_read":0,"cache_write":0},"model":null},"turns":1,"echoed":[4,5]}"#;
+    let heard: Heard = serde_json::from_str(kept).unwrap();
+    assert_eq!((heard.turns, heard.last_word().map(|end| end.text.as_str())), (1, Some("Fixed.")));
+}
+
 #[test]
 fn codex_ends() {
     let cases = [

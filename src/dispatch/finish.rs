@@ -348,14 +348,14 @@ fn refusal(end: &End, verdict: &Verdict) -> Option<ApiError> {
         agent: Some(worker.agent.clone()),
         ticket: worker.ticket.as_ref().map(ToString::to_string),
         run: Some(worker.run),
-        status: worker.heard.end.as_ref().and_then(|end| end.status),
+        status: worker.heard.last_word().and_then(|end| end.status),
         message: words(&worker.heard),
     })
 }
 
 /// What the program said of its failure, one line.
 fn words(heard: &Heard) -> String {
-    let end = heard.end.as_ref().filter(|end| end.is_error).map(|end| end.text.as_str());
+    let end = heard.last_word().filter(|end| end.is_error).map(|end| end.text.as_str());
     let said =
         end.filter(|text| !text.is_empty()).or(heard.trouble.as_ref().map(|trouble| trouble.text.as_str()));
     said.unwrap_or_default().lines().next().unwrap_or_default().chars().take(300).collect()

@@ -13,7 +13,7 @@ use super::classify::{self, Heard};
 use super::dialect;
 use super::finish;
 use super::table;
-use super::tail::{self, Writer};
+use super::tail;
 use crate::model::run::{Outcome, Run, RunState};
 use crate::model::worker::{Dialect, Verdict};
 use crate::platform::clock::Clock;
@@ -55,7 +55,7 @@ async fn look(
 /// Takes in what stands behind `from`. Blocks.
 fn listen(path: &Path, language: Dialect, mut heard: Heard, mut from: u64) -> Heard {
     loop {
-        match tail::read(path, from, Writer::Gone) {
+        match tail::read_rest(path, from) {
             Ok(batch) if batch.lines.is_empty() => return heard,
             Ok(batch) => {
                 for event in batch.lines.iter().flat_map(|line| dialect::read(language, line)) {

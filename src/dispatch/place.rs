@@ -9,7 +9,7 @@ use super::table::{self, Legacy, Place, Worker};
 use super::{Dispatch, DispatchError, SLOT_TROUBLE, Stone, lock, prompt};
 use crate::config;
 use crate::model::ids::{TaskId, TicketId};
-use crate::model::message::MessageId;
+use crate::model::message::{Message, MessageId};
 use crate::model::run::Run;
 use crate::model::ticket::Ticket;
 use crate::model::time::millis;
@@ -17,11 +17,12 @@ use crate::platform::failpoint;
 use crate::pool::{ClaimError, Holder, Leased};
 use crate::run::worker::{self as runs, Claim};
 use crate::ticket::board::NewAttempt;
+use crate::ticket::conversation::Comment;
 use crate::ticket::{self, TicketError};
 
 /// Longest part of a branch that comes from the title, in bytes.
 const SLUG_MAX_BYTES: usize = 40;
-/// Comments that a prompt may hold.
+/// Comments that a prompt may hold, the newest ones.
 const COMMENTS_MAX: u32 = 500;
 
 /// Why a ticket was not placed.
@@ -242,11 +243,11 @@ impl Dispatch {
         let mut told = Vec::new();
         for message in self.tickets.claim_all(&me).await? {
             self.tickets.deliver(message.id, &me).await?;
-            told.push(message.id);
+            told.push(message);
         }
-        let comments = self.tickets.comments(&ticket.id, 0, COMMENTS_MAX).await?;
+        let (comments, older) = self.tickets.last_comments(&ticket.id, COMMENTS_MAX).await?;
+        let (conversation, older) = converse(&comments, older, &told);
         let links = self.tickets.links(&ticket.id).await?;
-        let at = |ms| jiff::Timestamp::from_millisecond(ms).map(|at| at.to_string()).unwrap_or_default();
         let brief = prompt::Brief {
             ticket: ticket.id.to_string(),
             title: ticket.title.clone(),
@@ -256,10 +257,8 @@ impl Dispatch {
             base_commit: worker.place.as_ref().map(|place| place.base_commit.clone()),
             attempt: worker.attempt,
             max_attempts: ticket.max_attempts.unwrap_or(self.rules.max_attempts),
-            conversation: comments
-                .into_iter()
-                .map(|said| prompt::Said { at: at(said.at_ms), author: said.author, text: said.body })
-                .collect(),
+            conversation,
+            older,
             context: links
                 .into_iter()
                 .map(|link| prompt::Linked { path: link.path, label: link.title })
@@ -267,8 +266,34 @@ impl Dispatch {
             previous: legacy.and_then(|last| last.verdict.clone()),
             lucid: self.runs.site.exe.to_string_lossy().into_owned(),
         };
-        Ok((brief, told))
+        Ok((brief, told.into_iter().map(|message| message.id).collect()))
     }
+}
+
+/// The end of a conversation for a prompt, and how many entries came before it. Each of `told` is in it, and has to
+/// be: it is known as read once the prompt is.
+fn converse(comments: &[Comment], older: usize, told: &[Message]) -> (Vec<prompt::Said>, usize) {
+    let at = |ms| jiff::Timestamp::from_millisecond(ms).map(|at| at.to_string()).unwrap_or_default();
+    let is_of = |message: &Message, said: &Comment| {
+        (message.created_ms, &message.author, &message.text) == (said.at_ms, &said.author, &said.body)
+    };
+    let before = told.iter().filter(|message| !comments.iter().any(|said| is_of(message, said)));
+    let before: Vec<prompt::Said> = before
+        .map(|message| prompt::Said {
+            at: at(message.created_ms),
+            author: message.author.clone(),
+            text: message.text.clone(),
+            must: true,
+        })
+        .collect();
+    let older = older.saturating_sub(before.len());
+    let said = comments.iter().map(|said| prompt::Said {
+        at: at(said.at_ms),
+        author: said.author.clone(),
+        text: said.body.clone(),
+        must: told.iter().any(|message| is_of(message, said)),
+    });
+    (before.into_iter().chain(said).collect(), older)
 }
 
 /// A conversation goes on only where the program keeps it: same profile, same folder.
@@ -299,6 +324,32 @@ fn slug(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::message::MessageState;
+    use crate::ticket::conversation::CommentKind;
+
+    #[test]
+    fn what_is_delivered_with_a_prompt_is_in_it_though_the_conversation_went_on() {
+        let message = |id, text: &str| {
+            let mut message =
+                Message::new(MessageId(id), "MC-1".parse().unwrap(), MessageState::Delivered, id);
+            (message.author, message.text) = ("user:ana".into(), text.into());
+            message
+        };
+        let said = |at_ms, author: &str, body: &str| Comment {
+            id: at_ms,
+            at_ms,
+            kind: CommentKind::Message,
+            author: author.into(),
+            run: None,
+            body: body.into(),
+        };
+        let comments = [said(5, "run:3", "yes"), said(6, "user:ana", "yes"), said(7, "user:ana", "yes")];
+        let told = [message(2, "long ago"), message(6, "yes")];
+        let (conversation, older) = converse(&comments, 4, &told);
+        let texts: Vec<(&str, bool)> = conversation.iter().map(|s| (s.text.as_str(), s.must)).collect();
+        assert_eq!(texts, [("long ago", true), ("yes", false), ("yes", true), ("yes", false)]);
+        assert_eq!(older, 3);
+    }
 
     #[test]
     fn any_title_makes_a_branch() {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-/// Longest conversation that is told, in bytes; what is older is left out first.
+/// Longest conversation that is told, in bytes; what is older is left out first. What has to be told comes on top.
 const CONVERSATION_MAX_BYTES: usize = 256 * 1024;
 
 /// Everything that a worker needs to know.
@@ -22,6 +22,8 @@ pub struct Brief {
     pub max_attempts: u32,
     /// Oldest first.
     pub conversation: Vec<Said>,
+    /// Entries that came before `conversation`.
+    pub older: usize,
     /// Files linked to the ticket.
     pub context: Vec<Linked>,
     /// How the attempt before this one ended.
@@ -36,6 +38,8 @@ pub struct Said {
     pub at: String,
     pub author: String,
     pub text: String,
+    /// It counts as read once the worker has its prompt, however long the conversation is.
+    pub must: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,22 +79,13 @@ fn head(text: &mut String, brief: &Brief) -> std::fmt::Result {
 }
 
 fn conversation(text: &mut String, brief: &Brief) -> std::fmt::Result {
-    let mut room = CONVERSATION_MAX_BYTES;
-    let told: Vec<&Said> = brief
-        .conversation
-        .iter()
-        .rev()
-        .take_while(|said| {
-            let fits = said.text.len() <= room;
-            room = room.saturating_sub(said.text.len());
-            fits
-        })
-        .collect();
-    if brief.conversation.is_empty() {
+    let told = told(&brief.conversation);
+    if told.is_empty() {
         return Ok(());
     }
+    let first = told.iter().position(|is_told| *is_told).unwrap_or(told.len());
     writeln!(text, "## The conversation so far\n")?;
-    let left_out = brief.conversation.len() - told.len();
+    let left_out = brief.older + first;
     if left_out > 0 {
         writeln!(
             text,
@@ -98,10 +93,37 @@ fn conversation(text: &mut String, brief: &Brief) -> std::fmt::Result {
             brief.ticket
         )?;
     }
-    for said in told.into_iter().rev() {
-        writeln!(text, "{}, {}:\n{}\n", said.at, said.author, said.text)?;
+    for (said, is_told) in brief.conversation.iter().zip(told).skip(first) {
+        let Said { at, author, text: words, .. } = said;
+        if is_told {
+            writeln!(text, "{at}, {author}:\n{words}\n")?;
+        } else {
+            let (length, id) = (words.len(), &brief.ticket);
+            writeln!(
+                text,
+                "{at}, {author}:\n({length} bytes, left out; `lucid ticket show {id}` has them.)\n"
+            )?;
+        }
     }
     Ok(())
+}
+
+/// Which of `conversation` are told: from the newest on what there is room for, and what has to be.
+fn told(conversation: &[Said]) -> Vec<bool> {
+    let mut room = CONVERSATION_MAX_BYTES;
+    let mut told: Vec<bool> = conversation
+        .iter()
+        .rev()
+        .map(|said| {
+            let fits = said.text.len() <= room;
+            if fits && !said.must {
+                room -= said.text.len();
+            }
+            fits || said.must
+        })
+        .collect();
+    told.reverse();
+    told
 }
 
 fn how_to_report(text: &mut String, brief: &Brief) -> std::fmt::Result {
@@ -146,7 +168,7 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Said {
-        Said { at: "2026-11-26T10:00:00Z".into(), author: "ana".into(), text: text.into() }
+        Said { at: "2026-11-26T10:00:00Z".into(), author: "ana".into(), text: text.into(), must: false }
     }
 
     #[test]
@@ -162,6 +184,7 @@ mod tests {
             attempt: 2,
             max_attempts: 5,
             conversation: vec![said(hostile), said("second")],
+            older: 0,
             context: vec![Linked { path: "docs/a b.md".into(), label: Some("plan".into()) }],
             previous: Some("crash".into()),
             lucid: "/usr/bin/lucid".into(),
@@ -176,14 +199,41 @@ mod tests {
         assert!(text.find("second") > text.find(hostile), "oldest first");
     }
 
+    fn told_of(conversation: Vec<Said>, older: usize) -> String {
+        write(&Brief { ticket: "MC-1".into(), conversation, older, ..Brief::default() })
+    }
+
     #[test]
     fn a_long_conversation_loses_its_oldest_part() {
-        let brief = Brief {
-            conversation: vec![said(&"a".repeat(200_000)), said(&"b".repeat(200_000)), said("c")],
-            ..Brief::default()
-        };
-        let text = write(&brief);
+        let text = told_of(vec![said(&"a".repeat(200_000)), said(&"b".repeat(200_000)), said("c")], 0);
         assert!(text.len() < CONVERSATION_MAX_BYTES + 4096);
-        assert!(!text.contains("aaa") && text.contains("bbb") && text.contains("1 older entries"));
+        assert!(!text.contains("aaa") && text.contains("bbb") && text.contains("(1 older entries"));
+        assert!(told_of(vec![said("c")], 7).contains("(7 older entries"));
+        assert!(!told_of(Vec::new(), 0).contains("conversation"));
+    }
+
+    #[test]
+    fn what_is_too_long_leaves_its_length_and_does_not_hide_what_is_older() {
+        let long = said(&"b".repeat(200_000));
+        let text =
+            told_of(vec![said(&"a".repeat(300_000)), said("first"), long.clone(), long, said("last")], 0);
+        assert!(
+            text.contains("(1 older entries") && text.contains("(200000 bytes, left out"),
+            "{}",
+            &text[..900]
+        );
+        assert_eq!(text.matches(&"b".repeat(200_000)).count(), 1);
+        let parts =
+            ["first", "bytes, left out; `lucid ticket show MC-1`", "bbb", "last"].map(|part| text.find(part));
+        assert!(parts.is_sorted() && parts.iter().all(Option::is_some), "{parts:?}");
+    }
+
+    #[test]
+    fn a_message_that_counts_as_read_is_told_whatever_came_after_it() {
+        let message = Said { must: true, ..said(&"m".repeat(60_000)) };
+        let after = said(&"z".repeat(CONVERSATION_MAX_BYTES));
+        let text = told_of(vec![said("before"), message, after], 3);
+        assert!(text.contains(&"m".repeat(60_000)) && text.contains("zzz"));
+        assert!(text.contains("(4 older entries"));
     }
 }

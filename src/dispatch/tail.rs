@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
 
 /// Read at once, in bytes; one longer line is read whole all the same.
 const BATCH_BYTES: u64 = 1024 * 1024;
@@ -10,6 +11,9 @@ const BATCH_BYTES: u64 = 1024 * 1024;
 const LINES_MAX: usize = 500;
 /// Longest line that is read, in bytes; the keeper cuts earlier.
 const LINE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Times that what is left is tried to be read, and the wait in between.
+const TRIES: u32 = 20;
+const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Whole lines and where the next begins.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,18 @@ pub(super) fn read(path: &Path, from_bytes: u64, writer: Writer) -> io::Result<B
     }
 }
 
+/// What a writer that is gone has left behind `from_bytes`. A file that cannot be read, by a shortage of descriptors
+/// say, is tried again for a while: what stands there will not be looked at again. Blocks.
+pub(super) fn read_rest(path: &Path, from_bytes: u64) -> io::Result<Batch> {
+    for _ in 1..TRIES {
+        match read(path, from_bytes, Writer::Gone) {
+            Ok(batch) => return Ok(batch),
+            Err(_) => std::thread::sleep(TRY_EVERY),
+        }
+    }
+    read(path, from_bytes, Writer::Gone)
+}
+
 fn split(bytes: &[u8], from_bytes: u64, writer: Writer) -> Batch {
     let mut batch = Batch { lines: Vec::new(), to_bytes: from_bytes };
     let mut rest = bytes;
@@ -79,6 +95,23 @@ mod tests {
         assert_eq!(read(&path, first.to_bytes, Writer::Alive).unwrap().lines, Vec::<String>::new());
         let last = read(&path, first.to_bytes, Writer::Gone).unwrap();
         assert_eq!((last.lines, last.to_bytes), (vec!["half".to_owned()], 13));
+    }
+
+    #[test]
+    fn what_is_left_outlives_a_file_that_cannot_be_read_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(read(&path, 0, Writer::Gone).is_err());
+        let (whole, later) = (dir.path().join("whole"), path.clone());
+        std::fs::write(&whole, "the result").unwrap();
+        let mender = std::thread::spawn(move || {
+            std::thread::sleep(TRY_EVERY / 2);
+            std::fs::rename(whole, later).unwrap();
+        });
+        let rest = read_rest(&path, 0).unwrap();
+        mender.join().unwrap();
+        assert_eq!(rest.lines, ["the result"]);
     }
 
     #[test]

@@ -79,6 +79,24 @@ impl Tickets {
             .await
     }
 
+    /// The last `limit` of the conversation, oldest first, and how many came before them.
+    ///
+    /// # Errors
+    /// As [`Tickets::comments`].
+    pub async fn last_comments(
+        &self,
+        id: &TicketId,
+        limit: u32,
+    ) -> Result<(Vec<Comment>, usize), TicketError> {
+        let id = id.clone();
+        self.store
+            .read(move |conn| {
+                find(conn, &id)?;
+                Ok(table::last(conn, &id, limit)?)
+            })
+            .await
+    }
+
     /// Asks a person. The ticket waits for the answer, whatever the worker ends with afterwards.
     ///
     /// # Errors

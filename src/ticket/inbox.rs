@@ -3,6 +3,7 @@
 //! The text is also a comment, so that it is in the next prompt whatever becomes of its delivery. Nothing
 //! expires or dies without a word to whoever wrote it.
 
+mod hand;
 mod reap;
 mod table;
 #[cfg(test)]
@@ -203,35 +204,6 @@ impl Tickets {
         at_most("error", error, ERROR_MAX_BYTES)?;
         let step = Step::Fail { error: error.to_owned(), max_attempts: self.messages.max_attempts };
         self.by_worker(id, worker, step).await
-    }
-
-    async fn by_worker(&self, id: MessageId, worker: &Worker, step: Step) -> Result<Message, TicketError> {
-        let (this, worker, now_ms) = (self.clone(), worker.clone(), self.clock.wall_ms());
-        self.store
-            .write(move |tx| {
-                failpoint::hit("message.step")?;
-                let author = Author::Worker(worker.clone());
-                this.admit(tx, &worker.ticket, &author, now_ms)?;
-                let message = table::get(tx, id)?.filter(|m| m.ticket == worker.ticket);
-                let message = message.ok_or(TicketError::NoMessage(id))?;
-                if matches!(step, Step::Fail { .. }) && message.fence != Some(worker.fence) {
-                    return Err(Illegal::Fence.into());
-                }
-                let message = this.step_message(tx, message, step.clone(), &author, now_ms)?;
-                if message.state() == MessageState::Delivered {
-                    this.resume(tx, &worker.ticket, &author, now_ms)?;
-                }
-                Ok(message)
-            })
-            .await
-    }
-
-    /// A worker that was answered while it was still there goes on.
-    fn resume(&self, tx: &Tx<'_>, id: &TicketId, author: &Author, now_ms: i64) -> Result<(), TicketError> {
-        if find(tx, id)?.state() == TicketState::Todo {
-            self.step_in(tx, id, TicketStep::Resume, author, now_ms)?;
-        }
-        Ok(())
     }
 
     /// Puts an expired or dead message in line again, from the beginning.

@@ -25,6 +25,7 @@ mod heartbeat_alert;
 mod invariants;
 mod ledger;
 mod limits;
+mod messages;
 mod ops;
 mod peace;
 mod phone;

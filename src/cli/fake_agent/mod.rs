@@ -24,6 +24,8 @@ pub const NAME: &str = "fake-agent";
 const STEP_MS_DEFAULT: u64 = 20;
 /// Steps of `slow`.
 const SLOW_STEPS: u32 = 20;
+/// Steps for which `second_turn` hears nothing.
+const DEAF_STEPS: u32 = 10;
 /// Longer than anything that waits for it.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 /// Length of the line of `huge_line`, in bytes.
@@ -36,6 +38,7 @@ enum Mode {
     Ok,
     NeedsInput,
     DeafToAnswer,
+    SecondTurn,
     RateLimited,
     OverloadedThenOk,
     Auth,
@@ -55,10 +58,11 @@ enum Mode {
     LeaveIndexLock,
 }
 
-const MODES: [(&str, Mode); 20] = [
+const MODES: [(&str, Mode); 21] = [
     ("ok", Mode::Ok),
     ("needs_input", Mode::NeedsInput),
     ("deaf_to_answer", Mode::DeafToAnswer),
+    ("second_turn", Mode::SecondTurn),
     ("rate_limited", Mode::RateLimited),
     ("overloaded_then_ok", Mode::OverloadedThenOk),
     ("auth", Mode::Auth),
@@ -136,6 +140,7 @@ impl Agent {
             }
             Mode::NeedsInput => self.ask(),
             Mode::DeafToAnswer => self.ask_and_leave(),
+            Mode::SecondTurn => self.work_on_what_was_said(),
             Mode::OverloadedThenOk if self.work.attempt() > 1 => self.commit_and_report("done at last"),
             Mode::OverloadedThenOk => self.fail(Failure::Overloaded),
             Mode::RateLimited => self.fail(Failure::RateLimited),
@@ -164,13 +169,7 @@ impl Agent {
                 self.voice.say(&"x".repeat(HUGE_BYTES));
                 self.finish("That was long.")
             }
-            Mode::Slow => {
-                for number in 1..=SLOW_STEPS {
-                    self.voice.say(&format!("step {number} of {SLOW_STEPS}"));
-                    self.pause();
-                }
-                self.commit_and_report("slow and steady")
-            }
+            Mode::Slow => self.be_slow("slow and steady"),
             Mode::DirtyTree => {
                 self.work.dirty();
                 self.finish("Left without a commit.")
@@ -190,6 +189,24 @@ impl Agent {
                 self.finish("Left a lock.")
             }
         }
+    }
+
+    fn be_slow(&mut self, summary: &str) -> ExitCode {
+        for number in 1..=SLOW_STEPS {
+            self.voice.say(&format!("step {number} of {SLOW_STEPS}"));
+            self.pause();
+        }
+        self.commit_and_report(summary)
+    }
+
+    /// Looks at its input when its turn is over, and makes a long turn of what it finds there.
+    fn work_on_what_was_said(&mut self) -> ExitCode {
+        self.voice.say("deaf for a while");
+        std::thread::sleep(self.step * DEAF_STEPS);
+        self.voice.result("So far, so good.");
+        let Some(message) = self.input.next(FOR_EVER) else { return ExitCode::SUCCESS };
+        self.hear(&message);
+        self.be_slow("done with what was said")
     }
 
     fn commit_and_report(&mut self, summary: &str) -> ExitCode {

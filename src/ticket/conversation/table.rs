@@ -77,6 +77,26 @@ pub(super) fn after(
     .collect()
 }
 
+/// The last `limit`, oldest first, and how many there are before them.
+pub(super) fn last(
+    conn: &Connection,
+    ticket: &TicketId,
+    limit: u32,
+) -> rusqlite::Result<(Vec<Comment>, usize)> {
+    let mut found = conn
+        .prepare_cached(
+            "SELECT id, at_ms, kind, author, run, body FROM comments WHERE ticket = ?1 ORDER BY id DESC LIMIT ?2",
+        )?
+        .query_map(params![ticket.number(), limit], read)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    found.reverse();
+    let first = found.first().map_or(i64::MAX, |comment| comment.id);
+    let before = conn
+        .prepare_cached("SELECT count(*) FROM comments WHERE ticket = ?1 AND id < ?2")?
+        .query_row(params![ticket.number(), first], |row| row.get::<_, i64>(0))?;
+    Ok((found, usize::try_from(before).unwrap_or(0)))
+}
+
 pub(super) fn set_report(
     conn: &Connection,
     ticket: &TicketId,

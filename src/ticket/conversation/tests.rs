@@ -36,6 +36,23 @@ async fn a_conversation_keeps_who_said_what_in_order() {
 }
 
 #[tokio::test]
+async fn of_a_long_conversation_the_end_is_kept() {
+    let world = world();
+    let id = world.ticket().await;
+    let other = world.ticket().await;
+    assert_eq!(world.tickets.last_comments(&id, 3).await.unwrap(), (Vec::new(), 0));
+    for number in 1..=5 {
+        world.tickets.comment(&id, &format!("{number}"), &alice()).await.unwrap();
+        world.tickets.comment(&other, "elsewhere", &alice()).await.unwrap();
+    }
+    for (limit, want, before) in [(3, "3 4 5", 2), (5, "1 2 3 4 5", 0), (9, "1 2 3 4 5", 0)] {
+        let (said, older) = world.tickets.last_comments(&id, limit).await.unwrap();
+        let said: Vec<&str> = said.iter().map(|comment| comment.body.as_str()).collect();
+        assert_eq!((said.join(" ").as_str(), older), (want, before));
+    }
+}
+
+#[tokio::test]
 async fn texts_out_of_bounds_are_refused_by_their_field() {
     let world = world();
     let id = world.ticket().await;

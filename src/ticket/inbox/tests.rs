@@ -98,6 +98,31 @@ async fn work_that_ends_without_having_read_its_messages_is_not_done() {
 }
 
 #[tokio::test]
+async fn receipts_share_the_transaction_of_whatever_shows_them() {
+    let world = world();
+    let id = world.ticket().await;
+    let worker = world.work(&id, 1, 1).await.unwrap();
+    for text in ["one", "two", "three"] {
+        world.reply(&id, text, "cli", &alice()).await.unwrap();
+    }
+    let ids: Vec<MessageId> = world.tickets.claim_all(&worker).await.unwrap().iter().map(|m| m.id).collect();
+    world.tickets.deliver(ids[1], &worker).await.unwrap();
+    let (tickets, me, read) = (world.tickets.clone(), worker.clone(), ids.clone());
+    let receipts = move |tx: &Tx<'_>| {
+        let refused = tickets.ack_in(tx, MessageId(99), &me, 5);
+        assert!(matches!(refused, Err(TicketError::NoMessage(_))));
+        let late = Worker { fence: Fence(9), ..me.clone() };
+        assert!(matches!(tickets.ack_in(tx, read[0], &late, 5), Err(TicketError::Stale { .. })));
+        tickets.ack_in(tx, read[1], &me, 5)
+    };
+    world.store.write(receipts).await.unwrap();
+    let mine = world.tickets.in_hand(&worker).await.unwrap();
+    assert_eq!(mine.iter().map(|m| m.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
+    let acked = world.tickets.message(ids[1]).await.unwrap().unwrap();
+    assert_eq!((acked.state(), acked.acked_ms), (MessageState::Acked, Some(5)));
+}
+
+#[tokio::test]
 async fn what_did_not_get_through_is_in_line_when_its_worker_is_gone() {
     let world = world();
     let id = world.ticket().await;

@@ -163,6 +163,19 @@ fn a_message_that_was_read_is_known_as_read_whatever_note_of_it_the_database_ref
 }
 
 #[test]
+fn an_input_that_a_dying_daemon_did_not_close_is_closed_by_the_next() {
+    let order = Order { point: "dispatch.close".to_owned(), action: "abort", visit: 1 };
+    let mut stage = Stage::new(vec![order]);
+    stage.world.task("ticket-pickup", "action: ticket-pickup\nschedule: manual");
+    let id = ticket(&mut stage, "commit");
+    until_reviewed(&mut stage, &id);
+    assert!(stage.has_fired("dispatch.close"));
+    let ended = "SELECT count(*) FROM runs WHERE ticket IS NOT NULL AND state = 'ok' AND stop_reason IS NULL";
+    assert_eq!(stage.world.number(ended), 1, "{}", stage.tale());
+    verdict::sound(&mut stage);
+}
+
+#[test]
 #[ignore = "minutes long: run it by name"]
 fn whichever_call_fails_it_costs_a_try_and_no_more() {
     all(|visit| visit + 1);
