@@ -52,14 +52,14 @@ pub struct Folder {
 }
 
 impl Runs {
-    /// Deletes rows that are over their task's limits, and their folders.
+    /// Deletes rows that are over their task's limits at `now_ms`, and their folders.
     ///
     /// # Errors
     /// Only what the database says; what went before stays gone.
-    pub async fn sweep_rows(&self, keeps: Vec<Keep>) -> Result<Swept, RunError> {
+    pub async fn sweep_rows(&self, keeps: Vec<Keep>, now_ms: i64) -> Result<Swept, RunError> {
         let mut swept = Swept::default();
         for keep in keeps {
-            let oldest_ms = self.clock.wall_ms().saturating_sub(millis(keep.age));
+            let oldest_ms = now_ms.saturating_sub(millis(keep.age));
             loop {
                 let task = keep.task.clone();
                 let gone = self
@@ -80,12 +80,12 @@ impl Runs {
         Ok(swept)
     }
 
-    /// Deletes folders of ended runs that are too old, then the oldest until the rest fits.
+    /// Deletes folders of ended runs that are too old at `now_ms`, then the oldest until the rest fits.
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn sweep_outputs(&self, keep: KeepOutputs) -> Result<Swept, RunError> {
-        let (dir, now_ms, store) = (self.dir.clone(), self.clock.wall_ms(), self.store.clone());
+    pub async fn sweep_outputs(&self, keep: KeepOutputs, now_ms: i64) -> Result<Swept, RunError> {
+        let (dir, store) = (self.dir.clone(), self.store.clone());
         let needed = move || store.read_blocking(|conn| -> Result<_, RunError> { Ok(needed(conn)?) });
         let swept = tokio::task::spawn_blocking(move || sweep(&dir, needed, keep, now_ms)).await;
         swept.unwrap_or_else(|_| Ok(Swept::default()))
