@@ -156,6 +156,35 @@ fn a_database_that_is_gone_or_broken_is_restored_and_no_number_comes_twice() {
 }
 
 #[test]
+fn what_a_restored_database_does_not_know_has_ended_before_anything_starts() {
+    let mut world = World::new();
+    world.task("known", "command: sleep 600");
+    world.task("later", "command: sleep 600");
+    world.task("stubborn", "command: trap '' TERM; while :; do sleep 0.1; done");
+    world.serve();
+    let known = world.start("known");
+    world.until("its command", || world.of_run(known).pop());
+    world.lucid(["backup"]).expect(0);
+    let unknown = [world.start("later"), world.start("stubborn")];
+    world.until("their commands", || unknown.iter().all(|run| !world.of_run(*run).is_empty()).then_some(()));
+    world.kill_daemon();
+    corrupt(&world);
+    world.serve();
+    for run in unknown {
+        assert_eq!(world.of_run(run).len(), 0, "run {run} goes on beside its ledger");
+        assert!(world.row(run).is_none());
+        let told = format!("SELECT count(*) FROM events WHERE kind = 'run_stopping' AND run = {run}");
+        assert_eq!(world.number(&told), 1);
+        assert!(world.run_file(run, "exit.json").exists(), "its own keeper ended it");
+    }
+    assert_eq!(world.row(known).unwrap().state, "running");
+    assert!(!world.of_run(known).is_empty(), "what the backup knows is adopted");
+    let again = world.start("later");
+    assert!(again > unknown[1]);
+    world.until_state(again, "running");
+}
+
+#[test]
 fn without_a_backup_it_refuses_and_changes_nothing() {
     for break_it in [remove_database as fn(&World), corrupt] {
         let world = settled(None);
