@@ -168,7 +168,7 @@ fn what_a_restored_database_does_not_know_has_ended_before_anything_starts() {
     let unknown = [world.start("later"), world.start("stubborn")];
     world.until("their commands", || unknown.iter().all(|run| !world.of_run(*run).is_empty()).then_some(()));
     world.kill_daemon();
-    corrupt(&world);
+    remove_database(&world);
     world.serve();
     for run in unknown {
         assert_eq!(world.of_run(run).len(), 0, "run {run} goes on beside its ledger");
