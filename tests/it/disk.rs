@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::workers::git;
+use crate::processes;
+use crate::workers::{self, git};
 use crate::world::{LUCID, World, code_of};
 
 /// A daemon in a user and mount namespace of its own, where `mount` may prepare its state directory.
@@ -182,6 +183,40 @@ fn what_a_restored_database_does_not_know_has_ended_before_anything_starts() {
     let again = world.start("later");
     assert!(again > unknown[1]);
     world.until_state(again, "running");
+}
+
+#[test]
+fn a_worker_of_whom_a_restored_database_knows_nothing_loses_no_work_and_costs_no_attempt() {
+    let mut world = workers::world("");
+    world.lucid(["pause", "ticket-pickup"]).expect(0);
+    let id = workers::new(&world, "commit", "FAKE_MODE=commit", "waits");
+    world.lucid(["backup"]).expect(0);
+    world.lucid(["resume", "ticket-pickup"]).expect(0);
+    let (repo, first) = (world.path("repo"), format!("cr/{id}-commit-1"));
+    let slot = world.until("a worker in its slot", || {
+        let all = git(&repo, &["worktree", "list", "--porcelain"]);
+        let here = all.split("\n\n").find(|tree| tree.contains(&first))?;
+        let path = here.lines().next()?.strip_prefix("worktree ")?;
+        (!world.of_runs().is_empty()).then(|| PathBuf::from(path))
+    });
+    world.until("its command", || {
+        world.keepers().iter().any(|k| !processes::below(*k).is_empty()).then_some(())
+    });
+    fs::write(slot.join("unsaved.txt"), "a worker's\n").unwrap();
+    world.kill_daemon();
+    remove_database(&world);
+    world.serve();
+    assert!(world.keepers().is_empty(), "it works on in a slot that is free");
+    world.lucid(["resume", "ticket-pickup"]).expect(0);
+    let review = workers::until(&world, &id, "review");
+    assert_eq!(
+        (review["attempt"].as_i64(), review["branch"].as_str()),
+        (Some(1), Some(&*format!("{first}-2")))
+    );
+    git(&repo, &["rev-parse", "--verify", &first]);
+    let rescued = git(&repo, &["for-each-ref", "--format=%(refname)", "refs/lucid/rescue/"]);
+    let kept = |name: &str| git(&repo, &["ls-tree", "--name-only", name]).contains("unsaved.txt");
+    assert!(rescued.lines().any(kept), "{rescued}");
 }
 
 #[test]
