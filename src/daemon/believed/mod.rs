@@ -3,14 +3,17 @@
 
 mod table;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::model::time::millis;
+use crate::platform::clock::Clock;
 use crate::platform::process;
 use crate::run::RunError;
+use crate::store::backup::{self, BackupError};
 
 use super::App;
 
@@ -97,9 +100,21 @@ impl App {
     }
 }
 
+/// The same for another process than the daemon, by what a copy of the database says: what the daemon has doubted for
+/// a while is not believed here either.
+///
+/// # Errors
+/// The copy cannot be read.
+pub(super) fn by_copy(copy: &Path, clock: Clock) -> Result<i64, BackupError> {
+    let last = backup::read(copy, table::get)?;
+    let boot_id = process::boot_id().unwrap_or_default();
+    Ok(Belief::next(last, clock.wall_ms(), clock.boot(), boot_id).at_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     const MINUTE_MS: i64 = 60_000;
     const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -192,5 +207,20 @@ mod tests {
             on.reboot(14 * HOUR_MS, id);
         }
         assert_eq!(on.look(), on.wall_ms);
+    }
+
+    #[test]
+    fn a_copy_says_what_is_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, store) = (Clock::system(), Store::open(dir.path(), 0).unwrap().store);
+        let boot_id = process::boot_id().unwrap();
+        let copy = |name: &str| backup::backup(&store.path(), &dir.path().join(name), 0).unwrap().path;
+        let wall_ms = clock.wall_ms();
+        assert!(by_copy(&copy("unknown"), clock).unwrap() >= wall_ms);
+        let behind_ms = wall_ms - YEAR_MS;
+        let behind = Belief::next(None, behind_ms, clock.boot(), boot_id);
+        store.write_blocking(move |tx| -> Result<_, RunError> { Ok(table::set(tx, &behind)?) }).unwrap();
+        let believed_ms = by_copy(&copy("behind"), clock).unwrap();
+        assert!((behind_ms..behind_ms + HOUR_MS).contains(&believed_ms), "{believed_ms}");
     }
 }
