@@ -12,6 +12,7 @@ use crate::ops::{JANITOR, PICKUP_WATCHDOG, POOL_HEALTH, QUEUE_REAPER};
 use crate::platform::clock::Clock;
 use crate::store::{self, backup, rehearse};
 
+use super::believed;
 use super::upkeep::SyncResult;
 
 pub const MORNING_BRIEF: &str = "morning-brief";
@@ -94,7 +95,8 @@ fn db_backup(config: &Config, clock: Clock) -> anyhow::Result<String> {
     let daily = config.backup.keep_daily as usize;
     let weekly = config.backup.keep_weekly as usize;
     let damaged = rehearse::set_damaged_aside(dir, now_ms).context("checking the older backups")?;
-    let deleted = backup::rotate(dir, now_ms, daily, weekly).context("thinning out old backups")?;
+    let believed_ms = believed::by_copy(&made.path, clock).context("reading the new backup")?;
+    let deleted = backup::rotate(dir, believed_ms, daily, weekly).context("thinning out old backups")?;
     if let Some((path, because)) = damaged.first() {
         bail!(
             "backed up to {}, but {} older {} damaged and does not count any more: {} ({because})",

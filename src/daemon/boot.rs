@@ -124,6 +124,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let (alerts, mute) = super::alerts::open(&config, &store, &journal, clock).await?;
     let epoch = begin_epoch(&store, &journal, now_ms, &opened.notices).await?;
     let (runs, notices) = open_runs(&config, &surroundings, &store, &journal)?;
+    // Where the database is an older one than they are: its slots and keys are not as free as it says.
+    runs.end_orphans().await?;
     // Marks only: what slots need is done beside the loop, never on the way to serving.
     let pools = Pools::open(&config.pools, store.clone(), journal.clone(), clock).await?;
     pools.recover().await?;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
-use crate::model::run::{Run, RunState, Step, Trigger, Waiting};
+use crate::model::run::{Outcome, Run, RunState, Step, Trigger, Waiting};
 use crate::model::task::Task;
+use crate::run::finish::End;
 use crate::run::flight::{self, Claim, Gates, Request};
 use crate::run::{RunError, table};
 use crate::store::Store;
@@ -239,6 +240,27 @@ fn places_go_to_those_who_waited_longest() {
     ledger.end(&second);
     assert_eq!(ledger.promote(), waiting[2..]);
     assert_eq!(ledger.row(waiting[1]).reason.as_deref(), Some("disabled"));
+}
+
+#[test]
+fn whoever_waited_is_judged_by_when_the_end_is_written() {
+    let ledger = Ledger::new();
+    let task = ledger.task("a", "schedule: every 1m\noverlap: queue");
+    let mut first = go(ledger.due(&task, 60_000));
+    let second = waits(ledger.due(&task, 120_000), Waiting::Overlap);
+    first.step(Step::Start).unwrap();
+    let (id, journal, running) = (task.id.clone(), ledger.journal.clone(), first.clone());
+    let promoted = ledger.write(move |tx| {
+        assert!(table::update(tx, &running, RunState::Claimed)?);
+        let until_ms = Some(2_000_000);
+        pause(tx, &id, &Pause { at_ms: 0, until_ms, reason: None, actor: "test".into() })?;
+        let outcome = Outcome { state: RunState::Ok, reason: None, exit_code: Some(0), signal: None };
+        // Its keeper saw the end while the pause held; the daemon was away until later.
+        let end = End::new(running.clone(), None, outcome, 1_500_000);
+        Ok(end.write(tx, &journal, OPEN, 2_000_000)?.promoted)
+    });
+    assert_eq!(promoted.iter().map(|run| run.id).collect::<Vec<_>>(), [second.id]);
+    assert_eq!(ledger.row(first.id).ended_ms, Some(1_500_000));
 }
 
 #[test]

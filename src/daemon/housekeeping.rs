@@ -202,12 +202,13 @@ async fn retain(app: App) {
     }
 }
 
-/// One round of retention.
+/// One round of retention. All of it goes by the one time that is believed.
 ///
 /// # Errors
 /// Only what the database says.
 pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
     let limits = &app.config.retention;
+    let now_ms = app.believed_ms().await?;
     let snapshot = app.snapshot();
     let tasks = app.store.read(|conn| Ok::<_, StoreError>(retention::table::tasks(conn)?)).await?;
     let keeps = tasks
@@ -219,9 +220,9 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
             Keep { task, rows: rows.min(limits.runs_per_task), age: age.min(limits.runs) }
         })
         .collect();
-    let mut swept = app.runs.sweep_rows(keeps, limits.runs).await?;
+    let mut swept = app.runs.sweep_rows(keeps, limits.runs, now_ms).await?;
     let outputs = KeepOutputs { age: limits.outputs, bytes: limits.outputs_max };
-    let folders = app.runs.sweep_outputs(outputs).await?;
+    let folders = app.runs.sweep_outputs(outputs, now_ms).await?;
     swept.folders += folders.folders;
     swept.bytes += folders.bytes;
     let events = KeepEvents {
@@ -229,15 +230,16 @@ pub async fn sweep(app: &App) -> Result<retention::Swept, RunError> {
         events: u32::try_from(limits.events_max).unwrap_or(u32::MAX),
         bytes: limits.events_max.saturating_mul(EVENT_BYTES),
     };
-    let now_ms = app.clock.wall_ms();
     app.journal.trim(now_ms, events).await?;
     app.alerts.trim(now_ms.saturating_sub(events.age_ms)).await?;
     // What workers printed goes with the outputs of runs, once its ticket is over.
     let age_ms = millis(limits.runs);
     app.tickets.trim_events(now_ms.saturating_sub(age_ms)).await?;
     let ages = Ages { workers: limits.runs, usage: limits.usage, refused: limits.api_errors };
-    app.dispatch.trim(ages).await.map_err(|e| warn!(error = %e, "could not trim what agents have left")).ok();
+    if let Err(e) = app.dispatch.trim(ages, now_ms).await {
+        warn!(error = %e, "could not trim what agents have left");
+    }
     let keep = KeepAside { age: limits.aside, count: limits.aside_max };
-    app.pools.sweep_aside(keep).await;
+    app.pools.sweep_aside(keep, now_ms).await;
     Ok(swept)
 }

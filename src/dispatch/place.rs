@@ -115,6 +115,7 @@ impl Dispatch {
         switch: TaskId,
     ) -> Result<(Begun, std::path::PathBuf), Failed> {
         let branch = format!("cr/{}-{}-{}", ticket.id, slug(&ticket.title), ticket.attempt + 1);
+        let branch = self.pools.free_branch(leased.lease, &branch).await.map_err(DispatchError::from)?;
         let place = Place {
             pool: pool.to_owned(),
             lease: leased.lease,

@@ -40,18 +40,17 @@ struct Aside {
 }
 
 impl Pools {
-    /// One round over all pools; how many are gone.
-    pub async fn sweep_aside(&self, keep: KeepAside) -> usize {
+    /// One round over all pools at `now_ms`; how many are gone.
+    pub async fn sweep_aside(&self, keep: KeepAside, now_ms: i64) -> usize {
         let mut gone = 0;
         for pool in &self.0.pools {
-            gone += self.sweep_pool(pool, keep).await;
+            gone += self.sweep_pool(pool, keep, now_ms).await;
         }
         gone
     }
 
-    async fn sweep_pool(&self, pool: &Pool, keep: KeepAside) -> usize {
+    async fn sweep_pool(&self, pool: &Pool, keep: KeepAside, now_ms: i64) -> usize {
         let found = list(&pool.config.dir.join(FOLDER));
-        let now_ms = self.0.clock.wall_ms();
         let over = over(found, keep, now_ms);
         if over.is_empty() {
             return 0;

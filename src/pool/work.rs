@@ -12,10 +12,31 @@ use super::{LeaseId, PoolError, Pools, table};
 
 /// The longest that one of these may take.
 const WORK_MAX: Duration = Duration::from_secs(60);
+/// Names that are tried for one branch.
+const SAME_NAME_MAX: u32 = 100;
 /// Commits that are listed at most.
 const COMMITS_MAX: usize = 1_000;
 
 impl Pools {
+    /// `name`, or the first of `name-2`, `name-3`, … of which there is no branch: one that nobody remembers, since the
+    /// database is older than it, is somebody's work.
+    ///
+    /// # Errors
+    /// [`PoolError::LeaseOver`]; [`PoolError::Git`] where git cannot tell, or they are all taken.
+    pub async fn free_branch(&self, lease: LeaseId, name: &str) -> Result<String, PoolError> {
+        let wanted = name.to_owned();
+        let found = self.with_tree(lease, move |_, ground, budget| {
+            let others = (2..=SAME_NAME_MAX).map(|n| format!("{wanted}-{n}"));
+            for name in std::iter::once(wanted.clone()).chain(others) {
+                if !ground.repo.has_branch(&name, budget)? {
+                    return Ok(Some(name));
+                }
+            }
+            Ok(None)
+        });
+        found.await?.ok_or_else(|| PoolError::Git(format!("{SAME_NAME_MAX} branches are named {name}")))
+    }
+
     /// Makes the work branch at the slot's HEAD and checks it out.
     ///
     /// # Errors

@@ -82,8 +82,8 @@ impl Runs {
     }
 
     async fn write_end(&self, end: End) -> Result<Written, RunError> {
-        let (journal, gates) = (self.journal.clone(), self.gates());
-        self.store.write(move |tx| end.write(tx, &journal, gates)).await
+        let (journal, gates, now_ms) = (self.journal.clone(), self.gates(), self.clock.wall_ms());
+        self.store.write(move |tx| end.write(tx, &journal, gates, now_ms)).await
     }
 }
 
@@ -101,7 +101,7 @@ pub struct Written {
 pub struct End {
     run: Run,
     outcome: Outcome,
-    now_ms: i64,
+    ended_ms: i64,
     duration_ms: Option<i64>,
     log_bytes: Option<i64>,
     /// By the task's `retries`.
@@ -112,9 +112,9 @@ pub struct End {
 }
 
 impl End {
-    /// An end at `now_ms`, with what `task` wants done about it.
+    /// An end at `ended_ms`, with what `task` wants done about it.
     #[must_use]
-    pub fn new(run: Run, task: Option<&Arc<Task>>, outcome: Outcome, now_ms: i64) -> Self {
+    pub fn new(run: Run, task: Option<&Arc<Task>>, outcome: Outcome, ended_ms: i64) -> Self {
         let retry_after =
             task.and_then(|task| outcome::retry_after(&outcome, &task.settings.retries, run.attempt));
         let reruns = outcome.state == RunState::Lost
@@ -123,7 +123,7 @@ impl End {
                 OnInterrupt::Fail => false,
             });
         Self {
-            now_ms,
+            ended_ms,
             duration_ms: None,
             log_bytes: None,
             run,
@@ -143,12 +143,18 @@ impl End {
         }
     }
 
-    /// Writes the end, plans the retry, and lets go whoever waited for the run. Changes nothing when the run is over
-    /// already or somebody else holds it by now.
+    /// Writes the end, plans the retry, and lets go whoever may go at `now_ms`, which can be long after the end.
+    /// Changes nothing when the run is over already or somebody else holds it by now.
     ///
     /// # Errors
     /// What the database says, and a run that cannot end in that state.
-    pub fn write(&self, tx: &Tx<'_>, journal: &Journal, gates: Gates) -> Result<Written, RunError> {
+    pub fn write(
+        &self,
+        tx: &Tx<'_>,
+        journal: &Journal,
+        gates: Gates,
+        now_ms: i64,
+    ) -> Result<Written, RunError> {
         failpoint::hit("run.finish.tx")?;
         // As it stands now: a stop may have been recorded since it was last read.
         let Some(mut run) = table::get(tx, self.run.id)? else { return Ok(Written::default()) };
@@ -165,7 +171,7 @@ impl End {
         }
         run.exit_code = self.outcome.exit_code;
         run.signal = self.outcome.signal;
-        run.ended_ms = Some(self.now_ms);
+        run.ended_ms = Some(self.ended_ms);
         run.duration_ms = self.duration_ms;
         run.log_bytes = self.log_bytes;
         run.retry_ms = self.retry_ms();
@@ -178,12 +184,12 @@ impl End {
             "signal": run.signal, "duration_ms": run.duration_ms, "attempt": run.attempt,
             "trigger": run.trigger.name(),
         }));
-        journal.record(tx, self.now_ms, event)?;
+        journal.record(tx, self.ended_ms, event)?;
         if let Some(at) = run.retry_ms {
             let event = Event::new(EventKind::RetryPlanned).task(&run.task).run(run.id);
-            journal.record(tx, self.now_ms, event.data(json!({"at_ms": at})))?;
+            journal.record(tx, self.ended_ms, event.data(json!({"at_ms": at})))?;
         }
-        let promoted = flight::promote(tx, journal, gates, self.now_ms)?;
+        let promoted = flight::promote(tx, journal, gates, now_ms)?;
         Ok(Written { run: Some(run), promoted })
     }
 
@@ -197,7 +203,7 @@ impl End {
     fn retry_ms(&self) -> Option<i64> {
         let rerun = (self.reruns && self.run.attempt <= RERUN_MAX).then_some(RERUN_DELAY);
         let wait = self.retry_after.or(rerun)?;
-        let at_ms = self.now_ms.saturating_add(millis(wait));
+        let at_ms = self.ended_ms.saturating_add(millis(wait));
         Some(self.not_before_ms.map_or(at_ms, |not_before| not_before.max(at_ms)))
     }
 }

@@ -43,7 +43,7 @@ const START_PAUSE: Duration = Duration::from_secs(2);
 /// Wait before the folder of an ended run that could not be read is read again.
 const EXAMINE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A run under its keeper, and how long that takes at most.
+/// A run under its keeper, and until when that takes at most, by the clock since boot.
 type Started = (Run, Keeper, Duration);
 
 impl Runs {
@@ -60,7 +60,8 @@ impl Runs {
     pub async fn adopt(&self, run: Run, task: Option<Arc<Task>>, keeper: Keeper) {
         info!(run = run.id.0, task = %run.task, "adopted a run of an earlier daemon");
         let limit = Spec::read(keeper.dir()).map_or(Duration::MAX, |spec| limit(&spec));
-        self.watch(run, task, keeper, limit).await;
+        let begun = keeper.begun(self.clock.boot());
+        self.watch(run, task, keeper, begun.saturating_add(limit)).await;
     }
 
     /// Ends a claimed run that cannot be tried.
@@ -87,7 +88,7 @@ impl Runs {
             }
         };
         match started {
-            Ok(Some((run, keeper, limit))) => self.watch(run, task, keeper, limit).await,
+            Ok(Some((run, keeper, until))) => self.watch(run, task, keeper, until).await,
             Ok(None) => {}
             Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
         }
@@ -121,7 +122,10 @@ impl Runs {
             return Ok(None);
         };
         failpoint::pass("run.record_start.after");
-        Ok(self.open_gate(run, gate, &ready.private).await.map(|(run, keeper)| (run, keeper, ready.limit)))
+        let opened = self.open_gate(run, gate, &ready.private).await;
+        // From "go": the keeper may have waited long for its start to be recorded.
+        let until = self.clock.boot().saturating_add(ready.limit);
+        Ok(opened.map(|(run, keeper)| (run, keeper, until)))
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -150,12 +154,11 @@ impl Runs {
         }
     }
 
-    /// Waits for the keeper's end and steps in when it outlives its own `limit`.
-    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, limit: Duration) {
+    /// Waits for the keeper's end and steps in when it outlives its own limit, which is over at `until`: by the clock
+    /// that never jumps, since a wall clock that was set must not end a healthy run.
+    async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, until: Duration) {
         let dir = self.run_dir(run.id);
-        // By the clock that never jumps: a wall clock that was set must not end a healthy run.
-        let begun = self.clock.boot().saturating_sub(keeper.age(self.clock.boot()));
-        let overdue_at = begun.saturating_add(limit).saturating_add(KEEPER_SLACK);
+        let overdue_at = until.saturating_add(KEEPER_SLACK);
         loop {
             let left = overdue_at.saturating_sub(self.clock.boot());
             tokio::select! {

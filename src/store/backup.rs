@@ -101,6 +101,16 @@ pub fn verify(path: &Path, now_ms: i64) -> Result<BackupInfo, BackupError> {
     describe(path, now_ms)
 }
 
+/// What `work` reads in the finished copy at `path`.
+///
+/// # Errors
+/// When it cannot be opened, and what `work` gives.
+pub fn read<T>(path: &Path, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, BackupError> {
+    connection::open(path, Role::Sealed)
+        .and_then(|conn| work(&conn))
+        .map_err(sqlite_error("reading the copy"))
+}
+
 /// Deletes what [`rotate::to_delete`] names; returns what is gone.
 ///
 /// # Errors

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::workers::git;
+use crate::processes;
+use crate::workers::{self, git};
 use crate::world::{LUCID, World, code_of};
 
 /// A daemon in a user and mount namespace of its own, where `mount` may prepare its state directory.
@@ -153,6 +154,69 @@ fn a_database_that_is_gone_or_broken_is_restored_and_no_number_comes_twice() {
         let problems = world.lucid(["problems", "--json"]).stdout;
         assert!(problems.contains("restored"), "{problems}");
     }
+}
+
+#[test]
+fn what_a_restored_database_does_not_know_has_ended_before_anything_starts() {
+    let mut world = World::new();
+    world.task("known", "command: sleep 600");
+    world.task("later", "command: sleep 600");
+    world.task("stubborn", "command: trap '' TERM; while :; do sleep 0.1; done");
+    world.serve();
+    let known = world.start("known");
+    world.until("its command", || world.of_run(known).pop());
+    world.lucid(["backup"]).expect(0);
+    let unknown = [world.start("later"), world.start("stubborn")];
+    world.until("their commands", || unknown.iter().all(|run| !world.of_run(*run).is_empty()).then_some(()));
+    world.kill_daemon();
+    remove_database(&world);
+    world.serve();
+    for run in unknown {
+        assert_eq!(world.of_run(run).len(), 0, "run {run} goes on beside its ledger");
+        assert!(world.row(run).is_none());
+        let told = format!("SELECT count(*) FROM events WHERE kind = 'run_stopping' AND run = {run}");
+        assert_eq!(world.number(&told), 1);
+        assert!(world.run_file(run, "exit.json").exists(), "its own keeper ended it");
+    }
+    assert_eq!(world.row(known).unwrap().state, "running");
+    assert!(!world.of_run(known).is_empty(), "what the backup knows is adopted");
+    let again = world.start("later");
+    assert!(again > unknown[1]);
+    world.until_state(again, "running");
+}
+
+#[test]
+fn a_worker_of_whom_a_restored_database_knows_nothing_loses_no_work_and_costs_no_attempt() {
+    let mut world = workers::world("");
+    world.lucid(["pause", "ticket-pickup"]).expect(0);
+    let id = workers::new(&world, "commit", "FAKE_MODE=commit", "waits");
+    world.lucid(["backup"]).expect(0);
+    world.lucid(["resume", "ticket-pickup"]).expect(0);
+    let (repo, first) = (world.path("repo"), format!("cr/{id}-commit-1"));
+    let slot = world.until("a worker in its slot", || {
+        let all = git(&repo, &["worktree", "list", "--porcelain"]);
+        let here = all.split("\n\n").find(|tree| tree.contains(&first))?;
+        let path = here.lines().next()?.strip_prefix("worktree ")?;
+        (!world.of_runs().is_empty()).then(|| PathBuf::from(path))
+    });
+    world.until("its command", || {
+        world.keepers().iter().any(|k| !processes::below(*k).is_empty()).then_some(())
+    });
+    fs::write(slot.join("unsaved.txt"), "a worker's\n").unwrap();
+    world.kill_daemon();
+    remove_database(&world);
+    world.serve();
+    assert!(world.keepers().is_empty(), "it works on in a slot that is free");
+    world.lucid(["resume", "ticket-pickup"]).expect(0);
+    let review = workers::until(&world, &id, "review");
+    assert_eq!(
+        (review["attempt"].as_i64(), review["branch"].as_str()),
+        (Some(1), Some(&*format!("{first}-2")))
+    );
+    git(&repo, &["rev-parse", "--verify", &first]);
+    let rescued = git(&repo, &["for-each-ref", "--format=%(refname)", "refs/lucid/rescue/"]);
+    let kept = |name: &str| git(&repo, &["ls-tree", "--name-only", name]).contains("unsaved.txt");
+    assert!(rescued.lines().any(kept), "{rescued}");
 }
 
 #[test]

@@ -326,3 +326,24 @@ fn a_fork_bomb_at_its_limit_is_dead_in_time_and_the_daemon_answers_meanwhile() {
     assert!(row.duration_ms.unwrap() <= i64::try_from(limit.as_millis()).unwrap(), "{row:?}");
     assert_eq!(pids.count(), 0, "something is left: {:?}", world.of_runs());
 }
+
+#[test]
+fn a_limit_counts_from_when_the_command_was_let_go() {
+    let mut world = World::new().with_failpoints();
+    world.task("sound", "command: sleep 2\ntimeout: 3s\nkill_grace: 1s");
+    world.task("endless", "command: sleep 600\ntimeout: 3s\nkill_grace: 1s");
+    world.serve();
+    let refusal = "bin/failpoints/fired/run.record_start.before";
+    world.write(refusal, "refuse 1");
+    let (sound, endless) = (world.start("sound"), world.start("endless"));
+    world.until("both keepers wait", || (world.keepers().len() == 2).then_some(()));
+    // Longer than the limits, the grace and what a keeper is given beyond.
+    for _ in 0..11 {
+        world.write(refusal, "refuse 1");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    std::fs::remove_file(world.path(refusal)).unwrap();
+    let (sound, endless) = (world.ended(sound), world.ended(endless));
+    assert_eq!(sound.state, "ok", "{sound:?}");
+    assert_eq!(endless.state, "timeout", "{endless:?}");
+}

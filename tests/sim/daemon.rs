@@ -293,10 +293,11 @@ impl Daemon {
 
     fn end(&mut self, machine: &mut Machine, run: Run, task: Option<&Arc<Task>>, outcome: Outcome) -> Done {
         machine.tell(&format!("run {} ends {}", run.id.0, outcome.state.name()));
-        let end = finish::End::new(run, task, outcome, machine.now());
+        let now_ms = machine.now();
+        let end = finish::End::new(run, task, outcome, now_ms);
         let ledger = self.ledger(machine);
         let Written { run, promoted } =
-            self.transact(move |tx| end.write(tx, &ledger.journal, ledger.gates))?;
+            self.transact(move |tx| end.write(tx, &ledger.journal, ledger.gates, now_ms))?;
         if let Some(at) = run.and_then(|run| run.retry_ms) {
             self.agenda.retry_at(at);
         }

@@ -54,12 +54,11 @@ pub struct Ages {
 }
 
 impl Dispatch {
-    /// Deletes what is too old; how many rows.
+    /// Deletes what is too old at `now_ms`; how many rows.
     ///
     /// # Errors
     /// Only what the database says; what went before stays gone.
-    pub async fn trim(&self, ages: Ages) -> Result<usize, DispatchError> {
-        let now_ms = self.clock.wall_ms();
+    pub async fn trim(&self, ages: Ages, now_ms: i64) -> Result<usize, DispatchError> {
         let before = |age: Duration| now_ms.saturating_sub(millis(age));
         let (workers, usage, refused) = (before(ages.workers), before(ages.usage), before(ages.refused));
         let mut gone = 0;

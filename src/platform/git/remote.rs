@@ -86,6 +86,16 @@ impl Repo {
         Ok(out.is_empty())
     }
 
+    /// Whether there is a branch `name` here, or a remote-tracking one of that name.
+    ///
+    /// # Errors
+    /// What git says.
+    pub fn has_branch(&self, name: &str, budget: Budget) -> Result<bool, GitError> {
+        let (own, remote) = (format!("refs/heads/{name}"), format!("refs/remotes/*/{name}"));
+        let args = ["for-each-ref", "--count=1", "--format=%(refname)", &own, &remote];
+        Ok(!self.call().read(args, budget)?.is_empty())
+    }
+
     /// Deletes the branch `name` if nothing is on it that is not in `base` or in a remote-tracking branch;
     /// says whether it is gone.
     ///

@@ -33,10 +33,6 @@ struct Live {
     sent: u64,
     /// Everything before is whole lines.
     whole: u64,
-    /// Everything before has been looked at.
-    seen: u64,
-    /// The line that `seen` is in, as far as it may be the end marker.
-    line: Vec<u8>,
     ended: bool,
     close_asked: bool,
 }
@@ -55,8 +51,6 @@ impl Feed {
                 file: None,
                 sent: 0,
                 whole: 0,
-                seen: 0,
-                line: Vec::new(),
                 ended: false,
                 close_asked: false,
             }),
@@ -138,27 +132,31 @@ impl Live {
         }
     }
 
-    /// Looks for line ends until there is a whole line, or nothing new.
+    /// Looks for line ends until there is a whole line, or nothing new. Begins behind the last whole line each time:
+    /// half a line may have given way to a shorter one since.
     fn look_on(&mut self, block: &mut [u8]) {
         let Some(file) = &self.file else { return };
+        let mut seen = self.whole;
+        // As far as it may be the end marker.
+        let mut line = Vec::new();
         while self.whole == self.sent && !self.ended {
-            let Ok(read @ 1..) = file.read_at(block, self.seen) else { return };
+            let Ok(read @ 1..) = file.read_at(block, seen) else { return };
             for (at, &byte) in block[..read].iter().enumerate() {
                 if byte != b'\n' {
                     // One byte more than the marker is enough to tell that it is another line.
-                    if self.line.len() <= STDIN_END.len() {
-                        self.line.push(byte);
+                    if line.len() <= STDIN_END.len() {
+                        line.push(byte);
                     }
                     continue;
                 }
-                if self.line == STDIN_END.as_bytes() {
+                if line == STDIN_END.as_bytes() {
                     self.ended = true;
                     return;
                 }
-                self.line.clear();
-                self.whole = self.seen + at as u64 + 1;
+                line.clear();
+                self.whole = seen + at as u64 + 1;
             }
-            self.seen += read as u64;
+            seen += read as u64;
         }
     }
 }
@@ -226,6 +224,19 @@ mod tests {
         assert!(!feed.is_live());
         assert_eq!(available(&mut end), "two\n");
         assert_eq!(available(&mut end), "");
+    }
+
+    #[test]
+    fn a_line_that_is_shorter_than_the_half_it_replaces_goes_through_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut feed, mut end) = live(dir.path());
+        let path = dir.path().join(name::STDIN);
+        std::fs::write(&path, "one\nhalf of a long line").unwrap();
+        feed.advance();
+        assert_eq!(available(&mut end), "one\n");
+        append_stdin(dir.path(), "two").unwrap();
+        feed.advance();
+        assert_eq!(available(&mut end), "two\n");
     }
 
     #[test]

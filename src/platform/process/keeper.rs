@@ -138,7 +138,8 @@ impl Nest {
         };
         // Written down before it is made: whoever clears up after us must know of it.
         let place = home.map(|home| home.join(mark));
-        write_started(dir, &mut self.lock, &Started { started_ms, cgroup: place.clone() })?;
+        let begun_ms = u64::try_from(begun.as_millis()).ok();
+        write_started(dir, &mut self.lock, &Started { started_ms, begun_ms, cgroup: place.clone() })?;
         failpoint::hit("keeper.started")?;
         let mut pump = Pump::new(self.log, self.events, &private.masks)?;
         let cgroup = place.and_then(Cgroup::create);

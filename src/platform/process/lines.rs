@@ -1,10 +1,11 @@
 //! `events.jsonl`: a command's standard output as whole lines, under a hard limit, in flat memory.
 //!
 //! A line that is too long is replaced by a marker with its beginning. When the file is full, the lines that
-//! follow are counted; the last of them is kept after all, because the last line is the result.
+//! follow are counted; the last of them is kept after all, because the last line is the result. Lines that an error
+//! kept out leave such a gap too, and the file goes on when it can be written again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -24,9 +25,12 @@ pub struct Lines {
     line: Vec<u8>,
     /// Bytes of the current line that are not in `line`.
     beyond: u64,
-    /// The last line that found no room.
+    /// At its limit: nothing more goes in before the end.
+    full: bool,
+    /// Lines that found no room, or met an error, since the last one that is in the file; their bytes.
+    gap: (u64, u64),
+    /// The last line of the gap.
     last: Vec<u8>,
-    dropped_lines: u64,
     dropped_bytes: u64,
     /// A write was torn by an error: the next one starts on a line of its own.
     torn: bool,
@@ -45,8 +49,9 @@ impl Lines {
             written: 0,
             line: Vec::new(),
             beyond: 0,
+            full: false,
+            gap: (0, 0),
             last: Vec::new(),
-            dropped_lines: 0,
             dropped_bytes: 0,
             torn: false,
         })
@@ -67,15 +72,7 @@ impl Lines {
         if !self.line.is_empty() || self.beyond > 0 {
             self.end_line();
         }
-        if self.dropped_lines > 0 {
-            let mark = format!(
-                r#"{{"lucid":"lines_dropped","lines":{},"bytes":{}}}"#,
-                self.dropped_lines, self.dropped_bytes
-            );
-            self.put(mark.as_bytes());
-            let last = std::mem::take(&mut self.last);
-            self.put(&last);
-        }
+        self.close_gap();
         self.dropped_bytes
     }
 
@@ -93,27 +90,44 @@ impl Lines {
             self.line = mark.to_string().into_bytes();
             self.beyond = 0;
         }
-        let size = self.line.len() as u64 + 1;
-        if self.dropped_lines == 0 && self.written + size <= self.max_bytes {
-            let line = std::mem::take(&mut self.line);
-            if self.put(&line) {
-                self.written += size;
-            } else {
-                self.drop_line(line);
-                return;
-            }
-            self.line = line;
-            self.line.clear();
-        } else {
-            let line = std::mem::take(&mut self.line);
-            self.drop_line(line);
+        let line = std::mem::take(&mut self.line);
+        let (gap, size) = (self.gap_bytes(), line.len() as u64 + 1);
+        self.full |= self.written.saturating_add(gap).saturating_add(size) > self.max_bytes;
+        if self.full || !self.close_gap() || !self.put(&line) {
+            self.gap = (self.gap.0 + 1, self.gap.1 + size);
+            self.dropped_bytes += size;
+            self.last = line;
+            return;
         }
+        self.line = line;
+        self.line.clear();
     }
 
-    fn drop_line(&mut self, line: Vec<u8>) {
-        self.dropped_lines += 1;
-        self.dropped_bytes += line.len() as u64 + 1;
-        self.last = line;
+    fn mark(&self) -> String {
+        let (lines, bytes) = self.gap;
+        format!(r#"{{"lucid":"lines_dropped","lines":{lines},"bytes":{bytes}}}"#)
+    }
+
+    /// What closing the gap takes in the file.
+    fn gap_bytes(&self) -> u64 {
+        if self.gap.0 == 0 { 0 } else { (self.mark().len() + self.last.len() + 2) as u64 }
+    }
+
+    /// Marks the gap, if there is one, and puts its last line behind it; false when that cannot be written.
+    fn close_gap(&mut self) -> bool {
+        if self.gap.0 == 0 {
+            return true;
+        }
+        // In one write: a mark without its line would be said again.
+        let mut whole = self.mark().into_bytes();
+        whole.push(b'\n');
+        whole.extend_from_slice(&self.last);
+        let closed = self.put(&whole);
+        if closed {
+            self.gap = (0, 0);
+            self.last = Vec::new();
+        }
+        closed
     }
 
     /// One write for line and end: a follower that reads up to the last line break never sees half of one.
@@ -124,8 +138,17 @@ impl Lines {
         }
         whole.extend_from_slice(line);
         whole.push(b'\n');
-        self.torn = self.file.write_all(&whole).is_err();
-        !self.torn
+        let failed = self.file.write_all(&whole).is_err();
+        if failed {
+            // Half a line counts as well.
+            let end = self.file.stream_position().map_or(self.written, |end| end.max(self.written));
+            self.torn |= end > self.written;
+            self.written = end;
+        } else {
+            self.torn = false;
+            self.written += whole.len() as u64;
+        }
+        !failed
     }
 }
 
@@ -153,6 +176,38 @@ mod tests {
     fn a_full_file_marks_the_gap_and_keeps_the_result() {
         let text = lines_of(6, &[b"one\ntwo\nthree\nresult\n"]);
         assert_eq!(text, "one\n{\"lucid\":\"lines_dropped\",\"lines\":3,\"bytes\":17}\nresult\n");
+    }
+
+    #[test]
+    fn an_error_leaves_a_gap_and_the_file_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let mut lines = Lines::create(&path, 1000).unwrap();
+        lines.feed(b"one\n");
+        let broken = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut sound = std::mem::replace(&mut lines.file, broken);
+        lines.feed(b"two\nthree\n");
+        assert!(!lines.torn);
+        // As a disk leaves it that had room for half a line.
+        sound.write_all(b"thr").unwrap();
+        (lines.file, lines.torn) = (sound, true);
+        lines.feed(b"four\nfive\n");
+        assert_eq!(lines.finish(), 10);
+        let text = std::fs::read_to_string(path).unwrap();
+        let mark = "{\"lucid\":\"lines_dropped\",\"lines\":2,\"bytes\":10}";
+        assert_eq!(text, format!("one\nthr\n{mark}\nthree\nfour\nfive\n"));
+    }
+
+    #[test]
+    fn a_file_that_goes_on_keeps_to_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lines = Lines::create(&dir.path().join("events"), 60).unwrap();
+        let broken = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let sound = std::mem::replace(&mut lines.file, broken);
+        lines.feed(b"one\n");
+        lines.file = sound;
+        lines.feed(b"two\nthree\nfour\n");
+        assert!(lines.full && lines.written <= 60, "{lines:?}");
     }
 
     #[test]

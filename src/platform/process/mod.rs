@@ -41,4 +41,4 @@ pub use nursery::nursery_main;
 pub use resident::give_memory_back;
 pub use spec::{Cause, End, Exit, Private, Spec, Started, Stdin, Stdout};
 pub use sys::spare_heap;
-pub use watch::{Found, Keeper, boot_id, examine, kill_failed, this_process};
+pub use watch::{Found, Keeper, boot_id, examine, is_kept, kill_failed, this_process};

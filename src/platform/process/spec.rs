@@ -165,6 +165,9 @@ pub enum Cause {
 pub struct Started {
     /// Wall clock, milliseconds since the epoch.
     pub started_ms: i64,
+    /// Milliseconds since boot, by the clock that counts suspend; keepers of earlier builds do not say it.
+    #[serde(default)]
+    pub begun_ms: Option<u64>,
     /// The command's cgroup, if it could be made.
     pub cgroup: Option<PathBuf>,
 }
@@ -239,7 +242,11 @@ impl Started {
         match std::fs::read(dir.join(name::STARTED)) {
             Ok(bytes) => {
                 let json = bytes.iter().position(|&b| b == b'\n').map_or(&[][..], |end| &bytes[end + 1..]);
-                Ok(Some(serde_json::from_slice(json).unwrap_or(Self { started_ms: 0, cgroup: None })))
+                Ok(Some(serde_json::from_slice(json).unwrap_or(Self {
+                    started_ms: 0,
+                    begun_ms: None,
+                    cgroup: None,
+                })))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),

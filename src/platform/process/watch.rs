@@ -45,12 +45,19 @@ impl Keeper {
         &self.dir
     }
 
-    /// How long ago it started, by the clock since boot that reads `now`.
+    /// When it was let go, by the clock since boot that reads `now`; `now` while it has not written that down. Before
+    /// its gate it may have waited for as long as the database took nothing.
     #[must_use]
-    pub fn age(&self, now: Duration) -> Duration {
+    pub fn begun(&self, now: Duration) -> Duration {
+        match Started::read(&self.dir) {
+            Ok(Some(started)) => started.begun_ms.map_or_else(|| self.born(), Duration::from_millis).min(now),
+            Ok(None) | Err(_) => now,
+        }
+    }
+
+    fn born(&self) -> Duration {
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
-        let millis = self.start_ticks.saturating_mul(1000) / ticks_per_second;
-        now.saturating_sub(Duration::from_millis(millis))
+        Duration::from_millis(self.start_ticks.saturating_mul(1000) / ticks_per_second)
     }
 
     /// Whether `pid` is still the process that started at `start_ticks`.
@@ -70,7 +77,7 @@ impl Keeper {
         }
         // The lock has the last word. A child that was just being born when its keeper was killed still holds
         // it for an instant; and one that cannot be looked at may be held: going on to wait is the safe side.
-        while Lock::is_held(&self.dir.join(name::LOCK)).unwrap_or(true) {
+        while is_kept(&self.dir) {
             tokio::time::sleep(pause).await;
         }
     }
@@ -112,6 +119,12 @@ pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
         return Ok(Found::Exited(exit));
     }
     Ok(if Started::read(dir)?.is_some() { Found::Vanished } else { Found::NotStarted })
+}
+
+/// Whether a keeper holds the run in `dir`, or may hold it.
+#[must_use]
+pub fn is_kept(dir: &Path) -> bool {
+    Lock::is_held(&dir.join(name::LOCK)).unwrap_or(true)
 }
 
 /// Whether the keeper has said that something of the run in `dir` outlives SIGKILL.
@@ -179,6 +192,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(name::STARTED), "").unwrap();
         assert!(matches!(examine(dir.path(), boot_id().unwrap()).unwrap(), Found::Vanished));
+    }
+
+    #[tokio::test]
+    async fn a_keeper_counts_from_when_it_was_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let keeper = Keeper::watch(dir.path(), 1, 100);
+        let now = Duration::from_secs(1000);
+        assert_eq!(keeper.begun(now), now);
+        let write = |text: &str| std::fs::write(dir.path().join(name::STARTED), text).unwrap();
+        write("1 100\n{\"started_ms\":5,\"begun_ms\":900000,\"cgroup\":null}");
+        assert_eq!(keeper.begun(now), Duration::from_secs(900));
+        // Written by an earlier lucid.
+        write("1 100\n{\"started_ms\":5,\"cgroup\":null}");
+        assert!(keeper.begun(now) < Duration::from_secs(10));
     }
 
     #[test]

@@ -67,6 +67,21 @@ async fn a_branch_without_work_goes_with_its_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_nobody_remembers_is_left_alone() {
+    let world = World::new(1).await;
+    let leased = world.claim("MC-7").await;
+    let free = async || world.pools.free_branch(leased.lease, "cr/MC-7-do-it-1").await.unwrap();
+    assert_eq!(free().await, "cr/MC-7-do-it-1");
+    world.git("repo", &["branch", "cr/MC-7-do-it-1"]);
+    world.git("repo", &["branch", "cr/MC-7-do-it-12"]);
+    assert_eq!(free().await, "cr/MC-7-do-it-1-2");
+    let head = world.base();
+    world.git("repo", &["update-ref", "refs/remotes/origin/cr/MC-7-do-it-1-2", &head]);
+    assert_eq!(free().await, "cr/MC-7-do-it-1-3");
+    world.pools.branch(leased.lease, "cr/MC-7-do-it-1-3").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_over_changes_nothing() {
     let world = World::new(1).await;
     let old = world.claim("MC-1").await;

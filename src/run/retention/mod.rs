@@ -9,8 +9,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rusqlite::Connection;
+
 use crate::model::ids::{RunId, TaskId};
 use crate::model::time::millis;
+use crate::platform::process;
 use crate::run::{RunError, Runs};
 use crate::store::Tx;
 
@@ -50,19 +53,24 @@ pub struct Folder {
 }
 
 impl Runs {
-    /// Deletes rows that are over their task's limits, and their folders.
+    /// Deletes rows that are over their task's limits at `now_ms`, and their folders.
     ///
     /// # Errors
     /// Only what the database says; what went before stays gone.
-    pub async fn sweep_rows(&self, keeps: Vec<Keep>, attempts: Duration) -> Result<Swept, RunError> {
+    pub async fn sweep_rows(
+        &self,
+        keeps: Vec<Keep>,
+        attempts: Duration,
+        now_ms: i64,
+    ) -> Result<Swept, RunError> {
         let mut swept = Swept::default();
         for keep in keeps {
-            let oldest_ms = self.clock.wall_ms().saturating_sub(millis(keep.age));
+            let oldest_ms = now_ms.saturating_sub(millis(keep.age));
             let delete =
                 move |tx: &Tx<'_>| table::delete_over(tx, &keep.task, keep.rows, oldest_ms, CHUNK_ROWS);
             self.delete_all(delete, &mut swept).await?;
         }
-        let oldest_ms = self.clock.wall_ms().saturating_sub(millis(attempts));
+        let oldest_ms = now_ms.saturating_sub(millis(attempts));
         self.delete_all(move |tx| table::delete_attempts(tx, oldest_ms, CHUNK_ROWS), &mut swept).await?;
         Ok(swept)
     }
@@ -86,33 +94,47 @@ impl Runs {
         }
     }
 
-    /// Deletes folders of ended runs that are too old, then the oldest until the rest fits.
+    /// Deletes folders of ended runs that are too old at `now_ms`, then the oldest until the rest fits.
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn sweep_outputs(&self, keep: KeepOutputs) -> Result<Swept, RunError> {
-        let live: Vec<RunId> = self
-            .store
-            .read(|conn| -> Result<_, RunError> { Ok(super::table::live(conn)?) })
-            .await?
-            .iter()
-            .map(|run| run.id)
-            .collect();
-        let (dir, now_ms) = (self.dir.clone(), self.clock.wall_ms());
-        let swept = tokio::task::spawn_blocking(move || {
-            let folders = list(&dir).unwrap_or_default();
-            let mut swept = Swept::default();
-            for folder in too_many(folders, &live, keep, now_ms) {
-                if remove(&super::run_dir(&dir, folder.id)) {
-                    swept.folders += 1;
-                    swept.bytes += folder.bytes;
-                }
-            }
-            swept
-        })
-        .await;
-        Ok(swept.unwrap_or_default())
+    pub async fn sweep_outputs(&self, keep: KeepOutputs, now_ms: i64) -> Result<Swept, RunError> {
+        let (dir, store) = (self.dir.clone(), self.store.clone());
+        let needed = move || store.read_blocking(|conn| -> Result<_, RunError> { Ok(needed(conn)?) });
+        let swept = tokio::task::spawn_blocking(move || sweep(&dir, needed, keep, now_ms)).await;
+        swept.unwrap_or_else(|_| Ok(Swept::default()))
     }
+}
+
+/// Runs whose folders somebody works in or will.
+fn needed(conn: &Connection) -> rusqlite::Result<Vec<RunId>> {
+    let rows = super::table::live(conn)?.into_iter().chain(super::table::not_started(conn)?);
+    Ok(rows.map(|run| run.id).collect())
+}
+
+/// Deletes from the run folders in `dir` what is over `keep`; blocking. Whose folder is needed is asked only when they
+/// have been listed: a run that is claimed meanwhile is in that answer, or not in the list.
+fn sweep(
+    dir: &Path,
+    needed: impl FnOnce() -> Result<Vec<RunId>, RunError>,
+    keep: KeepOutputs,
+    now_ms: i64,
+) -> Result<Swept, RunError> {
+    let folders = list(dir).unwrap_or_default();
+    let needed = needed()?;
+    let mut swept = Swept::default();
+    for folder in too_many(folders, &needed, keep, now_ms) {
+        let path = super::run_dir(dir, folder.id);
+        // Whatever the ledger says: somebody is at work there.
+        if process::is_kept(&path) {
+            continue;
+        }
+        if remove(&path) {
+            swept.folders += 1;
+            swept.bytes += folder.bytes;
+        }
+    }
+    Ok(swept)
 }
 
 /// Which folders have to go: those over the age, then the oldest over the bytes; a live run's never.
@@ -157,6 +179,7 @@ fn remove(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::files::Lock;
 
     fn folder(id: i64, bytes: u64, changed_ms: i64) -> Folder {
         Folder { id: RunId(id), bytes, changed_ms }
@@ -175,5 +198,28 @@ mod tests {
         assert_eq!(ids(&too_many(folders.clone(), &[RunId(1), RunId(2)], keep, 100_000)), [3]);
         let roomy = KeepOutputs { bytes: 1000, ..keep };
         assert_eq!(ids(&too_many(folders, &[], roomy, 100_000)), [1]);
+    }
+
+    #[test]
+    fn a_folder_in_which_somebody_works_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |id: i64| {
+            let path = super::super::run_dir(dir.path(), RunId(id));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("output.log"), b"text").unwrap();
+            path
+        };
+        let (ended, orphaned) = (make(1), make(2));
+        let _held = Lock::try_take(&orphaned.join("keeper.lock"), "1 1\n").unwrap().unwrap();
+        let keep = KeepOutputs { age: Duration::ZERO, bytes: 0 };
+        // Claimed, and its folder laid out, between the list and the look at the ledger.
+        let mut young = None;
+        let needed = || {
+            young = Some(make(3));
+            Ok(Vec::new())
+        };
+        let swept = sweep(dir.path(), needed, keep, i64::MAX).unwrap();
+        assert_eq!(swept, Swept { rows: 0, folders: 1, bytes: 4 });
+        assert!(!ended.exists() && orphaned.exists() && young.unwrap().exists());
     }
 }
