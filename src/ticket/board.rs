@@ -252,8 +252,9 @@ impl Tickets {
         Ok(table::set_check_in(tx, id, at_ms)?)
     }
 
-    /// Writes why a ticket waits, or that nothing holds it; `since` stands while the code is the same.
-    /// No event and no version: it is worked out anew at every pass.
+    /// Writes why a ticket in `todo` waits, or that nothing holds it; `since` stands while the code is the same.
+    /// One that has moved on since the look keeps its own reason. No event and no version: it is worked out anew
+    /// at every pass.
     ///
     /// # Errors
     /// What the database says.

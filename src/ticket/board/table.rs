@@ -156,7 +156,7 @@ pub fn set_reason(conn: &Connection, id: &TicketId, reason: Option<&Reason>) -> 
     conn.prepare_cached(
         "UPDATE tickets SET reason_code = ?2, reason_text = ?3, \
          reason_since_ms = CASE WHEN reason_code = ?2 THEN reason_since_ms ELSE ?4 END \
-         WHERE id = ?1 AND (reason_code IS NOT ?2 OR reason_text IS NOT ?3)",
+         WHERE id = ?1 AND state = 'todo' AND (reason_code IS NOT ?2 OR reason_text IS NOT ?3)",
     )?
     .execute(params![
         id.number(),

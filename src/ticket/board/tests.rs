@@ -238,6 +238,17 @@ async fn why_a_ticket_waits_is_written_without_a_version() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_has_just_been_parked_keeps_the_reason_that_it_was_given() {
+    let world = world();
+    let id = world.ticket().await;
+    let parked = step(&world, &id, Step::Park { text: "the vendor".into(), until_ms: None }).await.unwrap();
+    let (tickets, ticket) = (world.tickets.clone(), id.clone());
+    let pool_full = Some(("pool_full", "0 of 3 free"));
+    world.store.write(move |tx| tickets.set_reason(tx, &ticket, pool_full, 100)).await.unwrap();
+    assert_eq!(world.tickets.get(&id).await.unwrap().unwrap().reason, parked.reason);
+}
+
+#[tokio::test]
 async fn the_list_is_cut_by_key_and_the_ready_ones_come_by_urgency_and_age() {
     let world = world();
     for (n, priority) in
