@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use crate::model::ids::{RunId, TicketId};
 use crate::model::ticket::{Priority, Reason, Ticket, TicketState};
+use crate::model::worker::Verdict;
 
 use super::super::Worker;
 use super::{Ending, NewAttempt, NewTicket};
@@ -146,9 +147,13 @@ pub fn update(conn: &Connection, ticket: &Ticket) -> rusqlite::Result<bool> {
     Ok(changed == 1)
 }
 
-pub fn set_commit(conn: &Connection, id: &TicketId, commit: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE tickets SET commit_id = ?2, version = version + 1 WHERE id = ?1")?
-        .execute(params![id.number(), commit])?;
+/// Records what an attempt has left, as [`Ending::commit`] says.
+pub fn set_commit(conn: &Connection, id: &TicketId, ending: &Ending) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE tickets SET commit_id = ?2, version = version + 1 \
+         WHERE id = ?1 AND commit_id IS NOT ?2 AND (?2 IS NOT NULL OR ?3)",
+    )?
+    .execute(params![id.number(), ending.commit, ending.outcome == Verdict::Ok.name()])?;
     Ok(())
 }
 

@@ -1,0 +1,49 @@
+//! What goes wrong once on the way to a worker or at its end, and is done again; and who may start beside whom.
+
+use crate::workers::{git, mode, serve_dispatch, until};
+use crate::world::World;
+
+const SETTINGS: &str = "
+pools:
+  main:
+    repo: repo
+    slots: 2
+agents:
+  fake:
+    command: [lucid, fake-agent]
+    dialect: claude
+    end_grace: 1s
+    max_parallel: 1
+dispatch:
+  pool: main
+  agent: fake
+defaults:
+  kill_grace: 1s
+";
+
+/// A world on whose way something is to happen at the `visit`th time that somebody comes by.
+fn world(point: &str, action: &str, visit: u32) -> World {
+    let mut world = World::with(SETTINGS).with_failpoints();
+    world.write(&format!("bin/failpoints/armed/{point}"), format!("{action} {visit}"));
+    serve_dispatch(&mut world);
+    world
+}
+
+fn has_fired(world: &World, point: &str) -> bool {
+    world.path("bin/failpoints/fired").join(point).exists()
+}
+
+fn agent_task(world: &World, id: &str, front: &str, prompt: &str) {
+    world
+        .write(&format!("tasks/{id}.md"), format!("---\nagent: fake\ntimeout: 1m\n{front}\n---\n{prompt}\n"));
+}
+
+#[test]
+fn a_commit_that_git_did_not_tell_at_once_is_recorded_all_the_same() {
+    let world = world("dispatch.commits", "error", 1);
+    let id = mode(&world, "commit");
+    let ticket = until(&world, &id, "review");
+    assert!(has_fired(&world, "dispatch.commits"));
+    let branch = ticket["branch"].as_str().expect("a branch");
+    assert_eq!(ticket["commit"], git(&world.path("repo"), &["rev-parse", branch]));
+}
