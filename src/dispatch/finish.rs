@@ -256,8 +256,10 @@ impl Dispatch {
         let said = words(&worker.heard);
         let reason =
             if said.is_empty() { verdict.name().to_owned() } else { format!("{}: {said}", verdict.name()) };
+        if !table::rest(tx, &worker.agent, until_ms, &reason, end.now_ms)? {
+            return Ok(());
+        }
         warn!(agent = worker.agent, reason, until_ms, "a profile rests");
-        table::rest(tx, &worker.agent, until_ms, &reason, end.now_ms)?;
         let data = json!({"agent": worker.agent, "reason": reason, "until_ms": until_ms});
         let mut event = Event::new(kind).run(worker.run).actor("dispatch").data(data);
         event.ticket = worker.ticket.as_ref().map(ToString::to_string);

@@ -215,22 +215,25 @@ pub fn resting(conn: &Connection, now_ms: i64) -> rusqlite::Result<BTreeMap<Stri
     .collect()
 }
 
-/// Lets a profile rest until then, or until a person says otherwise.
+/// Lets a profile rest until then, or until a person says otherwise. False when it was for a person to say already:
+/// no time ends that.
 pub fn rest(
     conn: &Connection,
     agent: &str,
     until_ms: Option<i64>,
     reason: &str,
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let state = if until_ms.is_some() { "cooled" } else { "disabled" };
-    conn.prepare_cached(
-        "INSERT INTO profiles (agent, state, until_ms, reason, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (agent) DO UPDATE SET state = excluded.state, until_ms = excluded.until_ms, \
-         reason = excluded.reason, since_ms = excluded.since_ms",
-    )?
-    .execute(params![agent, state, until_ms, reason, now_ms])?;
-    Ok(())
+    let changed = conn
+        .prepare_cached(
+            "INSERT INTO profiles (agent, state, until_ms, reason, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (agent) DO UPDATE SET state = excluded.state, until_ms = excluded.until_ms, \
+             reason = excluded.reason, since_ms = excluded.since_ms \
+             WHERE profiles.state <> 'disabled' OR excluded.state = 'disabled'",
+        )?
+        .execute(params![agent, state, until_ms, reason, now_ms])?;
+    Ok(changed == 1)
 }
 
 /// Ends a profile's rest. False when it did not rest.
@@ -291,3 +294,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Worker> {
         started_ms: row.get("started_ms")?,
     })
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
