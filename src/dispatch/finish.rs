@@ -134,7 +134,7 @@ impl Dispatch {
             Next::Review | Next::Asked | Next::GiveUp { .. } => None,
         };
         let tokens = table::counted(tx, worker.run)?;
-        if !table::finish(tx, worker.run, &verdict, not_before, end.now_ms)? {
+        if !table::finish(tx, worker, &verdict, not_before, end.now_ms)? {
             return Ok(None);
         }
         if let Some(id) = &worker.ticket {

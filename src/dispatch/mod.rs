@@ -35,6 +35,7 @@ use crate::config;
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{RunId, TicketId};
+use crate::model::run::RunState;
 use crate::model::worker::Standing;
 use crate::platform::clock::Clock;
 use crate::platform::failpoint::{self, Fault};
@@ -162,7 +163,9 @@ impl Dispatch {
                 .store
                 .read(move |conn| Ok::<_, DispatchError>(crate::run::table::get(conn, run)?))
                 .await?;
-            if run.is_none_or(|run| !run.state().is_live()) {
+            // One that is only claimed starts once more, with a worker of its own.
+            let is_at_work = run.is_some_and(|run| run.state().is_live() && run.state() != RunState::Claimed);
+            if !is_at_work {
                 attendance.over.cancel();
             }
             self.attend(worker, Vec::new(), attendance);

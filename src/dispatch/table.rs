@@ -40,6 +40,15 @@ pub struct Place {
 const COLUMNS: &str = "w.run, r.fence, r.task, w.ticket, w.agent, w.dialect, w.attempt, w.pool, w.lease, w.slot, \
      w.branch, w.base_commit, w.read_bytes, w.heard, w.started_ms";
 
+/// Makes way for the worker of a run that starts once more: the gate of the last one never opened, so it was none.
+pub fn make_way(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "DELETE FROM workers WHERE run = ?1 AND EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND state = 'claimed')",
+    )?
+    .execute([run.0])?;
+    Ok(())
+}
+
 pub fn insert(conn: &Connection, worker: &Worker) -> rusqlite::Result<()> {
     let place = worker.place.as_ref();
     conn.prepare_cached(
@@ -138,10 +147,10 @@ pub fn counted(conn: &Connection, run: RunId) -> rusqlite::Result<Tokens> {
     })
 }
 
-/// Writes a worker's end. False when it has been written before.
+/// Writes a worker's end. False when it has been written before, or the run has started once more since.
 pub fn finish(
     conn: &Connection,
-    run: RunId,
+    worker: &Worker,
     verdict: &Verdict,
     not_before_ms: Option<i64>,
     now_ms: i64,
@@ -149,10 +158,13 @@ pub fn finish(
     let changed = conn
         .prepare_cached(
             "UPDATE workers SET ended_ms = ?2, verdict = ?3, not_before_ms = ?4 \
-             WHERE run = ?1 AND ended_ms IS NULL",
+             WHERE run = ?1 AND ended_ms IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND fence <> ?5)",
         )?
-        .execute(params![run.0, now_ms, verdict.name(), not_before_ms])?;
-    conn.prepare_cached("DELETE FROM worker_messages WHERE run = ?1")?.execute([run.0])?;
+        .execute(params![worker.run.0, now_ms, verdict.name(), not_before_ms, worker.fence.0])?;
+    if changed == 1 {
+        conn.prepare_cached("DELETE FROM worker_messages WHERE run = ?1")?.execute([worker.run.0])?;
+    }
     Ok(changed == 1)
 }
 

@@ -17,6 +17,7 @@ use crate::platform::process::spec::Stdout;
 use crate::pool::{ClaimError, Holder, Leased};
 use crate::run::command::{self, Program};
 use crate::run::supervise::{Prepared, random_token};
+use crate::store::Tx;
 
 /// Wait between two tries to get a slot or a profile.
 const TRY_EVERY: Duration = Duration::from_millis(500);
@@ -233,7 +234,11 @@ impl Dispatch {
             started_ms: self.clock.wall_ms(),
         };
         let row = worker.clone();
-        self.store.write(move |tx| Ok::<_, DispatchError>(table::insert(tx, &row)?)).await?;
+        let write = move |tx: &Tx<'_>| {
+            table::make_way(tx, row.run)?;
+            Ok::<_, DispatchError>(table::insert(tx, &row)?)
+        };
+        self.store.write(write).await?;
         Ok(worker)
     }
 }

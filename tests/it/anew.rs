@@ -39,6 +39,23 @@ fn agent_task(world: &World, id: &str, front: &str, prompt: &str) {
 }
 
 #[test]
+fn an_agent_run_whose_gate_never_opened_starts_once_more() {
+    let mut world = world("run.record_start.before", "abort", 1);
+    agent_task(&world, "brief", "pool: main", "FAKE_MODE=ok");
+    world.lucid(["reload"]).expect(0);
+    let run = world.start("brief");
+    world.until_daemon_ends();
+    assert!(has_fired(&world, "run.record_start.before"));
+    assert_eq!(world.number("SELECT count(*) FROM workers"), 1, "its worker was written before");
+    world.serve();
+    let row = world.ended(run);
+    assert_eq!(row.state, "ok", "{row:?}");
+    world.until("its worker's end", || {
+        (world.number("SELECT count(*) FROM workers WHERE verdict = 'ok'") == 1).then_some(())
+    });
+}
+
+#[test]
 fn a_commit_that_git_did_not_tell_at_once_is_recorded_all_the_same() {
     let world = world("dispatch.commits", "error", 1);
     let id = mode(&world, "commit");
