@@ -100,12 +100,12 @@ pub struct Inner {
 /// What the daemon knows for as long as it lives.
 #[derive(Default)]
 pub struct State {
-    /// One pass at a time.
+    /// Who gets which profile is decided by one at a time, from the look to the promise.
     turn: tokio::sync::Mutex<()>,
     /// Tickets that are being placed, with profile and pool.
     reserved: Mutex<BTreeMap<TicketId, pick::Assignment>>,
-    /// Runs of tasks that are being placed.
-    placing: Mutex<Vec<RunId>>,
+    /// Runs of tasks that are being placed, with the profile that each has been promised.
+    placing: Mutex<BTreeMap<RunId, Option<String>>>,
     /// Leases that are being given back.
     releasing: Mutex<Vec<LeaseId>>,
     /// Pools and tickets with which something went wrong, left alone until then.

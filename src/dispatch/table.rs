@@ -204,13 +204,6 @@ pub fn legacy(conn: &Connection, ticket: &TicketId) -> rusqlite::Result<Option<L
     .optional()
 }
 
-/// Workers at work, by profile.
-pub fn busy(conn: &Connection) -> rusqlite::Result<BTreeMap<String, u32>> {
-    conn.prepare_cached("SELECT agent, count(*) FROM workers WHERE ended_ms IS NULL GROUP BY agent")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
-}
-
 /// Profiles that rest at `now_ms`.
 pub fn resting(conn: &Connection, now_ms: i64) -> rusqlite::Result<BTreeMap<String, Standing>> {
     conn.prepare_cached(

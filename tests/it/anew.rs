@@ -56,6 +56,25 @@ fn an_agent_run_whose_gate_never_opened_starts_once_more() {
 }
 
 #[test]
+fn two_agent_tasks_on_a_profile_for_one_run_one_after_the_other() {
+    let world = world("none", "stall", 1);
+    for id in ["a", "b"] {
+        agent_task(&world, id, "pool: main", "FAKE_MODE=commit");
+    }
+    world.lucid(["reload"]).expect(0);
+    let runs = ["a", "b"].map(|id| world.start(id));
+    for run in runs {
+        let row = world.ended(run);
+        assert_eq!(row.state, "ok", "{row:?}");
+    }
+    let beside = world.number(
+        "SELECT count(*) FROM runs a JOIN runs b ON a.task = 'a' AND b.task = 'b' \
+         AND a.started_ms < b.ended_ms AND b.started_ms < a.ended_ms",
+    );
+    assert_eq!(beside, 0, "two at once of a profile that is for one");
+}
+
+#[test]
 fn a_commit_that_git_did_not_tell_at_once_is_recorded_all_the_same() {
     let world = world("dispatch.commits", "error", 1);
     let id = mode(&world, "commit");
