@@ -65,6 +65,9 @@ impl Dispatch {
         for assignment in picked.go {
             info!(ticket = %assignment.ticket, agent = assignment.agent, pool = assignment.pool, "dispatching");
             lock(&self.state.reserved).insert(assignment.ticket.clone(), assignment.clone());
+            if let Some(stumble) = lock(&self.state.stumbled).get_mut(&Stone::Pool(assignment.pool.clone())) {
+                stumble.again = true;
+            }
             let (this, switch) = (self.clone(), switch.clone());
             tokio::spawn(async move { this.place(assignment, switch).await });
         }
@@ -109,7 +112,7 @@ impl Dispatch {
                     agent: ticket.agent.clone(),
                     pool: ticket.pool.clone(),
                     person: ticket.assignee.clone().filter(|assignee| *assignee == self.human),
-                    not_before: stumbled.or(rest),
+                    not_before: stumbled.map(|stumble| (stumble.until_ms, stumble.why)).or(rest),
                 }
             })
             .collect();
@@ -158,9 +161,13 @@ impl Dispatch {
         let names: Vec<String> = self.pools.names().map(str::to_owned).collect();
         let mut rooms = BTreeMap::new();
         for name in names {
-            let room = match self.stumbled(&Stone::Pool(name.clone()), now_ms) {
-                Some((_, why)) => Room::Closed(why),
-                None => Room::Free(self.pools.free_slots(&name).await?),
+            let stumble = self.stumbled(&Stone::Pool(name.clone()), now_ms);
+            let room = match stumble {
+                Some(stumble) if stumble.again || !self.pools.freed_since(&name, stumble.at_ms).await? => {
+                    Room::Closed(stumble.why)
+                }
+                // Somebody got a slot of it ready meanwhile: tried once more before its time.
+                Some(_) | None => Room::Free(self.pools.free_slots(&name).await?),
             };
             rooms.insert(name, room);
         }

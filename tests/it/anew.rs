@@ -1,6 +1,8 @@
 //! What goes wrong once on the way to a worker or at its end, and is done again; and who may start beside whom.
 
-use crate::workers::{git, mode, serve_dispatch, until};
+use std::time::Duration;
+
+use crate::workers::{git, mode, outcomes, serve_dispatch, ticket, until};
 use crate::world::World;
 
 const SETTINGS: &str = "
@@ -82,4 +84,17 @@ fn a_commit_that_git_did_not_tell_at_once_is_recorded_all_the_same() {
     assert!(has_fired(&world, "dispatch.commits"));
     let branch = ticket["branch"].as_str().expect("a branch");
     assert_eq!(ticket["commit"], git(&world.path("repo"), &["rev-parse", branch]));
+}
+
+#[test]
+fn a_ticket_whose_slot_was_refused_gets_it_as_soon_as_it_is_ready() {
+    // The second step is the one to `leased`.
+    let world = world("pool.step", "error", 2);
+    let id = mode(&world, "commit");
+    world.until("the slot was refused", || has_fired(&world, "pool.step").then_some(()));
+    world.until_within(Duration::from_secs(15), "another try", || {
+        (ticket(&world, &id)["attempt"] == 1).then_some(())
+    });
+    until(&world, &id, "review");
+    assert_eq!(outcomes(&world, &id), ["fake ok"]);
 }
