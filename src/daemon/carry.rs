@@ -40,7 +40,8 @@ pub struct Ledger {
 #[derive(Debug)]
 pub struct Carried {
     pub task: Arc<Task>,
-    pub covered_ms: i64,
+    /// Every instant up to here is decided; none for a plan of a definition that no longer counts.
+    pub covered_ms: Option<i64>,
     pub again: Again,
     pub claims: Vec<Claim>,
 }
@@ -61,16 +62,22 @@ impl Ledger {
     pub fn carry(&self, tx: &Tx<'_>, due: &Due) -> Result<Carried, RunError> {
         let mut carried = Carried {
             task: Arc::clone(&due.task),
-            covered_ms: due.covered_ms,
+            covered_ms: None,
             again: Again::WhenDue,
             claims: Vec::new(),
         };
+        let standing = table::standing(tx, &due.task.id, self.now_ms)?;
+        if standing.as_ref().is_some_and(|s| s.hash != due.task.hash.to_string()) {
+            // The reload that is on its way brings the new definition with it, and has said from when that counts.
+            carried.again = Again::after_failure(self.now_ms);
+            return Ok(carried);
+        }
+        let mut covered_ms = due.covered_ms;
         if let Some(missed) = due.plan.missed {
-            let standing = table::standing(tx, &due.task.id, self.now_ms)?;
             if standing.is_some_and(|s| s.enabled && s.present) {
                 self.miss(tx, due, missed)?;
             }
-            carried.covered_ms = missed.to.as_millisecond();
+            covered_ms = missed.to.as_millisecond();
         }
         for fire in &due.plan.fires {
             let at_ms = fire.at.as_millisecond();
@@ -83,16 +90,11 @@ impl Ledger {
                 }
             }
             let request = self.due(due, fire.trigger, at_ms);
-            let claim = flight::claim(tx, &self.journal, self.gates, &request)?;
-            if matches!(claim, Claim::Stale) {
-                // The reload that is on its way brings the new definition with it.
-                carried.again = Again::after_failure(self.now_ms);
-                break;
-            }
-            carried.claims.push(claim);
-            carried.covered_ms = at_ms;
+            carried.claims.push(flight::claim(tx, &self.journal, self.gates, &request)?);
+            covered_ms = at_ms;
         }
-        table::cover(tx, &due.task.id, carried.covered_ms)?;
+        table::cover(tx, &due.task.id, covered_ms)?;
+        carried.covered_ms = Some(covered_ms);
         Ok(carried)
     }
 

@@ -37,7 +37,7 @@ pub fn send(app: &App, mut due: Vec<Due>) {
 }
 
 async fn carry(app: &App, chunk: Vec<Due>) {
-    let tasks: Vec<(TaskId, i64)> = chunk.iter().map(|due| (due.task.id.clone(), due.covered_ms)).collect();
+    let tasks: Vec<TaskId> = chunk.iter().map(|due| due.task.id.clone()).collect();
     let worker = app.clone();
     let carried = app
         .store
@@ -55,9 +55,9 @@ async fn carry(app: &App, chunk: Vec<Due>) {
         }
         Err(e) => {
             error!(error = %e, "could not write what is due; trying again");
-            for (task, covered_ms) in tasks {
+            for task in tasks {
                 let next = Again::after_failure(app.clock.wall_ms());
-                answer(app, ToTick::Covered { task, covered_ms, next });
+                answer(app, ToTick::Covered { task, covered_ms: None, next });
             }
         }
     }

@@ -57,6 +57,7 @@ pub async fn keep(app: App) {
         tokio::select! {
             () = app.shutdown.token.cancelled() => return,
             () = app.dispatch.wake.notified() => {}
+            () = app.pools.freed() => {}
             () = tokio::time::sleep(next) => {}
             event = feed.next() => match event {
                 Ok(recorded) => {

@@ -10,8 +10,12 @@ use crate::run::finish::End;
 use crate::run::flight::{self, Claim, Gates, Request};
 use crate::run::{RunError, table};
 use crate::store::Store;
-use crate::task::table::{Pause, Seen, pause, pause_all, see};
+use crate::task::agenda::{Again, Agenda, Due, Standing};
+use crate::task::due::Policy;
+use crate::task::table::{self as tasks, Pause, Seen, pause, pause_all, see};
 use crate::task::testing::named;
+
+use super::carry::{self, Carried};
 
 const OPEN: Gates = Gates { max_parallel_runs: 2, draining: false };
 
@@ -99,6 +103,30 @@ impl Ledger {
         let (journal, now_ms) = (self.journal.clone(), self.now_ms);
         let runs = self.write(move |tx| flight::promote(tx, &journal, OPEN, now_ms));
         runs.iter().map(|run| run.id).collect()
+    }
+
+    /// What the tick plans for a task whose rows reach to `covered_ms`.
+    fn plan(&self, task: &Arc<Task>, covered_ms: i64) -> Due {
+        let mut agenda = Agenda::default();
+        let task = Arc::clone(task);
+        agenda.sync(vec![Standing { task, anchor_ms: 0, covered_ms, expired: false, enabled: true }]);
+        let policy = Policy { misfire_after: std::time::Duration::from_secs(60), catch_up_max: 3 };
+        agenda.due(self.now_ms, policy).remove(0)
+    }
+
+    fn carry(&self, due: Due) -> Carried {
+        let ledger = carry::Ledger {
+            journal: self.journal.clone(),
+            gates: OPEN,
+            spacing_ms: 1_000,
+            now_ms: self.now_ms,
+        };
+        self.write(move |tx| ledger.carry(tx, &due))
+    }
+
+    fn covered_ms(&self, task: &Task) -> i64 {
+        let id = task.id.clone();
+        self.write(move |tx| Ok(tasks::get(tx, &id)?)).unwrap().covered_ms
     }
 
     fn row(&self, id: RunId) -> Run {
@@ -300,4 +328,33 @@ fn a_row_that_has_moved_on_is_not_written() {
     assert!(!ledger.write(move |tx| Ok(table::update(tx, &ended, RunState::Claimed)?)));
     assert_eq!(ledger.row(run.id).state(), RunState::Ok);
     assert_eq!(TaskId::parse("a").unwrap(), run.task);
+}
+
+/// The plan was on its way when a reload said from when another schedule counts.
+#[test]
+fn a_plan_of_a_definition_that_no_longer_counts_decides_nothing() {
+    let ledger = Ledger::new();
+    let old = ledger.task("a", "schedule: every 1m");
+    let plan = ledger.plan(&old, 600_000);
+    assert!(plan.plan.missed.is_some() && !plan.plan.fires.is_empty());
+    let new = ledger.task("a", "schedule: every 2m");
+    assert_eq!(ledger.covered_ms(&new), ledger.now_ms);
+    let carried = ledger.carry(plan);
+    assert!(carried.claims.is_empty());
+    assert_eq!((carried.covered_ms, carried.again), (None, Again::after_failure(ledger.now_ms)));
+    assert_eq!(ledger.covered_ms(&new), ledger.now_ms, "the new schedule had no instants before it was seen");
+    let (id, first_ms) = (new.id.clone(), 660_000);
+    assert!(!ledger.write(move |tx| Ok(table::has_instant(tx, &id, first_ms)?)), "nothing is missed either");
+}
+
+#[test]
+fn the_mark_up_to_which_all_is_decided_only_goes_forward() {
+    let ledger = Ledger::new();
+    let task = ledger.task("a", "schedule: every 1m");
+    let carried = ledger.carry(ledger.plan(&task, 600_000));
+    assert_eq!((carried.claims.len(), carried.covered_ms), (1, Some(960_000)));
+    assert_eq!(ledger.covered_ms(&task), ledger.now_ms);
+    let id = task.id.clone();
+    ledger.write(move |tx| Ok(table::cover(tx, &id, 1_020_000)?));
+    assert_eq!(ledger.covered_ms(&task), 1_020_000);
 }

@@ -10,8 +10,8 @@ use super::App;
 pub enum ToTick {
     /// The registry and the database agree on these tasks; those not named are gone.
     Synced(Vec<Standing>),
-    /// A plan of this task has its rows: every instant up to `covered_ms` is decided.
-    Covered { task: TaskId, covered_ms: i64, next: Again },
+    /// A plan of this task is done with: every instant up to `covered_ms` is decided, nothing where there is none.
+    Covered { task: TaskId, covered_ms: Option<i64>, next: Again },
     /// A run is to be tried again then.
     RetryAt(i64),
 }

@@ -128,8 +128,10 @@ impl Attendant {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        let Self { dispatch, worker, .. } = self;
-        lock(&dispatch.state.attended).remove(&worker.run);
+        let Self { dispatch, worker, attendance, .. } = self;
+        // A run that starts once more has another by now.
+        lock(&dispatch.state.attended)
+            .retain(|run, known| *run != worker.run || !Arc::ptr_eq(known, &attendance));
         dispatch.finish(worker).await;
     }
 

@@ -16,6 +16,7 @@ use crate::model::run::{Outcome, Run, RunState, StopReason};
 use crate::model::ticket::{Step, Ticket, TicketState};
 use crate::model::worker::Verdict;
 use crate::platform::failpoint;
+use crate::pool::{LeaseId, PoolError};
 use crate::store::Tx;
 use crate::ticket::board::Ending;
 use crate::ticket::conversation::CommentKind;
@@ -25,6 +26,8 @@ use crate::ticket::{Author, TicketError};
 const BACKOFF_MOST: Duration = Duration::from_secs(600);
 /// Wait before an end is offered again to a database that did not take it.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Waits before a worker's commits are looked for again where git did not answer; then its end goes without.
+const LOOK_AGAIN: [Duration; 3] = [AGAIN, Duration::from_secs(1), Duration::from_secs(2)];
 /// Earlier ends of a ticket that are looked at.
 const HISTORY_MAX: u32 = 50;
 const AUTHOR: Author = Author::Lucid("dispatch");
@@ -84,16 +87,27 @@ impl Dispatch {
     /// slot's HEAD if it was moved at all.
     async fn recorded(&self, worker: &Worker, ticket: Option<&Ticket>) -> Option<String> {
         let lease = worker.place.as_ref()?.lease;
-        let made = match self.pools.run_commits(lease).await {
-            Ok(made) => made,
-            Err(e) => {
-                warn!(run = worker.run.0, error = %e, "cannot see what a worker has committed");
+        let mut waits = LOOK_AGAIN.into_iter();
+        let made = loop {
+            let error = match self.made(lease).await {
+                Ok(made) => break made,
+                Err(e) => e,
+            };
+            let is_over = matches!(error, DispatchError::Pool(PoolError::LeaseOver(_)));
+            let Some(wait) = waits.next().filter(|_| !is_over) else {
+                warn!(run = worker.run.0, error = %error, "cannot see what a worker has committed");
                 return None;
-            }
+            };
+            tokio::time::sleep(wait).await;
         };
         let named = ticket.and_then(|ticket| ticket.report.as_ref()?.commit.clone());
         let named = named.and_then(|name| made.iter().find(|commit| commit.starts_with(&name)).cloned());
         named.or_else(|| made.first().cloned())
+    }
+
+    async fn made(&self, lease: LeaseId) -> Result<Vec<String>, DispatchError> {
+        failpoint::hit("dispatch.commits")?;
+        Ok(self.pools.run_commits(lease).await?)
     }
 
     fn write_end(&self, tx: &Tx<'_>, end: &End) -> Result<Option<&'static str>, DispatchError> {
@@ -120,7 +134,7 @@ impl Dispatch {
             Next::Review | Next::Asked | Next::GiveUp { .. } => None,
         };
         let tokens = table::counted(tx, worker.run)?;
-        if !table::finish(tx, worker.run, &verdict, not_before, end.now_ms)? {
+        if !table::finish(tx, worker, &verdict, not_before, end.now_ms)? {
             return Ok(None);
         }
         if let Some(id) = &worker.ticket {
@@ -242,8 +256,10 @@ impl Dispatch {
         let said = words(&worker.heard);
         let reason =
             if said.is_empty() { verdict.name().to_owned() } else { format!("{}: {said}", verdict.name()) };
+        if !table::rest(tx, &worker.agent, until_ms, &reason, end.now_ms)? {
+            return Ok(());
+        }
         warn!(agent = worker.agent, reason, until_ms, "a profile rests");
-        table::rest(tx, &worker.agent, until_ms, &reason, end.now_ms)?;
         let data = json!({"agent": worker.agent, "reason": reason, "until_ms": until_ms});
         let mut event = Event::new(kind).run(worker.run).actor("dispatch").data(data);
         event.ticket = worker.ticket.as_ref().map(ToString::to_string);

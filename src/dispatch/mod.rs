@@ -35,6 +35,7 @@ use crate::config;
 use crate::journal::Journal;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{RunId, TicketId};
+use crate::model::run::RunState;
 use crate::model::worker::Standing;
 use crate::platform::clock::Clock;
 use crate::platform::failpoint::{self, Fault};
@@ -99,16 +100,16 @@ pub struct Inner {
 /// What the daemon knows for as long as it lives.
 #[derive(Default)]
 pub struct State {
-    /// One pass at a time.
+    /// Who gets which profile is decided by one at a time, from the look to the promise.
     turn: tokio::sync::Mutex<()>,
     /// Tickets that are being placed, with profile and pool.
     reserved: Mutex<BTreeMap<TicketId, pick::Assignment>>,
-    /// Runs of tasks that are being placed.
-    placing: Mutex<Vec<RunId>>,
+    /// Runs of tasks that are being placed, with the profile that each has been promised.
+    placing: Mutex<BTreeMap<RunId, Option<String>>>,
     /// Leases that are being given back.
     releasing: Mutex<Vec<LeaseId>>,
-    /// Pools and tickets with which something went wrong, left alone until then.
-    stumbled: Mutex<HashMap<Stone, (i64, String)>>,
+    /// Pools and tickets with which something went wrong, left alone for a while.
+    stumbled: Mutex<HashMap<Stone, Stumble>>,
     attended: Mutex<HashMap<RunId, Arc<Attendance>>>,
     probes: Mutex<BTreeMap<String, probe::Probe>>,
 }
@@ -118,6 +119,16 @@ pub struct State {
 enum Stone {
     Pool(String),
     Ticket(TicketId),
+}
+
+/// When and why something was stumbled over, milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stumble {
+    at_ms: i64,
+    until_ms: i64,
+    why: String,
+    /// It has been tried once more before its time.
+    again: bool,
 }
 
 /// Begins the reason of a run that could not be started for want of a branch or a prompt.
@@ -162,7 +173,9 @@ impl Dispatch {
                 .store
                 .read(move |conn| Ok::<_, DispatchError>(crate::run::table::get(conn, run)?))
                 .await?;
-            if run.is_none_or(|run| !run.state().is_live()) {
+            // One that is only claimed starts once more, with a worker of its own.
+            let is_at_work = run.is_some_and(|run| run.state().is_live() && run.state() != RunState::Claimed);
+            if !is_at_work {
                 attendance.over.cancel();
             }
             self.attend(worker, Vec::new(), attendance);
@@ -260,14 +273,17 @@ impl Dispatch {
     }
 
     fn stumble(&self, stone: Stone, wait: Duration, why: &str) {
-        let until = self.clock.wall_ms().saturating_add(crate::model::time::millis(wait));
-        lock(&self.state.stumbled).insert(stone, (until, why.to_owned()));
+        let at_ms = self.clock.wall_ms();
+        let until_ms = at_ms.saturating_add(crate::model::time::millis(wait));
+        let again = self.stumbled(&stone, at_ms).is_some_and(|stumble| stumble.again);
+        let stumble = Stumble { at_ms, until_ms, why: why.to_owned(), again };
+        lock(&self.state.stumbled).insert(stone, stumble);
     }
 
     /// What was stumbled over and is still left alone.
-    fn stumbled(&self, stone: &Stone, now_ms: i64) -> Option<(i64, String)> {
+    fn stumbled(&self, stone: &Stone, now_ms: i64) -> Option<Stumble> {
         let mut stones = lock(&self.state.stumbled);
-        stones.retain(|_, (until, _)| *until > now_ms);
+        stones.retain(|_, stumble| stumble.until_ms > now_ms);
         stones.get(stone).cloned()
     }
 }

@@ -65,6 +65,9 @@ impl Dispatch {
         for assignment in picked.go {
             info!(ticket = %assignment.ticket, agent = assignment.agent, pool = assignment.pool, "dispatching");
             lock(&self.state.reserved).insert(assignment.ticket.clone(), assignment.clone());
+            if let Some(stumble) = lock(&self.state.stumbled).get_mut(&Stone::Pool(assignment.pool.clone())) {
+                stumble.again = true;
+            }
             let (this, switch) = (self.clone(), switch.clone());
             tokio::spawn(async move { this.place(assignment, switch).await });
         }
@@ -109,7 +112,7 @@ impl Dispatch {
                     agent: ticket.agent.clone(),
                     pool: ticket.pool.clone(),
                     person: ticket.assignee.clone().filter(|assignee| *assignee == self.human),
-                    not_before: stumbled.or(rest),
+                    not_before: stumbled.map(|stumble| (stumble.until_ms, stumble.why)).or(rest),
                 }
             })
             .collect();
@@ -120,15 +123,26 @@ impl Dispatch {
 
     /// All profiles as they stand now, those being placed counted as busy.
     pub(super) async fn profiles(&self, now_ms: i64) -> Result<BTreeMap<String, Profile>, DispatchError> {
-        let (busy, mut resting) = self
+        // Before the rows: who gets one meanwhile is counted once, and never not at all.
+        let (reserved, placing) = (lock(&self.state.reserved).clone(), lock(&self.state.placing).clone());
+        let (mut at_work, mut resting) = self
             .store
-            .read(move |conn| Ok::<_, DispatchError>((table::busy(conn)?, table::resting(conn, now_ms)?)))
+            .read(move |conn| {
+                Ok::<_, DispatchError>((table::unfinished(conn)?, table::resting(conn, now_ms)?))
+            })
             .await?;
-        let reserved = lock(&self.state.reserved);
-        let of = |name: &str| reserved.values().filter(|assignment| assignment.agent == name).count();
+        at_work.retain(|worker| {
+            let is_reserved = worker.ticket.as_ref().is_some_and(|ticket| reserved.contains_key(ticket));
+            !is_reserved && !placing.contains_key(&worker.run)
+        });
+        let busy = |name: &str| {
+            let promised = reserved.values().map(|assignment| &assignment.agent);
+            let names = promised.chain(placing.values().flatten()).chain(at_work.iter().map(|w| &w.agent));
+            u32::try_from(names.filter(|agent| *agent == name).count()).unwrap_or(u32::MAX)
+        };
         let profile = |agent: &crate::config::Agent| Profile {
             standing: resting.remove(&agent.name).unwrap_or_else(|| self.answers(&agent.name)),
-            busy: busy.get(&agent.name).copied().unwrap_or(0) + u32::try_from(of(&agent.name)).unwrap_or(0),
+            busy: busy(&agent.name),
             max_parallel: agent.max_parallel,
             fallback: agent.fallback.clone(),
         };
@@ -147,9 +161,13 @@ impl Dispatch {
         let names: Vec<String> = self.pools.names().map(str::to_owned).collect();
         let mut rooms = BTreeMap::new();
         for name in names {
-            let room = match self.stumbled(&Stone::Pool(name.clone()), now_ms) {
-                Some((_, why)) => Room::Closed(why),
-                None => Room::Free(self.pools.free_slots(&name).await?),
+            let stumble = self.stumbled(&Stone::Pool(name.clone()), now_ms);
+            let room = match stumble {
+                Some(stumble) if stumble.again || !self.pools.freed_since(&name, stumble.at_ms).await? => {
+                    Room::Closed(stumble.why)
+                }
+                // Somebody got a slot of it ready meanwhile: tried once more before its time.
+                Some(_) | None => Room::Free(self.pools.free_slots(&name).await?),
             };
             rooms.insert(name, room);
         }
@@ -222,7 +240,7 @@ impl Dispatch {
     async fn is_held(&self, holder: &Holder) -> Result<bool, DispatchError> {
         let (ticket, run) = (holder.ticket().map(str::to_owned), holder.run());
         let being_placed = lock(&self.state.reserved).keys().any(|id| Some(id.to_string()) == ticket)
-            || run.is_some_and(|run| lock(&self.state.placing).contains(&run));
+            || run.is_some_and(|run| lock(&self.state.placing).contains_key(&run));
         if being_placed {
             return Ok(true);
         }

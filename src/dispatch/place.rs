@@ -91,7 +91,10 @@ impl Dispatch {
     async fn lease(&self, id: &TicketId, pool: &str) -> Result<Leased, Failed> {
         let budget = self.claim_waits.get(pool).copied().unwrap_or(POOL_REST);
         match self.pools.claim(Holder::Ticket(id.to_string()), pool, budget).await {
-            Ok(leased) => Ok(leased),
+            Ok(leased) => {
+                lock(&self.state.stumbled).remove(&Stone::Pool(pool.to_owned()));
+                Ok(leased)
+            }
             Err(ClaimError::PoolFull { .. } | ClaimError::Quarantined { .. }) => Err(Failed::Moot),
             Err(ClaimError::AlreadyLeased { lease, slot, .. }) => {
                 self.release(lease).await;

@@ -40,6 +40,15 @@ pub struct Place {
 const COLUMNS: &str = "w.run, r.fence, r.task, w.ticket, w.agent, w.dialect, w.attempt, w.pool, w.lease, w.slot, \
      w.branch, w.base_commit, w.read_bytes, w.heard, w.started_ms";
 
+/// Makes way for the worker of a run that starts once more: the gate of the last one never opened, so it was none.
+pub fn make_way(conn: &Connection, run: RunId) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "DELETE FROM workers WHERE run = ?1 AND EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND state = 'claimed')",
+    )?
+    .execute([run.0])?;
+    Ok(())
+}
+
 pub fn insert(conn: &Connection, worker: &Worker) -> rusqlite::Result<()> {
     let place = worker.place.as_ref();
     conn.prepare_cached(
@@ -138,10 +147,10 @@ pub fn counted(conn: &Connection, run: RunId) -> rusqlite::Result<Tokens> {
     })
 }
 
-/// Writes a worker's end. False when it has been written before.
+/// Writes a worker's end. False when it has been written before, or the run has started once more since.
 pub fn finish(
     conn: &Connection,
-    run: RunId,
+    worker: &Worker,
     verdict: &Verdict,
     not_before_ms: Option<i64>,
     now_ms: i64,
@@ -149,10 +158,13 @@ pub fn finish(
     let changed = conn
         .prepare_cached(
             "UPDATE workers SET ended_ms = ?2, verdict = ?3, not_before_ms = ?4 \
-             WHERE run = ?1 AND ended_ms IS NULL",
+             WHERE run = ?1 AND ended_ms IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND fence <> ?5)",
         )?
-        .execute(params![run.0, now_ms, verdict.name(), not_before_ms])?;
-    conn.prepare_cached("DELETE FROM worker_messages WHERE run = ?1")?.execute([run.0])?;
+        .execute(params![worker.run.0, now_ms, verdict.name(), not_before_ms, worker.fence.0])?;
+    if changed == 1 {
+        conn.prepare_cached("DELETE FROM worker_messages WHERE run = ?1")?.execute([worker.run.0])?;
+    }
     Ok(changed == 1)
 }
 
@@ -192,13 +204,6 @@ pub fn legacy(conn: &Connection, ticket: &TicketId) -> rusqlite::Result<Option<L
     .optional()
 }
 
-/// Workers at work, by profile.
-pub fn busy(conn: &Connection) -> rusqlite::Result<BTreeMap<String, u32>> {
-    conn.prepare_cached("SELECT agent, count(*) FROM workers WHERE ended_ms IS NULL GROUP BY agent")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
-}
-
 /// Profiles that rest at `now_ms`.
 pub fn resting(conn: &Connection, now_ms: i64) -> rusqlite::Result<BTreeMap<String, Standing>> {
     conn.prepare_cached(
@@ -224,22 +229,25 @@ pub fn disabled(conn: &Connection) -> rusqlite::Result<Vec<(String, String, i64)
     .collect()
 }
 
-/// Lets a profile rest until then, or until a person says otherwise.
+/// Lets a profile rest until then, or until a person says otherwise. False when it was for a person to say already:
+/// no time ends that.
 pub fn rest(
     conn: &Connection,
     agent: &str,
     until_ms: Option<i64>,
     reason: &str,
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let state = if until_ms.is_some() { "cooled" } else { "disabled" };
-    conn.prepare_cached(
-        "INSERT INTO profiles (agent, state, until_ms, reason, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (agent) DO UPDATE SET state = excluded.state, until_ms = excluded.until_ms, \
-         reason = excluded.reason, since_ms = excluded.since_ms",
-    )?
-    .execute(params![agent, state, until_ms, reason, now_ms])?;
-    Ok(())
+    let changed = conn
+        .prepare_cached(
+            "INSERT INTO profiles (agent, state, until_ms, reason, since_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (agent) DO UPDATE SET state = excluded.state, until_ms = excluded.until_ms, \
+             reason = excluded.reason, since_ms = excluded.since_ms \
+             WHERE profiles.state <> 'disabled' OR excluded.state = 'disabled'",
+        )?
+        .execute(params![agent, state, until_ms, reason, now_ms])?;
+    Ok(changed == 1)
 }
 
 /// Ends a profile's rest. False when it did not rest.
@@ -300,3 +308,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Worker> {
         started_ms: row.get("started_ms")?,
     })
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

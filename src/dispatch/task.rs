@@ -10,6 +10,7 @@ use super::launch::{EVENTS_MAX_BYTES, Told, told};
 use super::table::{self, Place, Worker};
 use super::{Dispatch, DispatchError, dialect, lock};
 use crate::config;
+use crate::model::ids::RunId;
 use crate::model::run::Run;
 use crate::model::task::{Kind, Task};
 use crate::model::worker::{Dialect, Standing};
@@ -17,6 +18,7 @@ use crate::platform::process::spec::Stdout;
 use crate::pool::{ClaimError, Holder, Leased};
 use crate::run::command::{self, Program};
 use crate::run::supervise::{Prepared, random_token};
+use crate::store::Tx;
 
 /// Wait between two tries to get a slot or a profile.
 const TRY_EVERY: Duration = Duration::from_millis(500);
@@ -45,23 +47,21 @@ impl Dispatch {
 
     /// Starts a claimed run of such a task, and sees it through.
     pub async fn launch_task(&self, run: Run, task: Arc<Task>) {
-        let id = run.id;
-        lock(&self.state.placing).push(id);
-        let ready = self.ready_task(&run, &task).await;
-        match ready {
+        let placing = Placing::new(self, run.id);
+        match self.ready_task(&run, &task).await {
             Ok((prepared, worker)) => {
                 let attendance = worker.as_ref().map(|worker| self.attendance(worker));
                 if let (Some(worker), Some(attendance)) = (worker, &attendance) {
                     self.attend(worker, Vec::new(), Arc::clone(attendance));
                 }
-                lock(&self.state.placing).retain(|placing| *placing != id);
+                drop(placing);
                 self.runs.launch_prepared(run, Some(task), prepared).await;
                 if let Some(attendance) = attendance {
                     attendance.over.cancel();
                 }
             }
             Err(refused) => {
-                lock(&self.state.placing).retain(|placing| *placing != id);
+                drop(placing);
                 match refused {
                     Refused::Skip(reason) => self.runs.pass_up(run, reason).await,
                     Refused::Block(why) => self.runs.block(run, &why).await,
@@ -75,7 +75,7 @@ impl Dispatch {
     async fn ready_task(&self, run: &Run, task: &Task) -> Result<(Prepared, Option<Worker>), Refused> {
         let deadline = self.clock.boot() + self.patience(task);
         let profile = match &task.kind {
-            Kind::Agent(agent) => Some(self.wait_for_profile(&agent.profile, deadline).await?),
+            Kind::Agent(agent) => Some(self.wait_for_profile(run.id, &agent.profile, deadline).await?),
             Kind::Command(_) | Kind::Action(_) => None,
         };
         let leased = match &task.settings.pool {
@@ -102,29 +102,46 @@ impl Dispatch {
         task.settings.worktree.claim_wait.or(of_pool).unwrap_or(WAIT_DEFAULT)
     }
 
-    async fn wait_for_profile(&self, wanted: &str, deadline: Duration) -> Result<config::Agent, Refused> {
+    /// A place of the wanted profile, or of the fallback that stands in for it; the run has it for as long as it is
+    /// being placed.
+    async fn wait_for_profile(
+        &self,
+        run: RunId,
+        wanted: &str,
+        deadline: Duration,
+    ) -> Result<config::Agent, Refused> {
         let first = self
             .profile(wanted)
             .ok_or_else(|| Refused::Block(format!("there is no agent profile `{wanted}`")))?;
         loop {
-            let profiles = self.profiles(self.clock.wall_ms()).await?;
-            let chain = std::iter::once(&first.name).chain(&first.fallback);
-            let mut known = chain.filter_map(|name| profiles.get(name).map(|profile| (name, profile)));
-            let warm = known.find(|(_, profile)| profile.standing == Standing::Ready);
-            if let Some((name, profile)) = warm
-                && profile.busy < profile.max_parallel
-                && let Some(found) = self.profile(name)
-            {
-                return Ok(found.clone());
-            }
+            let why = match self.promise(run, first).await? {
+                Ok(profile) => return Ok(profile),
+                Err(why) => why,
+            };
             if self.clock.boot() >= deadline {
-                return match warm {
-                    Some(_) => Err(Refused::Skip("agent_busy")),
-                    None => Err(Refused::Skip("agent_rests")),
-                };
+                return Err(Refused::Skip(why));
             }
             tokio::time::sleep(TRY_EVERY).await;
         }
+    }
+
+    async fn promise(
+        &self,
+        run: RunId,
+        first: &config::Agent,
+    ) -> Result<Result<config::Agent, &'static str>, DispatchError> {
+        let _turn = self.state.turn.lock().await;
+        let profiles = self.profiles(self.clock.wall_ms()).await?;
+        let chain = std::iter::once(&first.name).chain(&first.fallback);
+        let mut known = chain.filter_map(|name| Some((self.profile(name)?, profiles.get(name)?)));
+        let Some((warm, now)) = known.find(|(_, profile)| profile.standing == Standing::Ready) else {
+            return Ok(Err("agent_rests"));
+        };
+        if now.busy >= now.max_parallel {
+            return Ok(Err("agent_busy"));
+        }
+        lock(&self.state.placing).insert(run, Some(warm.name.clone()));
+        Ok(Ok(warm.clone()))
     }
 
     async fn wait_for_slot(&self, run: &Run, pool: &str, deadline: Duration) -> Result<Leased, Refused> {
@@ -233,7 +250,31 @@ impl Dispatch {
             started_ms: self.clock.wall_ms(),
         };
         let row = worker.clone();
-        self.store.write(move |tx| Ok::<_, DispatchError>(table::insert(tx, &row)?)).await?;
+        let write = move |tx: &Tx<'_>| {
+            table::make_way(tx, row.run)?;
+            Ok::<_, DispatchError>(table::insert(tx, &row)?)
+        };
+        self.store.write(write).await?;
         Ok(worker)
+    }
+}
+
+/// A run that is being placed: nobody sweeps its slot, and the profile that it has been promised is counted for it,
+/// until this is dropped.
+struct Placing<'a> {
+    dispatch: &'a Dispatch,
+    run: RunId,
+}
+
+impl<'a> Placing<'a> {
+    fn new(dispatch: &'a Dispatch, run: RunId) -> Self {
+        lock(&dispatch.state.placing).insert(run, None);
+        Self { dispatch, run }
+    }
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        lock(&self.dispatch.state.placing).remove(&self.run);
     }
 }

@@ -207,7 +207,12 @@ impl Pools {
         };
         // The events belong to whoever had it, whom `done` takes out of the row.
         match self.step_as(&slot, step, done, events).await? {
-            Some(slot) => Ok(Settled::Clean { slot: Box::new(slot), report }),
+            Some(slot) => {
+                if slot.state() == SlotState::Free {
+                    self.0.freed.notify_one();
+                }
+                Ok(Settled::Clean { slot: Box::new(slot), report })
+            }
             None => Ok(Settled::Gone),
         }
     }

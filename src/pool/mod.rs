@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use crate::config;
 use crate::journal::Journal;
@@ -163,6 +163,7 @@ struct Inner {
     pools: Vec<Pool>,
     /// Whoever works on a slot's files holds its lock; nobody waits for it who could take another slot.
     desks: HashMap<String, Arc<Mutex<()>>>,
+    freed: Notify,
 }
 
 /// One pool of the config, with what is known of its repository.
@@ -203,7 +204,7 @@ impl Pools {
                 Pool { config: config.clone(), origin: Arc::clone(origin) }
             })
             .collect();
-        Ok(Self(Arc::new(Inner { store, journal, clock, pools, desks })))
+        Ok(Self(Arc::new(Inner { store, journal, clock, pools, desks, freed: Notify::new() })))
     }
 
     /// Their names, in the order of the config.
@@ -219,6 +220,21 @@ impl Pools {
         self.pool(pool)?;
         let free = self.slots(pool).await?.into_iter().filter(|slot| slot.state() == SlotState::Free);
         Ok(u32::try_from(free.count()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether a slot of the pool that is free now became so after `since_ms`, milliseconds since the epoch: git
+    /// works there.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn freed_since(&self, pool: &str, since_ms: i64) -> Result<bool, PoolError> {
+        let slots = self.slots(pool).await?;
+        Ok(slots.iter().any(|slot| slot.state() == SlotState::Free && slot.since_ms > since_ms))
+    }
+
+    /// Comes back when a slot has become free since it last did, whoever had it. For one who waits.
+    pub async fn freed(&self) {
+        self.0.freed.notified().await;
     }
 
     /// How many slots there are and how they stand; `None` without pools.

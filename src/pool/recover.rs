@@ -126,19 +126,32 @@ impl Pools {
                 tokio::time::sleep(wait).await;
                 match pools.finish(&id).await {
                     Ok(()) => return,
+                    Err(PoolError::Busy { .. }) => {}
                     Err(e) => warn!(slot = id, error = %e, "work on a slot stopped halfway"),
                 }
             }
         });
     }
 
-    /// Finishes what was begun on a slot, if nobody is at it.
+    /// Finishes what was begun on a slot.
+    ///
+    /// # Errors
+    /// [`PoolError::Busy`] when it is not finished yet, since somebody is at the desk, only to look perhaps.
     async fn finish(&self, id: &str) -> Result<(), PoolError> {
-        let wanted = id.to_owned();
-        let row = self.0.store.read(move |conn| Ok::<_, PoolError>(table::get(conn, &wanted)?)).await?;
-        let Some(row) = row.filter(|row| row.state().is_intent()) else { return Ok(()) };
+        let Some(row) = self.begun(id).await? else { return Ok(()) };
         let ground = self.ground(self.pool(&row.pool)?, Budget::new(UPKEEP_MAX)).await?;
-        self.tend_slot(&ground, &row).await.map(drop)
+        self.tend_slot(&ground, &row).await?;
+        match self.begun(id).await? {
+            Some(row) => Err(PoolError::Busy { state: row.state(), slot: row.id }),
+            None => Ok(()),
+        }
+    }
+
+    /// The slot if something is being done to it, or was.
+    async fn begun(&self, id: &str) -> Result<Option<Slot>, PoolError> {
+        let id = id.to_owned();
+        let row = self.0.store.read(move |conn| Ok::<_, PoolError>(table::get(conn, &id)?)).await?;
+        Ok(row.filter(|row| row.state().is_intent()))
     }
 }
 

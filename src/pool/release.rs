@@ -37,7 +37,9 @@ impl Pools {
         };
         failpoint::pass("pool.releasing");
         let budget = Budget::new(UPKEEP_MAX);
-        let (Some(desk), Ok(pool)) = (self.try_desk(&releasing.id), self.pool(&releasing.pool)) else {
+        let Ok(pool) = self.pool(&releasing.pool) else { return Ok(Released::Later) };
+        let Some(desk) = self.try_desk(&releasing.id) else {
+            self.finish_later(&releasing.id);
             return Ok(Released::Later);
         };
         let ground = match self.ground(pool, budget).await {

@@ -341,9 +341,9 @@ pub fn standing(conn: &Connection, task: &TaskId, now_ms: i64) -> rusqlite::Resu
     .optional()
 }
 
-/// Moves the mark up to which every due instant of `task` has a row.
+/// Moves the mark up to which every due instant of `task` has a row; never back.
 pub fn cover(conn: &Connection, task: &TaskId, covered_ms: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE tasks SET covered_ms = ?2 WHERE id = ?1")?
+    conn.prepare_cached("UPDATE tasks SET covered_ms = max(covered_ms, ?2) WHERE id = ?1")?
         .execute(params![task.as_str(), covered_ms])?;
     Ok(())
 }

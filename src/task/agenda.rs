@@ -93,13 +93,13 @@ impl Agenda {
         self.known = known;
     }
 
-    /// A plan of `task` has its rows: every instant up to `covered_ms` is decided.
-    pub fn covered(&mut self, task: &TaskId, covered_ms: i64, next: Again, now_ms: i64) {
+    /// A plan of `task` is done with: every instant up to `covered_ms` is decided, nothing where there is none.
+    pub fn covered(&mut self, task: &TaskId, covered_ms: Option<i64>, next: Again, now_ms: i64) {
         let Some(known) = self.known.get_mut(task) else { return };
         known.busy = false;
         known.backlog = matches!(next, Again::Spaced(_));
         // A plan from before the clock was corrected must not silence what follows.
-        if covered_ms <= now_ms + CORRECTION_MS {
+        if let Some(covered_ms) = covered_ms.filter(|at| *at <= now_ms + CORRECTION_MS) {
             known.standing.covered_ms = known.standing.covered_ms.max(covered_ms);
         }
         let due = next_due(&known.standing);
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(ids(&agenda.due(2 * MINUTE_MS, POLICY)), ["a", "b"]);
         assert!(agenda.due(10 * MINUTE_MS, POLICY).is_empty());
         let id = TaskId::parse("a").unwrap();
-        agenda.covered(&id, 2 * MINUTE_MS, Again::WhenDue, 2 * MINUTE_MS);
+        agenda.covered(&id, Some(2 * MINUTE_MS), Again::WhenDue, 2 * MINUTE_MS);
         assert_eq!(agenda.first(), Some((3 * MINUTE_MS, &id)));
         // A reload in between does not plan twice what is on its way.
         agenda.sync(vec![standing("a", "1m"), standing("b", "2m")]);
@@ -238,7 +238,7 @@ mod tests {
         agenda.sync(vec![standing("a", "1m")]);
         assert_eq!(agenda.due(MINUTE_MS, POLICY).len(), 1);
         let id = TaskId::parse("a").unwrap();
-        agenda.covered(&id, 0, Again::after_failure(MINUTE_MS), MINUTE_MS);
+        agenda.covered(&id, None, Again::after_failure(MINUTE_MS), MINUTE_MS);
         assert_eq!(agenda.next_ms(), Some(MINUTE_MS + AGAIN_MS));
         let due = agenda.due(MINUTE_MS + AGAIN_MS, POLICY);
         assert_eq!(due[0].plan.fires[0].at.as_millisecond(), MINUTE_MS);

@@ -71,7 +71,8 @@ pub struct Ending {
     pub fence: Fence,
     /// For the history: `ok`, `failed`, `timeout`, `lost`, …
     pub outcome: String,
-    /// What is recorded for the gate to done.
+    /// What is recorded for the gate to done. Without one, what an earlier attempt has left stays only where this one
+    /// has not come to its result either: whoever looks at that must not be shown other work.
     pub commit: Option<String>,
     /// Where the ticket goes, unless it has asked or been moved meanwhile.
     pub then: Step,
@@ -226,9 +227,7 @@ impl Tickets {
         if !table::end_attempt(tx, id, ending, now_ms)? {
             return Err(TicketError::Stale { ticket: id.clone(), run: ending.run });
         }
-        if let Some(commit) = &ending.commit {
-            table::set_commit(tx, id, commit)?;
-        }
+        table::set_commit(tx, id, ending)?;
         self.return_messages(tx, id, ending.fence, now_ms)?;
         let data = json!({"run": ending.run.0, "outcome": ending.outcome, "commit": ending.commit});
         self.tell(tx, id, EventKind::AttemptEnded, &Author::Lucid("dispatch"), data, now_ms)?;
@@ -252,8 +251,9 @@ impl Tickets {
         Ok(table::set_check_in(tx, id, at_ms)?)
     }
 
-    /// Writes why a ticket waits, or that nothing holds it; `since` stands while the code is the same.
-    /// No event and no version: it is worked out anew at every pass.
+    /// Writes why a ticket in `todo` waits, or that nothing holds it; `since` stands while the code is the same.
+    /// One that has moved on since the look keeps its own reason. No event and no version: it is worked out anew
+    /// at every pass.
     ///
     /// # Errors
     /// What the database says.

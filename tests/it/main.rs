@@ -8,6 +8,8 @@
     reason = "what a failure needs, and figures, are printed"
 )]
 
+#[cfg(debug_assertions)]
+mod anew;
 mod bases;
 mod board;
 mod broken;

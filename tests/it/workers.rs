@@ -72,6 +72,12 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
 /// A world with a repository, its origin and a pool on it, whose dispatch is switched on.
 pub fn world(more: &str) -> World {
     let mut world = World::with(&format!("{SETTINGS}{more}"));
+    serve_dispatch(&mut world);
+    world
+}
+
+/// Gives a world a repository with its origin, and starts its daemon with dispatch switched on.
+pub fn serve_dispatch(world: &mut World) {
     git(world.root(), &["init", "-q", "--bare", "origin.git"]);
     git(world.root(), &["clone", "-q", "origin.git", "repo"]);
     let repo = world.path("repo");
@@ -82,7 +88,6 @@ pub fn world(more: &str) -> World {
     git(&repo, &["fetch", "-q"]);
     world.task("ticket-pickup", PICKUP);
     world.serve();
-    world
 }
 
 pub fn new(world: &World, title: &str, body: &str, agent: &str) -> String {

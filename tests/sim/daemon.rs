@@ -31,7 +31,7 @@ pub type Done = Result<(), String>;
 #[derive(Debug)]
 enum Work {
     Carry(Due),
-    Answer(TaskId, i64, Again),
+    Answer(TaskId, Option<i64>, Again),
     TakeUp,
     Launch(Box<Run>, Arc<Task>),
     Record(RunId),
@@ -220,7 +220,7 @@ impl Daemon {
         // The disk is full, now and then.
         if machine.dice.chance(2) {
             let again = Again::after_failure(ledger.now_ms);
-            self.work.push(Work::Answer(due.task.id.clone(), due.covered_ms, again));
+            self.work.push(Work::Answer(due.task.id.clone(), None, again));
             return Ok(());
         }
         let carried = self.transact(move |tx| ledger.carry(tx, &due))?;

@@ -152,3 +152,22 @@ async fn the_base_moves_with_a_fetch_and_decides_what_is_done() {
     fs::rename(world.path("origin.git"), world.path("away.git")).unwrap();
     assert!(world.pools.is_ancestor("main", &commit).await.is_err(), "unreadable is not done");
 }
+
+/// The heartbeat looks for old locks in every slot, at its desk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_meets_somebody_at_the_desk_is_finished_when_they_have_left() {
+    let world = World::new(1).await;
+    let leased = world.claim("MC-1").await;
+    let desk = world.pools.try_desk(&leased.slot).unwrap();
+    assert_eq!(world.pools.release(leased.lease).await.unwrap(), Released::Later);
+    // The first try of those who finish it meets them as well.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.row(0).await.state(), SlotState::Releasing);
+    drop(desk);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while world.row(0).await.state() != SlotState::Free {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.assert_clean(&leased.path);
+}

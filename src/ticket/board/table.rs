@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use crate::model::ids::{RunId, TicketId};
 use crate::model::ticket::{Priority, Reason, Ticket, TicketState};
+use crate::model::worker::Verdict;
 
 use super::super::Worker;
 use super::{Ending, NewAttempt, NewTicket};
@@ -146,9 +147,13 @@ pub fn update(conn: &Connection, ticket: &Ticket) -> rusqlite::Result<bool> {
     Ok(changed == 1)
 }
 
-pub fn set_commit(conn: &Connection, id: &TicketId, commit: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE tickets SET commit_id = ?2, version = version + 1 WHERE id = ?1")?
-        .execute(params![id.number(), commit])?;
+/// Records what an attempt has left, as [`Ending::commit`] says.
+pub fn set_commit(conn: &Connection, id: &TicketId, ending: &Ending) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE tickets SET commit_id = ?2, version = version + 1 \
+         WHERE id = ?1 AND commit_id IS NOT ?2 AND (?2 IS NOT NULL OR ?3)",
+    )?
+    .execute(params![id.number(), ending.commit, ending.outcome == Verdict::Ok.name()])?;
     Ok(())
 }
 
@@ -156,7 +161,7 @@ pub fn set_reason(conn: &Connection, id: &TicketId, reason: Option<&Reason>) -> 
     conn.prepare_cached(
         "UPDATE tickets SET reason_code = ?2, reason_text = ?3, \
          reason_since_ms = CASE WHEN reason_code = ?2 THEN reason_since_ms ELSE ?4 END \
-         WHERE id = ?1 AND (reason_code IS NOT ?2 OR reason_text IS NOT ?3)",
+         WHERE id = ?1 AND state = 'todo' AND (reason_code IS NOT ?2 OR reason_text IS NOT ?3)",
     )?
     .execute(params![
         id.number(),

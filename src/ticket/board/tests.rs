@@ -216,6 +216,32 @@ async fn a_question_stands_whatever_the_worker_ends_with() {
 }
 
 #[tokio::test]
+async fn work_that_comes_to_its_result_without_a_commit_is_not_judged_by_that_of_before() {
+    let world = world();
+    let id = world.ticket().await;
+    let attempt = async |n: i64, outcome: &str, commit: Option<&str>, then: Step| {
+        let worker = world.work(&id, n, n).await.unwrap();
+        let (outcome, commit) = (outcome.to_owned(), commit.map(str::to_owned));
+        let ending = Ending { outcome, commit, ..ending(&worker, then) };
+        let (tickets, id) = (world.tickets.clone(), id.clone());
+        let ended = world.store.write(move |tx| tickets.end_attempt(tx, &id, &ending, 9_000)).await;
+        ended.unwrap().commit
+    };
+    let first = Some("aaaaaaa".to_owned());
+    assert_eq!(attempt(1, "crash", Some("aaaaaaa"), Step::Requeue).await, first);
+    // The same work goes on: until there is something else, what a crash has left may be all there is.
+    assert_eq!(attempt(2, "rate_limited", None, Step::Requeue).await, first);
+    assert_eq!(attempt(3, "ok", Some("bbbbbbb"), Step::Review).await.as_deref(), Some("bbbbbbb"));
+    step(&world, &id, Step::Done(GateAnswer::Merged)).await.unwrap();
+    step(&world, &id, Step::Requeue).await.unwrap();
+    assert_eq!(
+        attempt(4, "ok", None, Step::Review).await,
+        None,
+        "more work was wanted, and none was handed in"
+    );
+}
+
+#[tokio::test]
 async fn why_a_ticket_waits_is_written_without_a_version() {
     let world = world();
     let id = world.ticket().await;
@@ -235,6 +261,17 @@ async fn why_a_ticket_waits_is_written_without_a_version() {
     let (tickets, ticket) = (world.tickets.clone(), id.clone());
     world.store.write(move |tx| tickets.set_reason(tx, &ticket, None, 400)).await.unwrap();
     assert_eq!(world.tickets.get(&id).await.unwrap().unwrap().reason, None);
+}
+
+#[tokio::test]
+async fn a_ticket_that_has_just_been_parked_keeps_the_reason_that_it_was_given() {
+    let world = world();
+    let id = world.ticket().await;
+    let parked = step(&world, &id, Step::Park { text: "the vendor".into(), until_ms: None }).await.unwrap();
+    let (tickets, ticket) = (world.tickets.clone(), id.clone());
+    let pool_full = Some(("pool_full", "0 of 3 free"));
+    world.store.write(move |tx| tickets.set_reason(tx, &ticket, pool_full, 100)).await.unwrap();
+    assert_eq!(world.tickets.get(&id).await.unwrap().unwrap().reason, parked.reason);
 }
 
 #[tokio::test]
