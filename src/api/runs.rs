@@ -34,6 +34,7 @@ pub async fn list(
     let before = filter.cursor.as_deref().map(|word| cursor::decode_number(List::Runs, word)).transpose()?;
     let wanted = task.clone();
     let query = history::Query {
+        own: false,
         task,
         states: filter.state.as_deref().map(states).transpose()?.unwrap_or_default(),
         trigger: None,

@@ -187,7 +187,8 @@ impl Bot {
     }
 
     async fn logs_of(&self, task: &TaskId) -> Result<Answer, Refused> {
-        let query = history::Query { task: Some(task.clone()), limit: 20, ..history::Query::default() };
+        let query =
+            history::Query { task: Some(task.clone()), own: true, limit: 20, ..history::Query::default() };
         let runs = self.app.list_runs(query).await?;
         if runs.is_empty() && self.app.snapshot().get(task).is_none() {
             return Err(Refused::no_task(task));

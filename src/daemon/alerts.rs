@@ -24,6 +24,7 @@ use crate::model::task::{Deliver, Task};
 use crate::model::ticket::Priority;
 use crate::model::time::millis;
 use crate::platform::clock::Clock;
+use crate::platform::process::output;
 use crate::platform::process::spec::Exit;
 use crate::run::history;
 use crate::store::{Store, StoreError};
@@ -142,9 +143,12 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
     if is_bad {
         (facts.failures, facts.oks) = in_a_row(app, &facts.run).await?;
         let dir = app.run_dir(id);
-        let dialect = task.as_deref().and_then(|task| said::dialect_of(app, task));
+        let dialect = said::dialect_of(app, id).await;
         facts.tail = match app.tail_log(id, words::TAIL_LINES * 2).await {
-            Ok(chunk) => words::tail(&said::spoken(chunk.bytes, dialect)),
+            Ok(chunk) => {
+                let is_cut = chunk.bytes.len() >= output::CHUNK_MAX_BYTES;
+                words::tail(&said::spoken(chunk.bytes, dialect, is_cut))
+            }
             // One that was never started has no log.
             Err(_) => Tail::default(),
         };
@@ -154,8 +158,8 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
             is_escalated: exit.escalated,
         });
     }
-    if let Some(task) = task.filter(|task| task.settings.deliver == Deliver::Telegram && !is_bad) {
-        facts.answer = said::answer(app, id, &task).await;
+    if task.is_some_and(|task| task.settings.deliver == Deliver::Telegram) && !is_bad {
+        facts.answer = said::answer(app, id).await;
     }
     Ok(Some(facts))
 }
@@ -192,6 +196,7 @@ fn task_facts(task: &Task, next_ms: Option<i64>) -> TaskFacts {
 async fn in_a_row(app: &App, run: &Run) -> Result<(u32, u32), StoreError> {
     let query = history::Query {
         task: Some(run.task.clone()),
+        own: true,
         states: vec![
             RunState::Ok,
             RunState::Failed,
@@ -205,7 +210,7 @@ async fn in_a_row(app: &App, run: &Run) -> Result<(u32, u32), StoreError> {
         ..history::Query::default()
     };
     let runs = app.store.read(move |conn| Ok::<_, StoreError>(history::table::query(conn, &query)?)).await?;
-    let mut own = runs.iter().filter(|run| !run_is_worker(run)).peekable();
+    let mut own = runs.iter().peekable();
     let mut count = |wanted: &dyn Fn(&Run) -> bool| {
         let mut n = 0;
         while own.next_if(|run| wanted(run)).is_some() {

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::dispatch::classify::Heard;
 use crate::dispatch::dialect;
 use crate::model::ids::RunId;
-use crate::model::task::{Kind, Task};
 use crate::model::worker::Dialect;
 use crate::platform::process::spec::name;
 
@@ -15,18 +14,14 @@ use super::App;
 /// Bytes of an agent's events that are read for its last word.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The language that the program of a task speaks, where it is an agent's.
-pub(super) fn dialect_of(app: &App, task: &Task) -> Option<Dialect> {
-    match &task.kind {
-        Kind::Agent(agent) => {
-            app.config.agents.iter().find(|profile| profile.name == agent.profile).map(|p| p.dialect)
-        }
-        Kind::Command(_) | Kind::Action(_) => None,
-    }
+/// The language that the program of a run speaks, where it is an agent's.
+pub(super) async fn dialect_of(app: &App, id: RunId) -> Option<Dialect> {
+    app.dispatch.dialect_of(id).await.ok().flatten()
 }
 
-/// Output as people read it: of an agent's events what they say, anything else as it is.
-pub(super) fn spoken(output: Vec<u8>, dialect: Option<Dialect>) -> Vec<u8> {
+/// The end of an output as people read it: of an agent's events what they say, anything else as it is. `is_cut` says
+/// that it may begin in the middle of a line.
+pub(super) fn spoken(output: Vec<u8>, dialect: Option<Dialect>, is_cut: bool) -> Vec<u8> {
     let Some(dialect @ (Dialect::Claude | Dialect::Codex)) = dialect else { return output };
     let mut said = String::new();
     let mut add = |words: &str| {
@@ -35,7 +30,7 @@ pub(super) fn spoken(output: Vec<u8>, dialect: Option<Dialect>) -> Vec<u8> {
             said.push('\n');
         }
     };
-    for line in String::from_utf8_lossy(&output).lines() {
+    for line in String::from_utf8_lossy(&output).lines().skip(usize::from(is_cut)) {
         if !line.starts_with('{') {
             add(line);
             continue;
@@ -50,9 +45,9 @@ pub(super) fn spoken(output: Vec<u8>, dialect: Option<Dialect>) -> Vec<u8> {
 }
 
 /// What a good run has to say: an agent's last word, or the output of anything else.
-pub(super) async fn answer(app: &App, id: RunId, task: &Task) -> Option<String> {
+pub(super) async fn answer(app: &App, id: RunId) -> Option<String> {
     let dir = app.run_dir(id);
-    match dialect_of(app, task) {
+    match dialect_of(app, id).await {
         Some(dialect @ (Dialect::Claude | Dialect::Codex)) => {
             on_disk(move || last_word(&dir.join(name::EVENTS), dialect)).await
         }
@@ -100,9 +95,12 @@ mod tests {
             r#"{"type":"result","subtype":"success","is_error":true,"result":"It broke."}"#,
         ]
         .join("\n");
-        let told = |dialect| String::from_utf8(spoken(output.clone().into_bytes(), dialect)).unwrap();
+        let told = |dialect| String::from_utf8(spoken(output.clone().into_bytes(), dialect, false)).unwrap();
         assert_eq!(told(Some(Dialect::Claude)), "a warning on standard error\nI try.\nIt broke.\n");
         assert_eq!(told(None), output);
         assert_eq!(told(Some(Dialect::Plain)), output);
+        let cut = format!("of a long line\"}}\n{output}").into_bytes();
+        let cut = String::from_utf8(spoken(cut, Some(Dialect::Claude), true)).unwrap();
+        assert_eq!(cut, told(Some(Dialect::Claude)));
     }
 }

@@ -284,7 +284,8 @@ async fn on_disk<T: Send + 'static>(
 }
 
 fn rows(conn: &rusqlite::Connection, id: &TaskId, text: &str, live: &[Run]) -> rusqlite::Result<Rows> {
-    let query = history::Query { task: Some(id.clone()), limit: RECENT_RUNS, ..history::Query::default() };
+    let task = Some(id.clone());
+    let query = history::Query { task, own: true, limit: RECENT_RUNS, ..history::Query::default() };
     Ok(Rows {
         row: table::get(conn, id)?,
         anchor_ms: table::anchor_of(conn, id, text)?,

@@ -24,6 +24,8 @@ use crate::ticket::{self, TicketError};
 const SLUG_MAX_BYTES: usize = 40;
 /// Comments that a prompt may hold, the newest ones.
 const COMMENTS_MAX: u32 = 500;
+/// Branches of earlier attempts that it names.
+const BRANCHES_MAX: u32 = 5;
 
 /// Why a ticket was not placed.
 enum Failed {
@@ -252,6 +254,11 @@ impl Dispatch {
         let (comments, older) = self.tickets.last_comments(&ticket.id, COMMENTS_MAX).await?;
         let (conversation, older) = converse(&comments, older, &told);
         let links = self.tickets.links(&ticket.id).await?;
+        let (id, run) = (ticket.id.clone(), worker.run);
+        let earlier = self
+            .store
+            .read(move |conn| Ok::<_, TicketError>(table::branches(conn, &id, run, BRANCHES_MAX)?))
+            .await?;
         let brief = prompt::Brief {
             ticket: ticket.id.to_string(),
             title: ticket.title.clone(),
@@ -268,6 +275,7 @@ impl Dispatch {
                 .map(|link| prompt::Linked { path: link.path, label: link.title })
                 .collect(),
             previous: legacy.and_then(|last| last.verdict.clone()),
+            earlier,
             lucid: self.runs.site.exe.to_string_lossy().into_owned(),
         };
         Ok((brief, told.into_iter().map(|message| message.id).collect()))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::pick::Profile;
 use super::{Dispatch, DispatchError, lock};
+use crate::model::ids::RunId;
 use crate::model::text::clean;
 use crate::model::worker::{Dialect, Standing};
 use crate::platform::process::bounded::{self, Done, Errand};
@@ -98,6 +99,16 @@ impl Dispatch {
         let mut found = self.store.read(|conn| Ok::<_, DispatchError>(super::table::disabled(conn)?)).await?;
         found.retain(|(name, ..)| self.profile(name).is_some());
         Ok(found)
+    }
+
+    /// The language that the program of a task's run speaks; none where no agent was put on it.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn dialect_of(&self, run: RunId) -> Result<Option<Dialect>, DispatchError> {
+        let worker =
+            self.store.read(move |conn| Ok::<_, DispatchError>(super::table::of_run(conn, run)?)).await?;
+        Ok(worker.map(|worker| worker.dialect))
     }
 
     /// Asks every program whose last answer is too old.

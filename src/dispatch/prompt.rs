@@ -28,6 +28,8 @@ pub struct Brief {
     pub context: Vec<Linked>,
     /// How the attempt before this one ended.
     pub previous: Option<String>,
+    /// Branches that earlier attempts worked on, the newest first.
+    pub earlier: Vec<String>,
     /// The program to report with, an absolute path.
     pub lucid: String,
 }
@@ -133,6 +135,14 @@ fn how_to_report(text: &mut String, brief: &Brief) -> std::fmt::Result {
     if let Some(previous) = &brief.previous {
         writeln!(text, "- The attempt before it ended: {previous}")?;
     }
+    if !brief.earlier.is_empty() {
+        writeln!(
+            text,
+            "- Earlier attempts worked on {}. What they committed is not in your worktree: merge or cherry-pick what \
+             you go on from. A branch that is gone held nothing.",
+            brief.earlier.join(", ")
+        )?;
+    }
     match &brief.branch {
         Some(branch) => {
             let base = brief.base_commit.as_deref().unwrap_or("the base branch");
@@ -187,6 +197,7 @@ mod tests {
             older: 0,
             context: vec![Linked { path: "docs/a b.md".into(), label: Some("plan".into()) }],
             previous: Some("crash".into()),
+            earlier: vec!["cr/MC-7-fix-1".into()],
             lucid: "/usr/bin/lucid".into(),
         };
         let text = write(&brief);

@@ -147,7 +147,7 @@ pub fn counted(conn: &Connection, run: RunId) -> rusqlite::Result<Tokens> {
     })
 }
 
-/// Writes a worker's end. False when it has been written before, or the run has started once more since.
+/// Writes a worker's end. False when it has been written before, or its run has another worker by now.
 pub fn finish(
     conn: &Connection,
     worker: &Worker,
@@ -158,10 +158,9 @@ pub fn finish(
     let changed = conn
         .prepare_cached(
             "UPDATE workers SET ended_ms = ?2, verdict = ?3, not_before_ms = ?4 \
-             WHERE run = ?1 AND ended_ms IS NULL \
-             AND NOT EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND fence <> ?5)",
+             WHERE run = ?1 AND started_ms = ?5 AND ended_ms IS NULL",
         )?
-        .execute(params![worker.run.0, now_ms, verdict.name(), not_before_ms, worker.fence.0])?;
+        .execute(params![worker.run.0, now_ms, verdict.name(), not_before_ms, worker.started_ms])?;
     if changed == 1 {
         conn.prepare_cached("DELETE FROM worker_messages WHERE run = ?1")?.execute([worker.run.0])?;
     }
@@ -202,6 +201,20 @@ pub fn legacy(conn: &Connection, ticket: &TicketId) -> rusqlite::Result<Option<L
         })
     })
     .optional()
+}
+
+/// Branches of a ticket's workers before `run`, the newest first, at most `limit`.
+pub fn branches(
+    conn: &Connection,
+    ticket: &TicketId,
+    run: RunId,
+    limit: u32,
+) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "SELECT branch FROM workers WHERE ticket = ?1 AND run < ?2 AND branch IS NOT NULL ORDER BY run DESC LIMIT ?3",
+    )?
+    .query_map(params![ticket.to_string(), run.0, limit], |row| row.get(0))?
+    .collect()
 }
 
 /// Profiles that rest at `now_ms`.

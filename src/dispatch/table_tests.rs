@@ -101,6 +101,18 @@ fn a_run_whose_gate_never_opened_has_another_worker_and_the_end_of_the_first_is_
 }
 
 #[test]
+fn a_worker_whose_run_was_claimed_once_more_and_not_started_is_ended_by_whoever_attends_it() {
+    let world = World::new();
+    let run = world.run();
+    let first = worker(&run);
+    let row = first.clone();
+    world.write(move |tx| Ok(insert(tx, &row)?));
+    world.step(&run, &[Step::Start, Step::NeverStarted, Step::ClaimAgain]);
+    assert!(world.write(move |tx| Ok(finish(tx, &first, &Verdict::Lost, None, 3)?)));
+    assert_eq!(world.open(), []);
+}
+
+#[test]
 fn a_worker_whose_end_is_written_makes_way_as_well_and_one_whose_run_has_begun_does_not() {
     let world = World::new();
     let run = world.run();

@@ -142,7 +142,7 @@ pub struct Message {
     /// Whoever has it in hand, or had it last.
     pub fence: Option<Fence>,
     pub created_ms: i64,
-    /// From here on its time in line counts: creation, or a person's retry.
+    /// From here on its time in line counts: creation, a person's retry, or when it came back from a worker.
     pub since_ms: i64,
     pub delivered_ms: Option<i64>,
     pub acked_ms: Option<i64>,
@@ -186,7 +186,9 @@ impl Message {
         let refuse = Err(Illegal::State { from, step: step.verb() });
         let held_by = |fence: Fence| self.fence == Some(fence);
         match (step, from) {
-            (Step::Queue, Received | Failed) => self.state = Queued,
+            (Step::Queue, Received) => self.state = Queued,
+            // It was not in line while somebody had it in hand.
+            (Step::Queue, Failed) => (self.state, self.since_ms) = (Queued, now_ms),
             (Step::Claim(fence), Queued) => (self.state, self.fence) = (Claimed, Some(fence)),
             (Step::Deliver(fence), Claimed) if held_by(fence) => {
                 (self.state, self.delivered_ms, self.error) = (Delivered, Some(now_ms), None);

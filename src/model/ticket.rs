@@ -324,6 +324,10 @@ impl Ticket {
         if to != TicketState::NeedsInput {
             self.ask = None;
         }
+        // More is wanted than what was handed in: the gate must not open for that.
+        if to == TicketState::Todo && (self.state == TicketState::Review || self.state.is_over()) {
+            self.commit = None;
+        }
         self.state = to;
         self.updated_ms = now_ms;
         Ok(())

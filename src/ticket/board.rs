@@ -71,8 +71,7 @@ pub struct Ending {
     pub fence: Fence,
     /// For the history: `ok`, `failed`, `timeout`, `lost`, …
     pub outcome: String,
-    /// What is recorded for the gate to done. Without one, what an earlier attempt has left stays only where this one
-    /// has not come to its result either: whoever looks at that must not be shown other work.
+    /// What is recorded for the gate to done; without one, what an earlier attempt has left stays.
     pub commit: Option<String>,
     /// Where the ticket goes, unless it has asked or been moved meanwhile.
     pub then: Step,
@@ -227,7 +226,9 @@ impl Tickets {
         if !table::end_attempt(tx, id, ending, now_ms)? {
             return Err(TicketError::Stale { ticket: id.clone(), run: ending.run });
         }
-        table::set_commit(tx, id, ending)?;
+        if let Some(commit) = &ending.commit {
+            table::set_commit(tx, id, commit)?;
+        }
         self.return_messages(tx, id, ending.fence, now_ms)?;
         let data = json!({"run": ending.run.0, "outcome": ending.outcome, "commit": ending.commit});
         self.tell(tx, id, EventKind::AttemptEnded, &Author::Lucid("dispatch"), data, now_ms)?;

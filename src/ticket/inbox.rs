@@ -260,7 +260,12 @@ impl Tickets {
         ending: &Ending,
         now_ms: i64,
     ) -> Result<TicketStep, TicketError> {
-        if !ending.again || ending.then != TicketStep::Review || table::queued(tx, id)?.is_empty() {
+        let has_reader = || Ok::<_, TicketError>(self.unread(&find(tx, id)?).is_none());
+        if !ending.again
+            || ending.then != TicketStep::Review
+            || table::queued(tx, id)?.is_empty()
+            || !has_reader()?
+        {
             return Ok(ending.then.clone());
         }
         let body = "Its worker ended without having read what was written to it; the next one will.";

@@ -292,9 +292,9 @@ fn only_the_built_ins_may_report_and_only_what_is_theirs() {
     );
     let post = |path: &str, body: &str| world.lucid(["api", "POST", path, body]);
     let check = r#"{"checks":[{"id":"failed_runs","state":"healthy","detail":"all well"}]}"#;
-    post("/api/v1/health", check).expect(1);
-    post("/api/v1/health/tokens", r#"{"tokens":[{"name":"other","state":"well"}]}"#).expect(1);
-    post("/api/v1/health/tokens", r#"{"tokens":[{"name":"mail","state":"fine"}]}"#).expect(1);
+    post("/api/v1/health", check).expect(2);
+    post("/api/v1/health/tokens", r#"{"tokens":[{"name":"other","state":"well"}]}"#).expect(2);
+    post("/api/v1/health/tokens", r#"{"tokens":[{"name":"mail","state":"fine"}]}"#).expect(2);
     post("/api/v1/health", r#"{"checks":[{"id":"disk:/x","state":"healthy","detail":"x\u001b[2J"}]}"#)
         .expect(0);
 }

@@ -34,6 +34,7 @@ mod phone;
 mod processes;
 mod secrets;
 mod settings;
+mod shut_out;
 mod signals;
 mod socket;
 mod storm;

@@ -63,7 +63,9 @@ fn what_stood_in_a_prompt_is_known_as_read_after_a_restart() {
     world.lucid(["reply", &id, "and make it blue"]).expect(0);
     world.lucid(["resume", "ticket-pickup"]).expect(0);
     world.until("it is in a prompt", || (message(&world)["state"] == "delivered").then_some(()));
-    until(&world, &id, "in_progress");
+    world.until("it is at work", || {
+        world.rows("ticket-pickup").iter().any(|row| row.state == "running").then_some(())
+    });
     world.restart();
     until(&world, &id, "review");
     assert_eq!(outcomes(&world, &id), ["silent ok"]);

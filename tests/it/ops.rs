@@ -307,7 +307,7 @@ fn refused_requests_are_told_by_anybody_and_counted_by_kind() {
     for bad in
         [json!({"kind": "", "message": ""}), json!({"kind": "x", "message": "", "agent": "y".repeat(200)})]
     {
-        world.lucid(["api", "POST", "/api/v1/api-errors", &bad.to_string()]).expect(1);
+        world.lucid(["api", "POST", "/api/v1/api-errors", &bad.to_string()]).expect(2);
     }
     let summary = world.lucid(["api", "GET", "/api/v1/api-errors/summary"]).expect(0).json();
     let hour = json!({"window": "1h", "total": 2, "by_kind": {"overloaded": 1, "rate_limited": 1}});

@@ -11,41 +11,41 @@ use crate::fake_telegram::{CHAT, FakeTelegram, Mode, Seen, TOKEN};
 use crate::world::World;
 
 /// A world whose alerts go to `fake`, without a daemon yet.
-fn world(fake: &FakeTelegram) -> World {
+pub fn world(fake: &FakeTelegram) -> World {
     let world = World::with(&fake.settings());
     world.write("token", format!("{TOKEN}\n"));
     world
 }
 
 /// A task that prints a text and ends with the code in the file `code`.
-fn task(world: &World, id: &str, more: &str) {
+pub fn task(world: &World, id: &str, more: &str) {
     world.task(id, &format!("schedule: manual\ncommand: cat said; exit $(cat code)\nworking_dir: .\n{more}"));
 }
 
-fn set(world: &World, said: impl AsRef<[u8]>, code: i32) {
+pub fn set(world: &World, said: impl AsRef<[u8]>, code: i32) {
     world.write("said", said);
     world.write("code", code.to_string());
 }
 
 #[track_caller]
-fn until_seen(world: &World, fake: &FakeTelegram, words: &str) -> Seen {
+pub fn until_seen(world: &World, fake: &FakeTelegram, words: &str) -> Seen {
     world.until(&format!("`{words}` is in the chat: {:#?}", visible(fake)), || {
         fake.with(words).into_iter().next()
     })
 }
 
-fn visible(fake: &FakeTelegram) -> Vec<String> {
+pub fn visible(fake: &FakeTelegram) -> Vec<String> {
     fake.chat().into_iter().map(|message| message.visible).collect()
 }
 
-fn alerts(world: &World) -> Vec<Value> {
+pub fn alerts(world: &World) -> Vec<Value> {
     let page = world.lucid(["alerts", "--json"]).expect(0).json();
     page["alerts"].as_array().expect("alerts").clone()
 }
 
 /// Nothing is left to send, and the chat has seen `calls` calls that write.
 #[track_caller]
-fn until_quiet(world: &World) {
+pub fn until_quiet(world: &World) {
     world.until("nothing is left to send", || {
         let page = world.lucid(["alerts", "--json"]).expect(0).json();
         (page["pending"] == 0).then_some(())
@@ -180,71 +180,6 @@ fn a_test_against_a_server_that_is_down_says_what_it_does_and_gives_up() {
         "{tested:?}"
     );
     assert!(tested.stdout.starts_with("not delivered") && tested.stdout.contains("502"), "{tested:?}");
-}
-
-#[test]
-fn a_bot_that_is_shut_out_says_so_everywhere_else_and_comes_back() {
-    let fake = FakeTelegram::start();
-    let mut world = world(&fake);
-    task(&world, "flaky", "");
-    set(&world, "broken\n", 1);
-    fake.set(Mode::Blocked);
-    world.serve();
-    world.run("flaky");
-    let problems = world.until("the problem is told", || {
-        let told = world.lucid(["problems"]).expect(0).stdout;
-        told.contains("alerts do not get through").then_some(told)
-    });
-    assert!(problems.contains("bot was blocked by the user") && problems.contains("lucid telegram test"));
-    let told = alerts(&world);
-    assert_eq!(told[0]["deliveries"][0]["state"], "dead");
-    world.lucid(["telegram", "test"]).expect(1);
-    fake.set(Mode::Ok);
-    let tested = world.lucid(["telegram", "test"]).expect(0);
-    assert!(tested.stdout.starts_with("delivered, message "), "{tested:?}");
-    let told = world.lucid(["problems"]).expect(0).stdout;
-    assert!(!told.contains("do not get through"), "{told}");
-    // It still goes on, and nobody has heard of it: now somebody does, once.
-    until_seen(&world, &fake, "flaky failed");
-    until_quiet(&world);
-    assert!(!world.lucid(["problems"]).expect(0).stdout.contains("could not be delivered"));
-    world.run("flaky");
-    until_quiet(&world);
-    assert_eq!(fake.with("flaky failed").len(), 1, "{:#?}", visible(&fake));
-    let told = alerts(&world);
-    let states: Vec<&Value> = (0..2).map(|n| &told[0]["deliveries"][n]["state"]).collect();
-    assert_eq!(states, ["dead", "delivered"], "{told:?}");
-}
-
-#[test]
-fn a_way_that_only_seems_mended_costs_no_second_message() {
-    let fake = FakeTelegram::start();
-    let mut world = world(&fake);
-    world.task("flaky", "schedule: manual\ncommand: exit 1");
-    fake.set(Mode::Muted);
-    world.serve();
-    world.run("flaky");
-    world.until("it is given up", || (alerts(&world)[0]["deliveries"][0]["state"] == "dead").then_some(()));
-    let sends = || fake.calls_of("sendMessage").len();
-    world.until("its successor is refused", || (sends() == 2).then_some(()));
-    world.until("it waits", || (alerts(&world)[0]["deliveries"][1]["state"] == "pending").then_some(()));
-}
-
-#[test]
-fn a_message_that_gets_no_number_is_repeated_once() {
-    let fake = FakeTelegram::start();
-    let mut world = world(&fake);
-    task(&world, "flaky", "");
-    set(&world, "broken\n", 1);
-    fake.set(Mode::Unnamed);
-    world.serve();
-    world.run("flaky");
-    world.until("it is given up", || (alerts(&world)[0]["deliveries"][0]["state"] == "dead").then_some(()));
-    let told = visible(&fake);
-    assert_eq!(told.len(), 2, "{told:#?}");
-    assert!(!told[0].contains("may be a repeat") && told[1].contains("(may be a repeat)"), "{told:#?}");
-    let problems = world.lucid(["problems"]).expect(0).stdout;
-    assert!(problems.contains("told no number; it may have arrived"), "{problems}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ agents:
     command: [lucid, fake-agent]
     dialect: plain
   silent:
-    command: [sh, -c, 'cat > /dev/null; sleep 5; echo done']
+    command: [sh, -c, 'test $0 = --version || { cat > /dev/null; sleep 5; echo done; }']
     dialect: plain
 dispatch:
   pool: main

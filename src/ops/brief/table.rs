@@ -10,7 +10,7 @@ use crate::model::run::RunState;
 pub fn runs(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec<(String, RunState, u64)>> {
     let rows = conn
         .prepare_cached(
-            "SELECT task, state, sum(coalesce(missed_count, 1)) FROM runs WHERE claimed_ms >= ?1 \
+            "SELECT task, state, sum(coalesce(missed_count, 1)) FROM runs WHERE claimed_ms >= ?1 AND ticket IS NULL \
              GROUP BY task, state",
         )?
         .query_map([since_ms], |row| {

@@ -12,6 +12,8 @@ use crate::run::table::{COLUMNS, read};
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     pub task: Option<TaskId>,
+    /// Without attempts on tickets, which the task that dispatches them has started.
+    pub own: bool,
     pub states: Vec<RunState>,
     pub trigger: Option<Trigger>,
     /// Claimed at or after.
@@ -23,7 +25,8 @@ pub struct Query {
 
 /// Newest first.
 pub fn query(conn: &Connection, query: &Query) -> rusqlite::Result<Vec<Run>> {
-    let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE 1");
+    let base = if query.own { "ticket IS NULL" } else { "1" };
+    let mut sql = format!("SELECT {COLUMNS} FROM runs WHERE {base}");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut clause = |text: &str, value: Box<dyn ToSql>| {
         values.push(value);

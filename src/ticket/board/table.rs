@@ -5,7 +5,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 
 use crate::model::ids::{RunId, TicketId};
 use crate::model::ticket::{Priority, Reason, Ticket, TicketState};
-use crate::model::worker::Verdict;
 
 use super::super::Worker;
 use super::{Ending, NewAttempt, NewTicket};
@@ -147,13 +146,12 @@ pub fn update(conn: &Connection, ticket: &Ticket) -> rusqlite::Result<bool> {
     Ok(changed == 1)
 }
 
-/// Records what an attempt has left, as [`Ending::commit`] says.
-pub fn set_commit(conn: &Connection, id: &TicketId, ending: &Ending) -> rusqlite::Result<()> {
+/// Records what an attempt has left.
+pub fn set_commit(conn: &Connection, id: &TicketId, commit: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE tickets SET commit_id = ?2, version = version + 1 \
-         WHERE id = ?1 AND commit_id IS NOT ?2 AND (?2 IS NOT NULL OR ?3)",
+        "UPDATE tickets SET commit_id = ?2, version = version + 1 WHERE id = ?1 AND commit_id IS NOT ?2",
     )?
-    .execute(params![id.number(), ending.commit, ending.outcome == Verdict::Ok.name()])?;
+    .execute(params![id.number(), commit])?;
     Ok(())
 }
 

@@ -216,7 +216,7 @@ async fn a_question_stands_whatever_the_worker_ends_with() {
 }
 
 #[tokio::test]
-async fn work_that_comes_to_its_result_without_a_commit_is_not_judged_by_that_of_before() {
+async fn more_work_is_not_judged_by_the_commit_that_was_handed_in_before() {
     let world = world();
     let id = world.ticket().await;
     let attempt = async |n: i64, outcome: &str, commit: Option<&str>, then: Step| {
@@ -231,11 +231,13 @@ async fn work_that_comes_to_its_result_without_a_commit_is_not_judged_by_that_of
     assert_eq!(attempt(1, "crash", Some("aaaaaaa"), Step::Requeue).await, first);
     // The same work goes on: until there is something else, what a crash has left may be all there is.
     assert_eq!(attempt(2, "rate_limited", None, Step::Requeue).await, first);
-    assert_eq!(attempt(3, "ok", Some("bbbbbbb"), Step::Review).await.as_deref(), Some("bbbbbbb"));
+    // So does what was handed in by a worker that had not read its last message.
+    assert_eq!(attempt(3, "ok", Some("bbbbbbb"), Step::Requeue).await.as_deref(), Some("bbbbbbb"));
+    assert_eq!(attempt(4, "ok", None, Step::Review).await.as_deref(), Some("bbbbbbb"));
     step(&world, &id, Step::Done(GateAnswer::Merged)).await.unwrap();
     step(&world, &id, Step::Requeue).await.unwrap();
     assert_eq!(
-        attempt(4, "ok", None, Step::Review).await,
+        attempt(5, "ok", None, Step::Review).await,
         None,
         "more work was wanted, and none was handed in"
     );

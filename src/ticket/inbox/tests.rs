@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::MessageRules;
-use super::super::board::{Ending, NewTicket};
+use super::super::board::{Edit, Ending, NewTicket};
 use super::super::testing::{World, alice, world, world_with};
 use super::*;
 use crate::model::ticket::{Ask, Step as TicketStep};
@@ -120,6 +120,18 @@ async fn receipts_share_the_transaction_of_whatever_shows_them() {
     assert_eq!(mine.iter().map(|m| m.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
     let acked = world.tickets.message(ids[1]).await.unwrap().unwrap();
     assert_eq!((acked.state(), acked.acked_ms), (MessageState::Acked, Some(5)));
+}
+
+#[tokio::test]
+async fn work_for_a_person_is_not_put_back_for_a_worker_that_never_comes() {
+    let mut world = world();
+    world.tickets = world.tickets.with_human("human");
+    let id = world.ticket().await;
+    let worker = world.work(&id, 1, 1).await.unwrap();
+    world.reply(&id, "one thing more", "cli", &alice()).await.unwrap();
+    let edit = Edit { assignee: Some("human".into()), ..Edit::default() };
+    world.tickets.change(&id, edit, None, None, &alice()).await.unwrap();
+    assert_eq!(end_in(&world, &worker, TicketStep::Review, true).await.state(), TicketState::Review);
 }
 
 #[tokio::test]
