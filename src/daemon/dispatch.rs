@@ -168,7 +168,8 @@ impl App {
                     "see: lucid tasks; then lucid enable or lucid resume",
                 ));
             }
-            went |= passed.went.contains(id);
+            // Another pass may have been faster.
+            went |= passed.went.contains(id) || self.dispatch.is_placing(id, Duration::ZERO).await;
             let is_placing = went && self.dispatch.is_placing(id, PLACING_MAX).await;
             let now = self.ticket(id).await?;
             if is_placing || now.state() != TicketState::Todo || now.attempt > ticket.attempt {
@@ -274,7 +275,7 @@ pub fn rescue_notice(tickets: &Tickets) -> crate::pool::OnRescue {
         let commands: Vec<String> =
             rescued.refs.iter().map(|reference| format!("git -C {repo} show {reference}")).collect();
         let text = format!(
-            "The worker left work in slot {} that it had not committed. It is saved; see it: {}",
+            "The worker left work in slot {} that is on no branch. It is saved; see it: {}",
             rescued.slot,
             commands.join("; ")
         );

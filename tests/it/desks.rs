@@ -95,7 +95,7 @@ fn a_ticket_says_whether_it_is_worked_on_and_what_was_left_unsaved() {
         (!refs.is_empty()).then_some(refs)
     });
     let text = world.until("the notice", || {
-        Some(shown(&world, &second)).filter(|text| text.contains("had not committed"))
+        Some(shown(&world, &second)).filter(|text| text.contains("that is on no branch"))
     });
     let command = format!("git -C {} show {refs}", world.path("repo").display());
     assert_eq!(text.matches(&command).count(), 1, "{text}");
@@ -133,4 +133,15 @@ fn report(world: &World, id: &str, commit: &str) {
     let path = format!("/api/v1/tickets/{id}/report");
     let done = world.lucid_command(["api", "POST", &path, &body]).env("LUCID_TOKEN", token).output();
     assert!(done.expect("lucid starts").status.success());
+}
+
+#[test]
+fn a_ticket_that_gets_no_slot_says_why_at_once() {
+    let mut world = World::with(SETTINGS);
+    serve_dispatch(&mut world);
+    std::fs::rename(world.path("repo"), world.path("away")).expect("renamed");
+    let id = new(&world, "nowhere", "FAKE_MODE=ok", "fake");
+    let refused = world.lucid(["ticket", "dispatch", &id]).expect(5);
+    assert!(refused.stderr.contains("is no git repository"), "{refused:?}");
+    assert_eq!(world.number("SELECT count(*) FROM workers"), 0);
 }
