@@ -20,6 +20,7 @@ use super::listener::{Door, Origin};
 use super::own;
 use super::peer::{Level, Peer};
 use super::routes;
+use crate::model::grant;
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::ticket::{Author, Worker};
 
@@ -110,18 +111,18 @@ impl Right {
     pub fn grant(self) -> Need {
         match self {
             Self::Alive | Self::Read | Self::ReadTicket | Self::TellErrors => Need::Nothing,
-            Self::WorkOnTicket | Self::WriteTickets => Need::Grant("tickets:write"),
-            Self::RunTasks => Need::Grant("tasks:run"),
-            Self::StopRuns => Need::Grant("runs:stop"),
-            Self::PauseTasks => Need::Grant("tasks:pause"),
-            Self::HealPools => Need::Grant("pools:heal"),
-            Self::ReportHealth => Need::Grant("health:report"),
-            Self::Dispatch => Need::Grant("dispatch:pass"),
-            Self::TendAlerts => Need::Grant("alerts:write"),
-            Self::Upkeep => Need::Grant("upkeep:run"),
-            Self::EditTasks => Need::Grant("tasks:edit"),
-            Self::Reload => Need::Grant("daemon:reload"),
-            Self::Backup => Need::Grant("daemon:backup"),
+            Self::WorkOnTicket | Self::WriteTickets => Need::Grant(grant::TICKETS_WRITE),
+            Self::RunTasks => Need::Grant(grant::TASKS_RUN),
+            Self::StopRuns => Need::Grant(grant::RUNS_STOP),
+            Self::PauseTasks => Need::Grant(grant::TASKS_PAUSE),
+            Self::HealPools => Need::Grant(grant::POOLS_HEAL),
+            Self::ReportHealth => Need::Grant(grant::HEALTH_REPORT),
+            Self::Dispatch => Need::Grant(grant::DISPATCH_PASS),
+            Self::TendAlerts => Need::Grant(grant::ALERTS_WRITE),
+            Self::Upkeep => Need::Grant(grant::UPKEEP_RUN),
+            Self::EditTasks => Need::Grant(grant::TASKS_EDIT),
+            Self::Reload => Need::Grant(grant::DAEMON_RELOAD),
+            Self::Backup => Need::Grant(grant::DAEMON_BACKUP),
             Self::Drain | Self::Stop | Self::ReadConfig => Need::Never,
         }
     }

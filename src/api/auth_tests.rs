@@ -76,3 +76,20 @@ fn actors_are_named() {
     assert_eq!(peer(Level::Read).actor(), "user:alice");
     assert_eq!(run(&[]).actor(), "run:#7");
 }
+
+/// A task's file may name what a token can be asked for, and nothing else.
+#[test]
+fn the_names_of_grants_are_those_that_rights_ask_for() {
+    let mut asked: Vec<&str> = Right::ALL
+        .into_iter()
+        .filter_map(|right| match right.grant() {
+            Need::Grant(grant) => Some(grant),
+            Need::Nothing | Need::Never => None,
+        })
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let mut known = grant::ALL.to_vec();
+    known.sort_unstable();
+    assert_eq!(asked, known);
+}

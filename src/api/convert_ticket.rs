@@ -12,8 +12,9 @@ use crate::ticket::events::TicketEvent;
 /// Bytes of a body in a list.
 const BODY_IN_LIST_BYTES: usize = 2_000;
 
+/// `max_attempts` counts where the ticket says none of its own.
 #[must_use]
-pub fn ticket(ticket: &Ticket) -> wire::Ticket {
+pub fn ticket(ticket: &Ticket, max_attempts: u32) -> wire::Ticket {
     wire::Ticket {
         id: ticket.id.to_string(),
         title: ticket.title.clone(),
@@ -24,7 +25,7 @@ pub fn ticket(ticket: &Ticket) -> wire::Ticket {
         agent: ticket.agent.clone(),
         pool: ticket.pool.clone(),
         attempt: ticket.attempt,
-        max_attempts: ticket.max_attempts,
+        max_attempts: ticket.max_attempts.or(Some(max_attempts)),
         branch: ticket.branch.clone(),
         commit: ticket.commit.clone(),
         run: ticket.run.map(|run| run.0),
@@ -46,8 +47,8 @@ pub fn ticket(ticket: &Ticket) -> wire::Ticket {
 
 /// For a list: a page must not be as long as all its bodies.
 #[must_use]
-pub fn listed(listed: &Ticket) -> wire::Ticket {
-    let mut wire = ticket(listed);
+pub fn listed(listed: &Ticket, max_attempts: u32) -> wire::Ticket {
+    let mut wire = ticket(listed, max_attempts);
     let end = (0..=BODY_IN_LIST_BYTES).rev().find(|at| wire.body.is_char_boundary(*at));
     wire.body.truncate(end.unwrap_or(0));
     wire

@@ -49,7 +49,7 @@ pub async fn list(
         Some(last) if has_more => Some(cursor::encode(List::Tickets, &last.id.number().to_string())),
         Some(_) | None => None,
     };
-    let tickets = tickets.iter().map(convert::listed).collect();
+    let tickets = tickets.iter().map(|ticket| convert::listed(ticket, max_attempts(&api))).collect();
     Ok(Answer(TicketPage { schema_version: SchemaVersion::default(), tickets, next_cursor }))
 }
 
@@ -75,11 +75,15 @@ fn priority(name: &str) -> Result<Priority, ApiError> {
     })
 }
 
+fn max_attempts(api: &Api) -> u32 {
+    api.app.dispatch.rules.max_attempts
+}
+
 /// A ticket with its version as `ETag`.
-fn document(ticket: &Ticket) -> impl IntoResponse + use<> {
+fn document(api: &Api, ticket: &Ticket) -> impl IntoResponse + use<> {
     let tag = [(ETAG, format!("\"{}\"", ticket.version))];
-    let document =
-        TicketDocument { schema_version: SchemaVersion::default(), ticket: convert::ticket(ticket) };
+    let ticket = convert::ticket(ticket, max_attempts(api));
+    let document = TicketDocument { schema_version: SchemaVersion::default(), ticket };
     (tag, Answer(document))
 }
 
@@ -101,16 +105,16 @@ pub async fn create(
         pool: named(wish.pool),
         max_attempts: wish.max_attempts.filter(|max| *max > 0),
     };
-    let ticket = api.app.tickets.create(new, &caller.person()).await.map_err(Refused::from)?;
+    let ticket = api.app.create_ticket(new, &caller.person()).await?;
     let location = format!("/api/v1/tickets/{}", ticket.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], document(&ticket)))
+    Ok((StatusCode::CREATED, [(LOCATION, location)], document(&api, &ticket)))
 }
 
 /// One ticket.
 #[utoipa::path(get, path = "/api/v1/tickets/{id}", tag = "tickets", params(("id" = String, Path)),
     responses((status = 200, body = TicketDocument)))]
 pub async fn show(State(api): State<Api>, TicketPath(id): TicketPath) -> Result<impl IntoResponse, ApiError> {
-    Ok(document(&api.app.ticket(&id).await?))
+    Ok(document(&api, &api.app.ticket(&id).await?))
 }
 
 /// Changes a ticket's text, priority or names, and moves it; both or neither.
@@ -136,7 +140,7 @@ pub async fn patch(
         pool: wish.pool,
     };
     let change = TicketChange { edit, to, if_version };
-    Ok(document(&api.app.change_ticket(&id, change, &caller.person()).await?))
+    Ok(document(&api, &api.app.change_ticket(&id, change, &caller.person()).await?))
 }
 
 fn destination(
@@ -175,7 +179,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
     version.map(Some).ok_or_else(|| ApiError::invalid("bad_if_match", "`If-Match` is no `ETag` of a ticket"))
 }
 
-/// Has a ticket worked on now, as far as slots and profiles allow.
+/// Has a ticket worked on now; refused with the reason where nobody can be put on it.
 #[utoipa::path(post, path = "/api/v1/tickets/{id}/dispatch", tag = "tickets", params(("id" = String, Path)),
     responses((status = 202, body = TicketDocument)))]
 pub async fn dispatch(
@@ -184,7 +188,7 @@ pub async fn dispatch(
     TicketPath(id): TicketPath,
 ) -> Result<impl IntoResponse, ApiError> {
     let ticket = api.app.dispatch_ticket(&id, &caller.actor()).await?;
-    Ok((StatusCode::ACCEPTED, document(&ticket)))
+    Ok((StatusCode::ACCEPTED, document(&api, &ticket)))
 }
 
 /// What was said on a ticket, oldest first.
@@ -230,7 +234,7 @@ pub async fn ask(
 ) -> Result<impl IntoResponse, ApiError> {
     let author = caller.author(&id)?;
     let ask = Ask { need: wish.need, why: wish.why, how: wish.how, options: wish.options };
-    Ok(document(&api.app.tickets.ask(&id, ask, &author).await.map_err(Refused::from)?))
+    Ok(document(&api, &api.app.tickets.ask(&id, ask, &author).await.map_err(Refused::from)?))
 }
 
 /// Keeps how a worker says it ended. It moves nothing: the end of the run does.
@@ -245,5 +249,5 @@ pub async fn report(
     let author = caller.author(&id)?;
     let report =
         Report { status: wish.status, summary: wish.summary, commit: wish.commit, evidence: wish.evidence };
-    Ok(document(&api.app.tickets.report(&id, report, &author).await.map_err(Refused::from)?))
+    Ok(document(&api, &api.app.tickets.report(&id, report, &author).await.map_err(Refused::from)?))
 }

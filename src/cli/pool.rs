@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::context::{Context, api, run_reference};
+use super::context::{Context, Document, api, run_reference};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
 use super::look::{Look, Tone, clean, count, span};
@@ -52,14 +52,26 @@ fn heal(context: &Context, pools: &[wire::Pool], slot: Option<&str>) -> Result<E
         context.print(&none())?;
         return Ok(Exit::Done);
     }
+    let (mut all, mut failure) = (wire::HealDocument::default(), None);
     for name in names {
         let body = json!({"slot": slot}).as_object().filter(|_| slot.is_some()).cloned().unwrap_or_default();
         let path = api().segment("pool").segment(name).segment("heal");
         let request = Request::post(path).json(serde_json::Value::Object(body).to_string().into_bytes());
-        let healed = context.fetch::<wire::HealDocument>(&request)?;
-        context.show(&healed, |document, look| render_healed(&document.healed, look))?;
+        match context.fetch::<wire::HealDocument>(&request) {
+            Ok(healed) => all.healed.extend(healed.value.healed),
+            Err(e) => {
+                failure = Some(e);
+                break;
+            }
+        }
     }
-    Ok(Exit::Done)
+    // Where one pool cannot be healed, what was done in those before it is told all the same.
+    if failure.is_none() || !all.healed.is_empty() {
+        let raw = serde_json::to_vec(&all).map_err(|e| anyhow::anyhow!("cannot write the answer: {e}"))?;
+        let all = Document { raw, value: all };
+        context.show(&all, |document, look| render_healed(&document.healed, look))?;
+    }
+    failure.map_or(Ok(Exit::Done), Err)
 }
 
 fn none() -> String {

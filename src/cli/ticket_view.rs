@@ -65,7 +65,8 @@ fn facts(ticket: &wire::Ticket, look: &Look) -> Vec<(&'static str, String)> {
         let most = ticket.max_attempts.map(|max| format!(" of {max}")).unwrap_or_default();
         add("attempt", Some(format!("{}{most}", ticket.attempt)));
     }
-    add("run", ticket.run.map(super::context::run_reference));
+    let run = |run| format!("{} · lucid logs {run}", super::context::run_reference(run));
+    add("run", ticket.run.map(run));
     add("slot", ticket.slot.clone());
     add("branch", ticket.branch.clone());
     add("commit", ticket.commit.clone());

@@ -33,7 +33,7 @@ pub use agents::{Agent, Dispatch};
 pub use bars::bars;
 pub use doubts::{Doubt, doubts};
 pub use health::{Health, TokenCheck, TokenSource};
-pub use pools::Pool;
+pub use pools::{Pool, remote_branch};
 pub use problem::{ConfigErrors, Place, Problem};
 pub use sources::{Placement, Sources};
 pub use suggest::nearest;

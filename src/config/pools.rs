@@ -38,7 +38,7 @@ fn pool(reader: &mut Reader<'_>, name: &str, root: &Path, state_dir: &Path) -> P
         repo: reader.path(&key("repo"), root),
         dir: reader.path_or_auto(&key("dir"), root, state_dir.join(SECTION).join(name)),
         slots: reader.count(&key("slots"), 1..=SLOTS_MAX),
-        base: reader.checked(&key("base"), check_base),
+        base: reader.checked(&key("base"), remote_branch),
         keep: reader.list(&key("keep"), check_keep),
         claim_wait: reader.duration(&key("claim_wait"), WAIT_MIN..=WAIT_MAX),
         name: name.to_owned(),
@@ -54,8 +54,11 @@ fn pool(reader: &mut Reader<'_>, name: &str, root: &Path, state_dir: &Path) -> P
     pool
 }
 
-/// `REMOTE/BRANCH`
-fn check_base(base: &str) -> Result<(), String> {
+/// Whether `base` is a remote-tracking branch by its form, `REMOTE/BRANCH`.
+///
+/// # Errors
+/// That it is none.
+pub fn remote_branch(base: &str) -> Result<(), String> {
     let has_both =
         base.split_once('/').is_some_and(|(remote, branch)| !remote.is_empty() && !branch.is_empty());
     let odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);

@@ -133,6 +133,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     let tickets = Tickets::new(store.clone(), journal.clone(), clock, &config.tickets.prefix, rules)
         .with_human(&config.health.human);
     let dispatch = dispatch(&config, &journal, clock, (&runs, &tickets, &pools));
+    pools.on_rescue(super::dispatch::rescue_notice(&tickets));
     let gate = super::dispatch::pool_gate(&pools, config.dispatch.pool.clone());
     let ops = ops(&config, &dispatch, &gate);
     let (to_tick, inbox) = mpsc::unbounded_channel();

@@ -11,7 +11,8 @@ use crate::journal::{Feed, Filter};
 use crate::model::event::EventKind;
 use crate::model::ids::{TaskId, TicketId};
 use crate::model::ticket::{Illegal, Ticket, TicketState};
-use crate::ticket::TicketError;
+use crate::ticket::conversation::CommentKind;
+use crate::ticket::{Author, TicketError, Tickets};
 
 use super::App;
 use super::refused::{Refused, RefusedKind};
@@ -25,6 +26,8 @@ const SETTLE: Duration = Duration::from_millis(30);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often profiles whose last answer is old are asked.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// Longest wait for a worker to be put on a ticket for whoever asked for it; it goes on by itself after that.
+const PLACING_MAX: Duration = Duration::from_secs(10);
 /// Wait after a database that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -139,10 +142,10 @@ impl App {
         is_on && !self.config.agents.is_empty()
     }
 
-    /// Has a ticket worked on now, as far as slots and profiles allow; the ticket says what holds it.
+    /// Has a ticket worked on now; it comes back with somebody on it or about to be.
     ///
     /// # Errors
-    /// [`Refused`]: unknown, not in `todo`, at work already, or nothing is dispatched.
+    /// [`Refused`]: unknown, not in `todo`, at work already, nothing is dispatched, or what else holds this one.
     pub async fn dispatch_ticket(&self, id: &TicketId, _actor: &str) -> Result<Ticket, Refused> {
         let ticket = self.ticket(id).await?;
         if let (true, Some(run)) = (ticket.live, ticket.run) {
@@ -152,16 +155,31 @@ impl App {
             let illegal = Illegal::State { from: ticket.state(), step: "be dispatched" };
             return Err(TicketError::from(illegal).into());
         }
-        let passed = self.dispatch_pass().await?;
-        if let Some(held) = passed.held {
-            return Err(Refused::new(
-                RefusedKind::Conflict,
-                "dispatch_off",
-                format!("nothing is dispatched: the task with `action: {TICKET_PICKUP}` is {held}"),
-                "see: lucid tasks; then lucid enable or lucid resume",
-            ));
+        let mut went = self.dispatch.is_placing(id, Duration::ZERO).await;
+        // What is known of a ticket on which nobody could be put is on it after the next pass, if that does not
+        // put somebody on it.
+        for _ in 0..2 {
+            let passed = self.dispatch_pass().await?;
+            if let Some(held) = passed.held {
+                return Err(Refused::new(
+                    RefusedKind::Conflict,
+                    "dispatch_off",
+                    format!("nothing is dispatched: the task with `action: {TICKET_PICKUP}` is {held}"),
+                    "see: lucid tasks; then lucid enable or lucid resume",
+                ));
+            }
+            // Another pass may have been faster.
+            went |= passed.went.contains(id) || self.dispatch.is_placing(id, Duration::ZERO).await;
+            let is_placing = went && self.dispatch.is_placing(id, PLACING_MAX).await;
+            let now = self.ticket(id).await?;
+            if is_placing || now.state() != TicketState::Todo || now.attempt > ticket.attempt {
+                return Ok(now);
+            }
+            if !std::mem::take(&mut went) {
+                return Err(not_dispatched(&now));
+            }
         }
-        self.ticket(id).await
+        Err(not_dispatched(&self.ticket(id).await?))
     }
 
     /// All agent profiles, as they stand and answer now.
@@ -238,6 +256,44 @@ impl From<DispatchError> for Refused {
     fn from(error: DispatchError) -> Self {
         Self::unavailable(&error.to_string())
     }
+}
+
+fn not_dispatched(ticket: &Ticket) -> Refused {
+    let id = &ticket.id;
+    let why = ticket.reason.as_ref().map_or("nobody could be put on it", |reason| reason.text.as_str());
+    let message = format!("nobody works on {id} yet: {why}");
+    let help = format!("it goes as soon as that has passed; see it: lucid ticket show {id}");
+    Refused::new(RefusedKind::Conflict, "not_dispatched", message, help)
+}
+
+/// Writes on a ticket what its worker left unsaved, and where that is now.
+pub fn rescue_notice(tickets: &Tickets) -> crate::pool::OnRescue {
+    let tickets = tickets.clone();
+    std::sync::Arc::new(move |tx, rescued, now_ms| {
+        let Ok(id) = rescued.ticket.parse::<TicketId>() else { return Ok(()) };
+        let repo = rescued.repo.display();
+        let commands: Vec<String> =
+            rescued.refs.iter().map(|reference| format!("git -C {repo} show {reference}")).collect();
+        let text = format!(
+            "The worker left work in slot {} that is on no branch. It is saved; see it: {}",
+            rescued.slot,
+            commands.join("; ")
+        );
+        let author = Author::Lucid("pool");
+        match tickets
+            .find_in(tx, &id)
+            .and_then(|_| tickets.comment_in(tx, &id, CommentKind::Notice, &text, &author, now_ms))
+        {
+            // A slot must not wait for a ticket that is gone.
+            Ok(_) | Err(TicketError::NoTicket(_)) => Ok(()),
+            Err(TicketError::Store(e)) => Err(e),
+            Err(TicketError::Sql(e)) => Err(e.into()),
+            Err(e) => {
+                warn!(ticket = %id, error = %e, "could not say what was rescued");
+                Ok(())
+            }
+        }
+    })
 }
 
 /// The gate that asks the pools.

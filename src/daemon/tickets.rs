@@ -5,7 +5,7 @@ use crate::model::ids::TicketId;
 use crate::model::message;
 use crate::model::message::MessageId;
 use crate::model::ticket::{GateAnswer, Illegal, Step, Ticket};
-use crate::ticket::board::Edit;
+use crate::ticket::board::{Edit, NewTicket};
 use crate::ticket::{Author, TicketError};
 
 use super::App;
@@ -38,6 +38,22 @@ pub struct TicketChange {
 }
 
 impl App {
+    /// Makes a ticket in `todo`.
+    ///
+    /// # Errors
+    /// [`Refused`]: a text that is none, or a profile or pool that does not exist.
+    pub async fn create_ticket(&self, new: NewTicket, author: &Author) -> Result<Ticket, Refused> {
+        self.known_names(new.agent.as_deref(), new.pool.as_deref())?;
+        Ok(self.tickets.create(new, author).await?)
+    }
+
+    /// A ticket that names what does not exist would wait for ever.
+    fn known_names(&self, agent: Option<&str>, pool: Option<&str>) -> Result<(), TicketError> {
+        let agents = self.dispatch.agents.iter().map(|agent| agent.name.as_str());
+        known("agent", agent, "agent profile", &agents.collect::<Vec<_>>())?;
+        known("pool", pool, "pool", &self.pools.names().collect::<Vec<_>>())
+    }
+
     /// Changes and moves a ticket, both or neither.
     ///
     /// # Errors
@@ -49,6 +65,7 @@ impl App {
         author: &Author,
     ) -> Result<Ticket, Refused> {
         let TicketChange { edit, to, mut if_version } = change;
+        self.known_names(edit.agent.as_deref(), edit.pool.as_deref())?;
         let step = match to {
             None => None,
             Some(Move::Todo) => Some(Step::Requeue),
@@ -86,6 +103,16 @@ impl App {
     pub async fn ticket(&self, id: &TicketId) -> Result<Ticket, Refused> {
         self.tickets.get(id).await?.ok_or_else(|| Refused::no_ticket(id))
     }
+}
+
+/// Whether `name` is one of those that exist; an empty one takes the name away.
+fn known(field: &'static str, name: Option<&str>, what: &str, names: &[&str]) -> Result<(), TicketError> {
+    let Some(name) = name.filter(|name| !name.is_empty() && !names.contains(name)) else { return Ok(()) };
+    let those = match names {
+        [] => "the config has none".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    Err(TicketError::Invalid { field, why: format!("there is no {what} `{name}`; {those}") })
 }
 
 impl Refused {

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::config::SyncAction;
+use crate::model::grant;
 use crate::model::ids::{RunId, TaskId};
 use crate::model::task::{Kind, Task};
 use crate::ops;
@@ -58,12 +59,12 @@ fn is_sync(action: &str) -> bool {
 /// A built-in gets what it is built to do, whatever its file says.
 fn grants(task: &Task) -> Vec<String> {
     match &task.kind {
-        Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec!["dispatch:pass".to_owned()],
+        Kind::Action(name) if name == super::dispatch::TICKET_PICKUP => vec![grant::DISPATCH_PASS.to_owned()],
         Kind::Action(name) if name == super::health::HEARTBEAT || name == super::health::TOKEN_HEALTH => {
-            vec!["health:report".to_owned()]
+            vec![grant::HEALTH_REPORT.to_owned()]
         }
         Kind::Action(name) if ops::UPKEEP.contains(&name.as_str()) || is_sync(name) => {
-            vec!["upkeep:run".to_owned()]
+            vec![grant::UPKEEP_RUN.to_owned()]
         }
         Kind::Action(_) => Vec::new(),
         Kind::Command(_) | Kind::Agent(_) => task.settings.grants.clone(),

@@ -7,6 +7,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::classify::{self, Backoff, Effect, Ended, Heard, Next, Tries, With};
+use super::commits::strange;
 use super::ledger::{self, ApiError, Usage};
 use super::table::{self, Worker};
 use super::{Dispatch, DispatchError, lock};
@@ -16,7 +17,6 @@ use crate::model::run::{Outcome, Run, RunState, StopReason};
 use crate::model::ticket::{Step, Ticket, TicketState};
 use crate::model::worker::Verdict;
 use crate::platform::failpoint;
-use crate::pool::{LeaseId, PoolError};
 use crate::store::Tx;
 use crate::ticket::board::Ending;
 use crate::ticket::conversation::CommentKind;
@@ -25,9 +25,7 @@ use crate::ticket::{Author, TicketError};
 /// Longest wait between two tries of an overloaded profile.
 const BACKOFF_MOST: Duration = Duration::from_secs(600);
 /// Wait before an end is offered again to a database that did not take it.
-const AGAIN: Duration = Duration::from_millis(500);
-/// Waits before a worker's commits are looked for again where git did not answer; then its end goes without.
-const LOOK_AGAIN: [Duration; 3] = [AGAIN, Duration::from_secs(1), Duration::from_secs(2)];
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 /// Earlier ends of a ticket that are looked at.
 const HISTORY_MAX: u32 = 50;
 const AUTHOR: Author = Author::Lucid("dispatch");
@@ -70,8 +68,10 @@ impl Dispatch {
             Some(id) => self.tickets.get(id).await?,
             None => None,
         };
+        let left = self.left(worker, ticket.as_ref()).await;
         let end = End {
-            commit: self.recorded(worker, ticket.as_ref()).await,
+            commit: left.commit,
+            strange: left.strange,
             worker: worker.clone(),
             ended,
             stop: run.as_ref().and_then(|run| run.stop_reason),
@@ -81,33 +81,6 @@ impl Dispatch {
         };
         let this = self.clone();
         self.store.write(move |tx| this.write_end(tx, &end)).await
-    }
-
-    /// What the gate to done will look at: the commit of the report if it was made in this slot, else the
-    /// slot's HEAD if it was moved at all.
-    async fn recorded(&self, worker: &Worker, ticket: Option<&Ticket>) -> Option<String> {
-        let lease = worker.place.as_ref()?.lease;
-        let mut waits = LOOK_AGAIN.into_iter();
-        let made = loop {
-            let error = match self.made(lease).await {
-                Ok(made) => break made,
-                Err(e) => e,
-            };
-            let is_over = matches!(error, DispatchError::Pool(PoolError::LeaseOver(_)));
-            let Some(wait) = waits.next().filter(|_| !is_over) else {
-                warn!(run = worker.run.0, error = %error, "cannot see what a worker has committed");
-                return None;
-            };
-            tokio::time::sleep(wait).await;
-        };
-        let named = ticket.and_then(|ticket| ticket.report.as_ref()?.commit.clone());
-        let named = named.and_then(|name| made.iter().find(|commit| commit.starts_with(&name)).cloned());
-        named.or_else(|| made.first().cloned())
-    }
-
-    async fn made(&self, lease: LeaseId) -> Result<Vec<String>, DispatchError> {
-        failpoint::hit("dispatch.commits")?;
-        Ok(self.pools.run_commits(lease).await?)
     }
 
     fn write_end(&self, tx: &Tx<'_>, end: &End) -> Result<Option<&'static str>, DispatchError> {
@@ -205,6 +178,12 @@ impl Dispatch {
         if let Some(text) = self.notice(end, verdict, next) {
             self.tickets.comment_in(tx, id, CommentKind::Notice, &text, &AUTHOR, end.now_ms)?;
         }
+        if let Some(named) = &end.strange
+            && self.tickets.has_reported(tx, id, worker.run)?
+        {
+            let text = strange(worker.attempt, named, end.commit.as_deref());
+            self.tickets.comment_in(tx, id, CommentKind::Notice, &text, &AUTHOR, end.now_ms)?;
+        }
         Ok(())
     }
 
@@ -276,6 +255,8 @@ struct End {
     reason: Option<String>,
     stop: Option<StopReason>,
     commit: Option<String>,
+    /// The commit that its report names and that is none of its own.
+    strange: Option<String>,
     chance: u64,
     now_ms: i64,
 }

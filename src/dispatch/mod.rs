@@ -7,6 +7,7 @@
 
 mod attend;
 pub mod classify;
+mod commits;
 pub mod dialect;
 mod finish;
 mod judge;

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::pick::{self, Candidate, Profile, Room, Usual};
 use super::{Dispatch, DispatchError, Stone, lock, table};
-use crate::model::ids::TaskId;
+use crate::model::ids::{TaskId, TicketId};
 use crate::model::slot::Holder;
 use crate::model::ticket::Ticket;
 use crate::model::worker::Standing;
@@ -19,6 +19,8 @@ use crate::ticket::conversation::CommentKind;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passed {
     pub placed: usize,
+    /// Those that somebody is being put on.
+    pub went: Vec<TicketId>,
     pub waiting: usize,
     /// Why nothing is dispatched at all.
     pub held: Option<&'static str>,
@@ -58,6 +60,7 @@ impl Dispatch {
         self.tell_why(reasons).await?;
         let passed = Passed {
             placed: picked.go.len(),
+            went: picked.go.iter().map(|assignment| assignment.ticket.clone()).collect(),
             waiting: picked.wait.len(),
             held: None,
             next_ms: picked.next_ms(),
@@ -84,6 +87,18 @@ impl Dispatch {
         let reserved = lock(&self.state.reserved);
         ready.retain(|ticket| !reserved.contains_key(&ticket.id));
         Ok(ready)
+    }
+
+    /// Whether somebody is being put on the ticket, once that is settled or `limit` has passed.
+    pub async fn is_placing(&self, ticket: &TicketId, limit: Duration) -> bool {
+        let until = self.clock.boot().saturating_add(limit);
+        loop {
+            let is_placing = lock(&self.state.reserved).contains_key(ticket);
+            if !is_placing || self.clock.boot() >= until {
+                return is_placing;
+            }
+            tokio::time::sleep(PLACING_LOOK).await;
+        }
     }
 
     async fn held(&self, switch: &TaskId) -> Result<Option<&'static str>, DispatchError> {
@@ -265,6 +280,9 @@ impl Dispatch {
         self.wake.notify_one();
     }
 }
+
+/// Time between two looks at whether a ticket is placed.
+const PLACING_LOOK: Duration = Duration::from_millis(20);
 
 /// How long a pool is left alone after git failed in it.
 pub(super) const POOL_REST: Duration = Duration::from_secs(30);

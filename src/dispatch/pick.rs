@@ -104,6 +104,7 @@ fn place(
     if let Some(person) = &candidate.person {
         return Err(why("assigned", &format!("it is for {person} to do, a person")));
     }
+    let pool = names(candidate, profiles, pools, usual)?;
     if let Some((until_ms, verdict)) = &candidate.not_before
         && *until_ms > now_ms
     {
@@ -111,8 +112,6 @@ fn place(
         return Err(Why { code: "backoff", text, until_ms: Some(*until_ms) });
     }
     let agent = who(candidate.agent.as_ref().or(usual.agent.as_ref()), profiles)?;
-    let pool = candidate.pool.as_ref().or(usual.pool.as_ref());
-    let pool = pool.ok_or_else(|| why("no_pool", "it names no pool and `dispatch.pool` is not set"))?;
     match pools.get_mut(pool) {
         None => Err(why("no_pool", &format!("there is no pool `{pool}`"))),
         Some(Room::Closed(reason)) => Err(why("pool_broken", &format!("pool {pool}: {reason}"))),
@@ -124,6 +123,31 @@ fn place(
             }
             Ok(Assignment { ticket: candidate.ticket.clone(), agent, pool: pool.clone() })
         }
+    }
+}
+
+/// The pool, where pool and profile exist: that they do not is told before all that passes by itself.
+fn names<'c>(
+    candidate: &'c Candidate,
+    profiles: &BTreeMap<String, Profile>,
+    pools: &BTreeMap<String, Room>,
+    usual: &'c Usual,
+) -> Result<&'c String, Why> {
+    let agent = match candidate.agent.as_ref().or(usual.agent.as_ref()) {
+        None => Some("it names no agent and `dispatch.agent` is not set".to_owned()),
+        Some(name) if !profiles.contains_key(name) => Some(format!("there is no agent profile `{name}`")),
+        Some(_) => None,
+    };
+    let pool = match candidate.pool.as_ref().or(usual.pool.as_ref()) {
+        None => Err("it names no pool and `dispatch.pool` is not set".to_owned()),
+        Some(name) if !pools.contains_key(name) => Err(format!("there is no pool `{name}`")),
+        Some(name) => Ok(name),
+    };
+    match (agent, pool) {
+        (None, Ok(pool)) => Ok(pool),
+        (None, Err(pool)) => Err(why("no_pool", &pool)),
+        (Some(agent), Ok(_)) => Err(why("no_agent", &agent)),
+        (Some(agent), Err(pool)) => Err(why("no_agent", &format!("{agent}; {pool}"))),
     }
 }
 
@@ -229,6 +253,19 @@ mod tests {
         assert_eq!(alone.next_ms(), Some(5_000));
         let missing = Standing::Missing { reason: "not found".into() };
         assert_eq!(told(&run(&[ticket(1)], &[("a", profile(missing, 0, &[]))], 1)), "MC-1 agent_missing");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_told_before_what_passes_by_itself() {
+        let resting = [("a", profile(Standing::Disabled { reason: "auth".into() }, 0, &[]))];
+        let mut lost = ticket(1);
+        lost.pool = Some("gone".into());
+        lost.not_before = Some((9_000, "crash".into()));
+        let picked = run(&[lost.clone()], &resting, 1);
+        assert_eq!((told(&picked).as_str(), picked.next_ms()), ("MC-1 no_pool", None));
+        lost.agent = Some("nobody".into());
+        let picked = run(&[lost], &resting, 1);
+        assert_eq!(picked.wait[0].1.text, "there is no agent profile `nobody`; there is no pool `gone`");
     }
 
     #[test]

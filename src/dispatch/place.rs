@@ -54,8 +54,7 @@ struct Begun {
 
 impl Dispatch {
     pub(super) async fn place(&self, assignment: Assignment, switch: TaskId) {
-        let outcome = self.try_place(&assignment, switch).await;
-        lock(&self.state.reserved).remove(&assignment.ticket);
+        let (outcome, id) = (self.try_place(&assignment, switch).await, assignment.ticket.clone());
         match outcome {
             Ok(()) | Err(Failed::Moot) => {}
             Err(Failed::Ticket(why)) => {
@@ -67,6 +66,8 @@ impl Dispatch {
                 self.stumble(Stone::Pool(assignment.pool), POOL_REST, &why);
             }
         }
+        // Last, so that whoever sees it gone sees what came of it.
+        lock(&self.state.reserved).remove(&id);
         self.wake.notify_one();
     }
 

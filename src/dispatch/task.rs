@@ -10,6 +10,7 @@ use super::launch::{EVENTS_MAX_BYTES, Told, told};
 use super::table::{self, Place, Worker};
 use super::{Dispatch, DispatchError, dialect, lock};
 use crate::config;
+use crate::model::branch;
 use crate::model::ids::RunId;
 use crate::model::run::Run;
 use crate::model::task::{Kind, Task};
@@ -79,22 +80,47 @@ impl Dispatch {
             Kind::Command(_) | Kind::Action(_) => None,
         };
         let leased = match &task.settings.pool {
-            Some(pool) => Some((pool.clone(), self.wait_for_slot(run, pool, deadline).await?)),
+            Some(pool) => Some(self.desk(run, task, pool, deadline).await?),
             None => None,
         };
-        if let (Some((_, leased)), Some(branch)) = (&leased, &task.settings.worktree.branch) {
-            self.pools.branch(leased.lease, branch).await.map_err(DispatchError::from)?;
-        }
         let mut prepared = self.build_task(run, task, profile.as_ref()).await?;
-        if let Some((_, leased)) = &leased {
+        if let Some((leased, branch)) = &leased {
             prepared.spec.cwd.clone_from(&leased.path);
             prepared.spec.env.push(("LUCID_SLOT".to_owned(), leased.slot.clone()));
+            let branch = branch.iter().map(|branch| ("LUCID_BRANCH".to_owned(), branch.clone()));
+            prepared.spec.env.extend(branch);
         }
+        let place = leased.zip(task.settings.pool.clone()).map(|((leased, branch), pool)| Place {
+            pool,
+            lease: leased.lease,
+            slot: leased.slot,
+            branch,
+            base_commit: leased.base_commit,
+        });
         let worker = match profile {
-            Some(profile) => Some(self.write_worker(run, &profile, leased, task).await?),
+            Some(profile) => Some(self.write_worker(run, &profile, place).await?),
             None => None,
         };
         Ok((prepared, worker))
+    }
+
+    /// A slot from the base that the task wants, on the branch that it wants: under the next free name where there is
+    /// a branch of that name, which is an earlier run's work.
+    async fn desk(
+        &self,
+        run: &Run,
+        task: &Task,
+        pool: &str,
+        deadline: Duration,
+    ) -> Result<(Leased, Option<String>), Refused> {
+        let wanted = &task.settings.worktree;
+        let leased = self.wait_for_slot(run, pool, wanted.base.as_deref(), deadline).await?;
+        let Some(template) = &wanted.branch else { return Ok((leased, None)) };
+        let name = branch::fill(template, run.id)
+            .map_err(|e| Refused::Block(format!("worktree.branch cannot be `{template}`: {e}")))?;
+        let name = self.pools.free_branch(leased.lease, &name).await.map_err(DispatchError::from)?;
+        self.pools.branch(leased.lease, &name).await.map_err(DispatchError::from)?;
+        Ok((leased, Some(name)))
     }
 
     fn patience(&self, task: &Task) -> Duration {
@@ -144,10 +170,16 @@ impl Dispatch {
         Ok(Ok(warm.clone()))
     }
 
-    async fn wait_for_slot(&self, run: &Run, pool: &str, deadline: Duration) -> Result<Leased, Refused> {
+    async fn wait_for_slot(
+        &self,
+        run: &Run,
+        pool: &str,
+        base: Option<&str>,
+        deadline: Duration,
+    ) -> Result<Leased, Refused> {
         loop {
             let budget = deadline.saturating_sub(self.clock.boot()).max(TRY_EVERY);
-            match self.pools.claim(Holder::Run(run.id), pool, budget).await {
+            match self.pools.claim_at(Holder::Run(run.id), pool, base, budget).await {
                 Ok(leased) => return Ok(leased),
                 Err(ClaimError::PoolFull { .. } | ClaimError::Quarantined { .. }) => {}
                 // Of an earlier start of the same row whose gate never opened.
@@ -227,8 +259,7 @@ impl Dispatch {
         &self,
         run: &Run,
         profile: &config::Agent,
-        leased: Option<(String, Leased)>,
-        task: &Task,
+        place: Option<Place>,
     ) -> Result<Worker, DispatchError> {
         let worker = Worker {
             run: run.id,
@@ -238,13 +269,7 @@ impl Dispatch {
             agent: profile.name.clone(),
             dialect: profile.dialect,
             attempt: run.attempt,
-            place: leased.map(|(pool, leased)| Place {
-                pool,
-                lease: leased.lease,
-                slot: leased.slot,
-                branch: task.settings.worktree.branch.clone(),
-                base_commit: leased.base_commit,
-            }),
+            place,
             read_bytes: 0,
             heard: super::classify::Heard::default(),
             started_ms: self.clock.wall_ms(),

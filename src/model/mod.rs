@@ -3,10 +3,12 @@
 //! Nothing here does I/O, reads a clock or is async; time comes in as a value.
 
 pub mod alert;
+pub mod branch;
 mod cause;
 pub mod condition;
 pub mod digest;
 pub mod event;
+pub mod grant;
 pub mod health;
 pub mod ids;
 pub mod message;

@@ -80,6 +80,20 @@ impl Origin {
 }
 
 impl Pool {
+    /// This pool for a holder whose slot starts from `base` where it names one.
+    pub(super) fn with_base(&self, base: Option<&str>) -> Self {
+        let mut pool = self.clone();
+        if let Some(base) = base {
+            base.clone_into(&mut pool.config.base);
+        }
+        pool
+    }
+
+    /// What shows a person which bases there are.
+    pub(super) fn list_by_hand(&self) -> String {
+        format!("git -C {} branch --remotes", self.config.repo.display())
+    }
+
     fn remote(&self) -> &str {
         self.config.base.split('/').next().unwrap_or_default()
     }
@@ -163,13 +177,8 @@ impl Pools {
     /// Makes sure of a fetch that began at `since` (time since boot) or later; it goes on by itself where it takes
     /// longer than `wait`.
     async fn freshen(&self, pool: &Pool, since: Duration, wait: Duration) -> Result<(), String> {
-        let (pools, name) = (self.clone(), pool.config.name.clone());
-        let fetch = tokio::spawn(async move {
-            match pools.pool(&name) {
-                Ok(pool) => pools.fetch(pool, since).await,
-                Err(e) => Err(e.to_string()),
-            }
-        });
+        let (pools, pool) = (self.clone(), pool.clone());
+        let fetch = tokio::spawn(async move { pools.fetch(&pool, since).await });
         match tokio::time::timeout(wait, fetch).await {
             Ok(Ok(result)) => result,
             Ok(Err(e)) => Err(e.to_string()),

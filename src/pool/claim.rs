@@ -17,21 +17,50 @@ impl Pools {
     /// # Errors
     /// [`ClaimError`]; the holder has no lease then that it had not before.
     pub async fn claim(&self, holder: Holder, pool: &str, budget: Duration) -> Result<Leased, ClaimError> {
+        self.claim_at(holder, pool, None, budget).await
+    }
+
+    /// As [`Pools::claim`], from `base` (`REMOTE/BRANCH`) instead of the pool's; never from another one than that.
+    /// Release brings the slot to the pool's own base all the same.
+    ///
+    /// # Errors
+    /// As [`Pools::claim`]; [`ClaimError::Git`] too where there is no such base.
+    pub async fn claim_at(
+        &self,
+        holder: Holder,
+        pool: &str,
+        base: Option<&str>,
+        budget: Duration,
+    ) -> Result<Leased, ClaimError> {
         let (pools, pool, budget) = (self.clone(), pool.to_owned(), Budget::new(budget));
-        let name = pool.clone();
-        match tokio::spawn(async move { pools.claim_within(holder, &pool, budget).await }).await {
+        let (name, base) = (pool.clone(), base.map(str::to_owned));
+        let claim = async move { pools.claim_within(holder, &pool, base.as_deref(), budget).await };
+        match tokio::spawn(claim).await {
             Ok(result) => result,
             Err(e) => Err(ClaimError::Git { pool: name, why: e.to_string() }),
         }
     }
 
-    async fn claim_within(&self, holder: Holder, name: &str, budget: Budget) -> Result<Leased, ClaimError> {
-        let pool = self.pool(name).map_err(|_| ClaimError::NoSuchPool(name.to_owned()))?;
+    async fn claim_within(
+        &self,
+        holder: Holder,
+        name: &str,
+        base: Option<&str>,
+        budget: Budget,
+    ) -> Result<Leased, ClaimError> {
+        let pool = self.pool(name).map_err(|_| ClaimError::NoSuchPool(name.to_owned()))?.with_base(base);
         self.refuse_if_full(&holder, name).await?;
-        self.freshen_for_claim(pool, budget).await;
-        let ground = self.ground(pool, budget).await.map_err(|e| match e {
-            PoolError::Git(why) => ClaimError::Git { pool: name.to_owned(), why },
-            other => ClaimError::Pool(other),
+        self.freshen_for_claim(&pool, budget).await;
+        let ground = self.ground(&pool, budget).await.map_err(|e| match (e, base) {
+            (PoolError::Git(why), None) => ClaimError::Git { pool: name.to_owned(), why },
+            (PoolError::Git(why), Some(base)) => ClaimError::Git {
+                pool: name.to_owned(),
+                why: format!(
+                    "no slot can start from {base}: {why}; `{}` lists what there is",
+                    pool.list_by_hand()
+                ),
+            },
+            (other, _) => ClaimError::Pool(other),
         })?;
         let mut tried: Vec<String> = Vec::new();
         loop {
@@ -49,7 +78,7 @@ impl Pools {
                 }
             };
             match settled {
-                Settled::Clean { slot, report } => return Ok(leased(pool, &ground.dir, *slot, report)),
+                Settled::Clean { slot, report } => return Ok(leased(&pool, &ground.dir, *slot, report)),
                 Settled::Quarantined { .. } | Settled::Gone => tried.push(id),
                 Settled::TimedOut { why } => {
                     drop(desk);

@@ -12,6 +12,7 @@ mod recipe;
 mod recover;
 mod release;
 mod table;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -19,7 +20,7 @@ mod work;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
@@ -42,6 +43,7 @@ pub use aside::KeepAside;
 pub use base::Behind;
 pub use heal::Healed;
 pub use recover::Tended;
+pub use tell::{OnRescue, Rescued};
 pub use view::{PoolView, SlotView};
 
 /// A slot that is the holder's until the lease is released.
@@ -164,9 +166,11 @@ struct Inner {
     /// Whoever works on a slot's files holds its lock; nobody waits for it who could take another slot.
     desks: HashMap<String, Arc<Mutex<()>>>,
     freed: Notify,
+    on_rescue: OnceLock<OnRescue>,
 }
 
 /// One pool of the config, with what is known of its repository.
+#[derive(Clone)]
 struct Pool {
     config: config::Pool,
     origin: Arc<Origin>,
@@ -204,7 +208,8 @@ impl Pools {
                 Pool { config: config.clone(), origin: Arc::clone(origin) }
             })
             .collect();
-        Ok(Self(Arc::new(Inner { store, journal, clock, pools, desks, freed: Notify::new() })))
+        let (freed, on_rescue) = (Notify::new(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { store, journal, clock, pools, desks, freed, on_rescue })))
     }
 
     /// Their names, in the order of the config.
@@ -305,6 +310,7 @@ impl Pools {
         events: Vec<Event>,
     ) -> Result<Option<Slot>, PoolError> {
         let (before, journal, now_ms) = (slot.clone(), self.0.journal.clone(), self.0.clock.wall_ms());
+        let rescued = self.of_former(slot, &events);
         self.0
             .store
             .write(move |tx| {
@@ -320,6 +326,9 @@ impl Pools {
                     return Ok(None);
                 }
                 record(tx, &journal, now_ms, &after, &events)?;
+                if let Some((tell, rescued)) = &rescued {
+                    tell(tx, rescued, now_ms)?;
+                }
                 Ok(Some(after))
             })
             .await
@@ -353,7 +362,9 @@ fn record(
 /// What a report has to tell the journal.
 fn told(report: &Report) -> Vec<Event> {
     let rescued = report.rescued.iter().map(|reference| {
-        Event::new(EventKind::SlotRescued).data(json!({"ref": reference, "found": report.dirt}))
+        let unsaved = report.unsaved.contains(reference);
+        let data = json!({"ref": reference, "found": report.dirt, "unsaved": unsaved});
+        Event::new(EventKind::SlotRescued).data(data)
     });
     let healed = (!report.dirt.is_empty()).then(|| {
         let data = json!({"found": report.dirt, "rescued": report.rescued, "notes": report.notes});

@@ -34,6 +34,8 @@ pub(super) struct Report {
     pub dirt: Vec<String>,
     /// Refs that hold what was found.
     pub rescued: Vec<String>,
+    /// Those of them that hold more than the commits of a branch.
+    pub unsaved: Vec<String>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
@@ -96,7 +98,8 @@ impl Site {
         match self.repo.find(&self.path)? {
             Found::Missing { admin } | Found::Strange { admin, .. } => {
                 if let Some(admin) = admin {
-                    report.rescued.extend(self.repo.rescue_remains(&admin, &self.rescue(), budget)?);
+                    let reference = self.repo.rescue_remains(&admin, &self.rescue(), budget)?;
+                    self.note(reference, report, budget);
                 }
             }
             Found::Ours(_) => {}
@@ -118,7 +121,8 @@ impl Site {
             Found::Missing { admin } => {
                 if let Some(admin) = admin {
                     report.dirt.push("its folder was gone".to_owned());
-                    report.rescued.extend(self.repo.rescue_remains(&admin, &self.rescue(), budget)?);
+                    let reference = self.repo.rescue_remains(&admin, &self.rescue(), budget)?;
+                    self.note(reference, report, budget);
                 }
                 failpoint::hit("heal.add")?;
                 self.repo.add(&self.path, &self.base, &self.lock_reason, budget)?
@@ -143,6 +147,15 @@ impl Site {
         self.verified(tree, &after)
     }
 
+    fn note(&self, reference: Option<String>, report: &mut Report, budget: Budget) {
+        let Some(reference) = reference else { return };
+        // What git cannot tell is better told once too often.
+        if !self.repo.is_on_a_branch(&reference, budget).unwrap_or(false) {
+            report.unsaved.push(reference.clone());
+        }
+        report.rescued.push(reference);
+    }
+
     /// The order is the point: nothing is destroyed before identity is established and work is rescued;
     /// what was begun is forgotten before HEAD is detached, or it would come back to its branch.
     fn heal(
@@ -159,7 +172,8 @@ impl Site {
             tree.end_leftovers();
         }
         failpoint::hit("heal.rescue")?;
-        report.rescued.extend(tree.rescue(state, &self.keep, &self.rescue(), budget)?);
+        let reference = tree.rescue(state, &self.keep, &self.rescue(), budget)?;
+        self.note(reference, report, budget);
         if depth == Depth::Needed && !state.is_tangled() {
             failpoint::hit("heal.detach.simple")?;
             tree.detach(&self.base, budget)?;

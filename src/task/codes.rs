@@ -50,6 +50,7 @@ pub const PAGES: &[Page] = &[
     page("E122", "file not readable", "The daemon's user may not read it. The last good version goes on for 24 hours.", "Give the daemon's user the right to read it.", "chmod 000 tasks/x.md"),
     page("E123", "no regular file", "A FIFO or a device would hold the reader for ever, so it is not opened. Links are followed to files only.", "Replace it by a file, or rename it so that it does not end in `.md`.", "mkfifo tasks/x.md"),
     page("E124", "file name is no id", "The name without `.md` is the task's id in commands, addresses and folders.", "Lower-case letters, digits, `_` and `-`, at most 64, a letter or digit first.", "tasks/My Task.md"),
+    page("E125", "no branch", "Git takes no branch of such a name, or a placeholder in it stands for nothing: each run would end before it started.", "`worktree.base` is a remote-tracking branch such as origin/main; `worktree.branch` a name by git's rules, with `${run_id}` for the run's id.", "worktree: {branch: my branch}"),
     page("E201", "no schedule", "The text is none of the forms that are read.", "Write cron, @daily, `every 5m`, `at TIME`, `in 30m` or `manual`.", "schedule: sometimes"),
     page("E202", "cron field", "A field cannot be read or holds a number that it cannot have.", "Correct the field at the caret.", "schedule: 61 * * * *"),
     page("E203", "never fires", "No calendar has such a date, so the task would wait for ever.", "Correct the day or the month.", "schedule: 0 0 31 2 *"),

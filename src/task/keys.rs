@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::model::grant;
+
 /// What may stand behind a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -29,6 +31,12 @@ pub enum Shape {
     Texts,
     /// Like [`Shape::Texts`]; one text may hold several names between commas.
     Names,
+    /// Like [`Shape::Names`], each one of these.
+    Known(&'static [&'static str]),
+    /// A remote-tracking branch.
+    Base,
+    /// The name of a branch, with a place for the run's id.
+    Branch,
     /// Names of environment variables.
     Variables,
     Numbers {
@@ -181,7 +189,7 @@ pub const KEYS: &[Key] = &[
         "Runs first, inside the timeout; not 0 ends the run `blocked`, with one alert and no retry.",
     ),
     key("alerts", Shape::Alerts, "", "`off`, or a map of events, after, severity, repeat, mute_until."),
-    key("grants", Shape::Names, "", "Rights of the run's own token beyond reading, such as `tickets:write`."),
+    key("grants", Shape::Known(grant::ALL), "", "Rights of the run's own token beyond reading."),
     key(
         "meta",
         Shape::Anything,
@@ -204,8 +212,13 @@ pub const RETRIES: &[Key] = &[
 ];
 
 pub const WORKTREE: &[Key] = &[
-    key("base", Shape::Text, "", "What the slot starts from; the pool's base without it."),
-    key("branch", Shape::Text, "", "Branch made in the slot."),
+    key("base", Shape::Base, "", "What the slot starts from; the pool's base without it."),
+    key(
+        "branch",
+        Shape::Branch,
+        "",
+        "Branch made in the slot, `LUCID_BRANCH` to the run; `${run_id}` in it stands for the run's id. Where there is one of that name already `-2` is added, or the next free number.",
+    ),
     key(
         "claim_wait",
         Shape::Duration,
@@ -240,13 +253,16 @@ impl Shape {
             Self::Choice(choices) => choices.first().copied().unwrap_or_default(),
             Self::Choices(choices) => return format!("[{}]", choices.join(", ")),
             Self::Texts | Self::Names => "[one, two]",
+            Self::Known(names) => return format!("[{}]", names.first().copied().unwrap_or_default()),
+            Self::Base => "origin/main",
+            Self::Branch => "lucid/deps-${run_id}",
             Self::Variables => "[PATH, LANG]",
             Self::Schedule => "every 5m",
             Self::Zone => "Europe/Berlin",
             Self::Command => "./backup.sh",
             Self::Environment => "{NAME: value}",
             Self::Retries => "2",
-            Self::Worktree => "{base: main}",
+            Self::Worktree => "{base: origin/main}",
             Self::Alerts => "{after: 2}",
             Self::Anything => "{note: anything}",
         };
@@ -277,6 +293,9 @@ impl Key {
             Shape::Choices(choices) => format!("list of {}", choices.join(", ")),
             Shape::Texts => "text or list of texts".into(),
             Shape::Names => "list of names, or names between commas".into(),
+            Shape::Known(names) => format!("list of {}", names.join(", ")),
+            Shape::Base => "remote-tracking branch: origin/main".into(),
+            Shape::Branch => "branch: lucid/deps-${run_id}".into(),
             Shape::Variables => "list of variable names".into(),
             Shape::Numbers { min, max } => format!("list of whole numbers from {min} to {max}"),
             Shape::Schedule => "schedule or list of schedules".into(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::diagnose::Place;
 use super::fields::{Flag, Reader};
 use super::keys;
 use super::names;
@@ -146,14 +147,19 @@ pub fn instant(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Times
 
 pub fn choice(reader: &mut Reader<'_>, name: &str, node: &Node, choices: &[&str]) -> Option<String> {
     let text = plain(reader, name, node, "one word")?;
-    if let Some(choice) = choices.iter().find(|choice| **choice == text) {
-        return Some((*choice).to_owned());
+    is_choice(reader, name, text, node.place, choices).then(|| text.to_owned())
+}
+
+/// Whether `text` is one of the words; says at `place` that it is not.
+pub fn is_choice(reader: &mut Reader<'_>, name: &str, text: &str, place: Place, choices: &[&str]) -> bool {
+    if choices.contains(&text) {
+        return true;
     }
     let meant = names::near(choices.iter().copied(), text)
         .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
     let message = format!("`{name}` cannot be `{}`{meant}", shown(text));
-    reader.error(node.place, "E108", message, &format!("one of {}", choices.join(", ")));
-    None
+    reader.error(place, "E108", message, &format!("one of {}", choices.join(", ")));
+    false
 }
 
 pub fn variable(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<String> {

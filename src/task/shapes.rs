@@ -6,10 +6,12 @@ use super::diagnose::{Place, Severity};
 use super::fields::{Fields, Reader, Value, dotted};
 use super::keys::{self, Key, Shape};
 use super::scalars::{
-    choice, duration, factor, flag, flag_word, instant, is_variable, money, number, plain, shown, size, text,
-    variable, whole, wrong, zone,
+    choice, duration, factor, flag, flag_word, instant, is_choice, is_variable, money, number, plain, shown,
+    size, text, variable, whole, wrong, zone,
 };
 use super::yaml::{Content, Node};
+use crate::config;
+use crate::model::branch;
 use crate::model::schedule::{Finding, Schedule};
 use crate::model::task::Command;
 
@@ -41,6 +43,15 @@ pub fn read(reader: &mut Reader<'_>, key: &'static Key, name: &str, node: &Node)
             each(reader, name, node, |reader, item| choice(reader, name, item, choices)).map(Value::Texts)
         }
         Shape::Texts | Shape::Names => names(reader, key, name, node).map(Value::Texts),
+        Shape::Known(known) => {
+            let names = names(reader, key, name, node)?;
+            known_names(reader, name, node, &names, known).then_some(Value::Texts(names))
+        }
+        Shape::Base => said(reader, name, node, |text| {
+            let no_base = |_| "it is no remote-tracking branch".to_owned();
+            config::remote_branch(text).map_err(no_base)
+        }),
+        Shape::Branch => said(reader, name, node, branch::check),
         Shape::Variables => {
             each(reader, name, node, |reader, item| variable(reader, name, item)).map(Value::Texts)
         }
@@ -82,11 +93,14 @@ fn empty(reader: &mut Reader<'_>, key: &Key, name: &str, place: Place) -> Option
         }
         Shape::Texts
         | Shape::Names
+        | Shape::Known(_)
         | Shape::Variables
         | Shape::Environment
         | Shape::Worktree
         | Shape::Anything => {}
         Shape::Text
+        | Shape::Base
+        | Shape::Branch
         | Shape::Duration
         | Shape::Limit
         | Shape::Size
@@ -131,11 +145,42 @@ fn each<T>(
 }
 
 fn names(reader: &mut Reader<'_>, key: &Key, name: &str, node: &Node) -> Option<Vec<String>> {
-    if let (Shape::Names, Content::Text(text)) = (key.shape, &node.content) {
+    if let (Shape::Names | Shape::Known(_), Content::Text(text)) = (key.shape, &node.content) {
         let text = whole(reader, name, node, text)?;
         return Some(split_names(&text));
     }
     each(reader, name, node, |reader, item| text(reader, name, item))
+}
+
+/// Says which of the names are none, each at its place.
+fn known_names(reader: &mut Reader<'_>, name: &str, node: &Node, names: &[String], known: &[&str]) -> bool {
+    let places: Vec<Place> = match &node.content {
+        Content::List(items) => items.iter().map(|item| item.place).collect(),
+        Content::Empty | Content::Text(_) | Content::Map(_) => vec![node.place; names.len()],
+    };
+    let found = reader.found.len();
+    for (given, place) in names.iter().zip(places) {
+        is_choice(reader, name, given, place, known);
+    }
+    reader.found.len() == found
+}
+
+/// A text about which `check` has nothing to say.
+fn said(
+    reader: &mut Reader<'_>,
+    name: &str,
+    node: &Node,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Option<Value> {
+    let text = text(reader, name, node)?;
+    match check(&text) {
+        Ok(()) => Some(Value::Text(text)),
+        Err(why) => {
+            let message = format!("`{name}` cannot be `{}`: {why}", shown(&text));
+            reader.error(node.place, "E125", message, &keys::example(name));
+            None
+        }
+    }
 }
 
 /// Splits at commas, but not inside brackets: `Read, Bash(a, b)` is two names.

@@ -7,8 +7,8 @@ mod tests;
 use serde_json::json;
 
 use crate::model::event::EventKind;
-use crate::model::ids::TicketId;
-use crate::model::ticket::{Ask, Report, Step, Ticket};
+use crate::model::ids::{RunId, TicketId};
+use crate::model::ticket::{Ask, Illegal, Report, Step, Ticket};
 use crate::store::Tx;
 
 use super::board::find;
@@ -133,7 +133,7 @@ impl Tickets {
     /// Keeps what a worker says about how it ended. It moves nothing: the end of the run does.
     ///
     /// # Errors
-    /// As [`Tickets::comment`].
+    /// As [`Tickets::comment`]; [`TicketError::Illegal`] on a ticket that is over.
     pub async fn report(
         &self,
         id: &TicketId,
@@ -145,7 +145,10 @@ impl Tickets {
         self.store
             .write(move |tx| {
                 this.admit(tx, &id, &author, now_ms)?;
-                find(tx, &id)?;
+                let from = find(tx, &id)?.state();
+                if from.is_over() {
+                    return Err(Illegal::State { from, step: "be reported on" }.into());
+                }
                 table::set_report(tx, &id, &report, now_ms)?;
                 let body = format!("{}: {}", report.status, report.summary);
                 table::insert(tx, &id, CommentKind::Report, &body, &author, now_ms)?;
@@ -153,6 +156,14 @@ impl Tickets {
                 find(tx, &id)
             })
             .await
+    }
+
+    /// Whether `run` has said on the ticket how it ended.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn has_reported(&self, tx: &Tx<'_>, id: &TicketId, run: RunId) -> Result<bool, TicketError> {
+        Ok(table::has_reported(tx, id, run)?)
     }
 }
 

@@ -38,8 +38,17 @@ async fn patch(world: &World, id: &str, etag: Option<&str>, body: Value) -> (u16
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_made_changed_moved_and_ended() {
     let world = World::start().await;
-    let id = new(&world, json!({"title": "Fix it", "priority": "high", "agent": "fake"})).await;
+    for (field, what) in [("agent", "agent profile"), ("pool", "pool")] {
+        let refused = world.ask("POST", "tickets", json!({"title": "Fix it", field: "nope"})).await;
+        assert_eq!(code(&refused), (422, "invalid_field"));
+        let told = format!("{field}: there is no {what} `nope`; the config has none");
+        assert_eq!(refused.1["detail"], told.as_str());
+    }
+    let id = new(&world, json!({"title": "Fix it", "priority": "high"})).await;
     assert_eq!(id, "MC-1");
+    assert_eq!(world.get("tickets/MC-1").await["ticket"]["max_attempts"], 5, "what counts");
+    assert_eq!(code(&patch(&world, &id, None, json!({"pool": "nope"})).await), (422, "invalid_field"));
+    assert_eq!(patch(&world, &id, None, json!({"pool": "", "agent": ""})).await.0, 200);
     let moved = patch(&world, &id, Some("\"1\""), json!({"state": "waiting", "reason": "parts"})).await;
     assert_eq!(
         (moved.0, &moved.1["ticket"]["state"], &moved.1["ticket"]["version"]),

@@ -16,6 +16,7 @@ mod broken;
 mod bot;
 mod cli;
 mod crash;
+mod desks;
 mod disk;
 #[cfg(debug_assertions)]
 mod failpoints;

@@ -78,8 +78,8 @@ fn a_message_reaches_a_worker_at_work_and_stale_writes_change_nothing() {
     let mut world = world("");
     let id = new(&world, "slow", "FAKE_MODE=slow", "slow");
     until(&world, &id, "in_progress");
-    let other = new(&world, "other", "", "nobody");
     let token = world.until("the worker's token", || token_of(&world));
+    let other = new(&world, "other", "", "silent");
     world.restart();
     world.lucid(["reply", &id, "hello there"]).expect(0);
     assert!(write(&world, &token, &id).contains("seq"), "its own ticket");

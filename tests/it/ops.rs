@@ -58,7 +58,7 @@ fn a_worker_that_falls_silent_is_ended_and_its_ticket_is_free_again() {
 fn in_progress_without_a_worker_goes_back_to_todo() {
     let mut world = World::new();
     world.serve();
-    let id = new(&world, "forgotten", "", "nobody");
+    let id = new(&world, "forgotten", "", "");
     world.kill_daemon();
     world.edit_database("UPDATE tickets SET state = 'in_progress', updated_ms = 1");
     world.serve();
@@ -249,7 +249,7 @@ fn a_brief_tells_what_needs_a_person_and_otherwise_next_to_nothing() {
     let brief = |kind: &str| world.lucid(["action", kind]).expect(0).stdout;
     assert_eq!(brief("morning-brief"), "All quiet, 1 run ok\n");
     world.run("broken");
-    let id = new(&world, "Choose <b>one</b> \u{1f980}", "", "nobody");
+    let id = new(&world, "Choose <b>one</b> \u{1f980}", "", "");
     let ask = json!({"need": "Which one?"}).to_string();
     world.lucid(["api", "POST", &format!("/api/v1/tickets/{id}/ask"), &ask]).expect(0);
     let said = brief("morning-brief");
@@ -321,7 +321,7 @@ fn refused_requests_are_told_by_anybody_and_counted_by_kind() {
 fn rows_that_nobody_needs_any_more_go() {
     let mut world = World::with("retention: {every: 1s}");
     world.serve();
-    let open = new(&world, "open", "", "nobody");
+    let open = new(&world, "open", "", "");
     world.kill_daemon();
     let old = "VALUES (1, NULL, 'a', 'plain', 1, 1, 1, 'ok'), (2, 'MC-1', 'a', 'plain', 1, 1, 1, 'ok')";
     world.edit_database(&format!(

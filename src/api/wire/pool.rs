@@ -68,7 +68,7 @@ pub struct HealPool {
 }
 
 /// What a heal has done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HealDocument {
     #[serde(default)]
     pub schema_version: SchemaVersion,

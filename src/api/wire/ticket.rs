@@ -27,6 +27,7 @@ pub struct Ticket {
     pub pool: Option<String>,
     /// Workers that were put on it so far.
     pub attempt: u32,
+    /// After so many a person is asked; `dispatch.max_attempts` where the ticket was given none of its own.
     pub max_attempts: Option<u32>,
     pub branch: Option<String>,
     /// What has to be on the base branch before the ticket can be done.

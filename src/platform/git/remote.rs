@@ -96,6 +96,15 @@ impl Repo {
         Ok(!self.call().read(args, budget)?.is_empty())
     }
 
+    /// Whether a branch here has all that `reference` has.
+    ///
+    /// # Errors
+    /// What git says.
+    pub fn is_on_a_branch(&self, reference: &str, budget: Budget) -> Result<bool, GitError> {
+        let args = ["rev-list", "--max-count=1", reference, "--not", "--branches"];
+        Ok(self.call().read(args, budget)?.is_empty())
+    }
+
     /// Deletes the branch `name` if nothing is on it that is not in `base` or in a remote-tracking branch;
     /// says whether it is gone.
     ///

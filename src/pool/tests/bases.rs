@@ -85,3 +85,33 @@ async fn a_repository_that_is_gone_is_no_fault_of_its_remote() {
     fs::rename(world.path("gone"), world.repo()).unwrap();
     assert_eq!(world.claim("MC-1").await.base_commit, world.base());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_may_start_from_another_base_and_leaves_the_slot_at_the_pools() {
+    let world = World::new(1).await;
+    let seed = world.path("seed");
+    git_in(&seed, &["checkout", "-qb", "side"]);
+    write(&seed, "side.txt", "side\n");
+    git_in(&seed, &["add", "-A"]);
+    git_in(&seed, &["commit", "-qm", "side"]);
+    git_in(&seed, &["push", "-q", "../origin.git", "side"]);
+    let side = git_in(&seed, &["rev-parse", "HEAD"]);
+    let claim = async |base| {
+        let holder = Holder::Run(crate::model::ids::RunId(8));
+        world.pools.claim_at(holder, "main", Some(base), LONG).await
+    };
+    let leased = claim("origin/side").await.unwrap();
+    assert_eq!(leased.base_commit, side, "pushed a moment ago");
+    assert_eq!(read(&leased.path, "side.txt"), "side\n");
+    world.pools.branch(leased.lease, "work").await.unwrap();
+    git_in(&leased.path, &["commit", "-q", "--allow-empty", "-m", "work"]);
+    assert_eq!(world.pools.run_commits(leased.lease).await.unwrap().len(), 1, "side's own are not the run's");
+    world.pools.release(leased.lease).await.unwrap();
+    world.assert_clean(&leased.path);
+
+    let refused = claim("origin/sidee").await.unwrap_err().to_string();
+    let fix = format!("`git -C {} branch --remotes` lists what there is", world.repo().display());
+    assert!(refused.contains("no slot can start from origin/sidee") && refused.ends_with(&fix), "{refused}");
+    assert_eq!(world.pools.free_slots("main").await.unwrap(), 1);
+    assert!(world.pools.behind().is_empty(), "the pool's own remote is well");
+}

@@ -57,6 +57,41 @@ async fn release_rescues_cleans_and_keeps_the_work_branch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_ticket_left_unsaved_is_told_once_for_each_release() {
+    let world = World::new(1).await;
+    let told: Arc<std::sync::Mutex<Vec<Rescued>>> = Arc::default();
+    let list = Arc::clone(&told);
+    world.pools.on_rescue(Arc::new(move |_, rescued, _| {
+        list.lock().unwrap().push(rescued.clone());
+        Ok(())
+    }));
+    for ticket in ["MC-7", "MC-8"] {
+        let leased = world.claim(ticket).await;
+        write(&leased.path, "a.txt", ticket);
+        write(&leased.path, "b.txt", "unsaved\n");
+        world.pools.release(leased.lease).await.unwrap();
+    }
+    // Commits on a branch are where the ticket says they are.
+    let leased = world.claim("MC-10").await;
+    world.pools.branch(leased.lease, "cr/MC-10-do-it-1").await.unwrap();
+    git_in(&leased.path, &["commit", "-q", "--allow-empty", "-m", "work"]);
+    world.pools.release(leased.lease).await.unwrap();
+    let run = Holder::Run(crate::model::ids::RunId(8));
+    let of_a_run = world.pools.claim(run, "main", LONG).await.unwrap();
+    write(&of_a_run.path, "a.txt", "of a run\n");
+    world.pools.release(of_a_run.lease).await.unwrap();
+    // What somebody leaves in a free slot is not the work of whoever gets it.
+    write(&of_a_run.path, "a.txt", "nobody's\n");
+    world.claim("MC-9").await;
+    let told = told.lock().unwrap().clone();
+    let tickets: Vec<&str> = told.iter().map(|rescued| rescued.ticket.as_str()).collect();
+    assert_eq!(tickets, ["MC-7", "MC-8"]);
+    assert_eq!((told[1].slot.as_str(), &told[1].repo, told[1].refs.len()), ("main-0", &world.repo(), 1));
+    assert_eq!(world.show(&told[1].refs[0], "a.txt"), "MC-8");
+    assert_eq!(world.rescues().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_branch_without_work_goes_with_its_lease() {
     let world = World::new(1).await;
     let leased = world.claim("MC-7").await;

@@ -112,6 +112,13 @@ pub(super) fn set_report(
     Ok(())
 }
 
+pub(super) fn has_reported(conn: &Connection, ticket: &TicketId, run: RunId) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM comments WHERE ticket = ?1 AND kind = 'report' AND run = ?2)",
+    )?
+    .query_row(params![ticket.number(), run.0], |row| row.get(0))
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Comment> {
     let kind: String = row.get(2)?;
     let known = CommentKind::ALL.into_iter().find(|k| k.name() == kind);

@@ -73,6 +73,15 @@ async fn texts_out_of_bounds_are_refused_by_their_field() {
     ] {
         assert_eq!(field(world.tickets.report(&id, bad, &alice()).await.unwrap_err()), wanted);
     }
+    let report = Report { status: "s".into(), summary: "a".into(), commit: None, evidence: None };
+    let step = crate::model::ticket::Step::Close { text: "enough".into() };
+    world
+        .tickets
+        .change(&id, super::super::board::Edit::default(), Some(step), None, &alice())
+        .await
+        .unwrap();
+    let late = world.tickets.report(&id, report, &alice()).await.unwrap_err();
+    assert_eq!(late.to_string(), "a ticket that is closed cannot be reported on");
     let nowhere = "MC-99".parse().unwrap();
     assert!(matches!(world.tickets.comment(&nowhere, "x", &alice()).await, Err(TicketError::NoTicket(_))));
 }
