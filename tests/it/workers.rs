@@ -373,6 +373,8 @@ fn agent_tasks_and_tasks_in_slots_run_by_the_same_way() {
     assert!(world.log_of(row.id).contains("/pools/main/main-"), "{}", world.log_of(row.id));
     let row = world.run("brief");
     assert_eq!(row.state, "ok", "{row:?}");
+    let printed = world.lucid(["logs", &row.id.to_string()]).expect(0).stdout;
+    assert!(printed.contains("Left without a commit."), "what an agent prints is its output: {printed}");
     slots_are_whole(&world);
     world.until("usage", || {
         (world.number("SELECT count(*) FROM usage WHERE task = 'brief'") == 1).then_some(())
