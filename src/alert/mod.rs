@@ -44,7 +44,7 @@ use pace::Pace;
 use quiet::QuietHours;
 use telegram::Telegram;
 
-pub use follow::Gather;
+pub use follow::{Gather, Unread};
 pub use people::{By, TEST_PATIENCE};
 pub use table::Query;
 
