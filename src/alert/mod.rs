@@ -292,6 +292,12 @@ impl Alerts {
         }
     }
 
+    /// What may stand in no line of a log: the bot's token.
+    #[must_use]
+    pub fn secret(&self) -> Option<String> {
+        self.0.settings.bot.as_ref().map(|bot| bot.secret().to_owned())
+    }
+
     /// Deletes what ended before `before_ms`, 500 rows a transaction; how many.
     ///
     /// # Errors
