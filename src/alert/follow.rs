@@ -21,8 +21,17 @@ use crate::model::notice::Topic;
 use crate::platform::failpoint;
 use crate::store::StoreError;
 
-/// Looks up what an event alone does not tell. It answers in any case.
-pub type Gather = Arc<dyn Fn(Recorded) -> Pin<Box<dyn Future<Output = Facts> + Send>> + Send + Sync>;
+/// Looks up what an event alone does not tell.
+pub type Gather =
+    Arc<dyn Fn(Recorded) -> Pin<Box<dyn Future<Output = Result<Facts, Unread>> + Send>> + Send + Sync>;
+
+/// It could not be looked up.
+#[derive(Debug)]
+pub struct Unread {
+    pub why: String,
+    /// What is known all the same.
+    pub left: Facts,
+}
 
 /// Events that one transaction takes in.
 const BATCH_MAX: usize = 64;
@@ -33,6 +42,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Tries of one event by itself before it is passed over: one that can never be taken in must not stop all
 /// that follow.
 const TRIES: u32 = 3;
+/// Tries to look up what belongs to an event, with a pause between them that doubles from [`AGAIN`] on; then it is
+/// told with less.
+const LOOKS: u32 = 5;
+/// Errors of one kind in a row, [`AGAIN`] apart, from which on people hear that nothing can be read.
+const SAME_MAX: u32 = 10;
 
 /// Events up to a place in the journal and what each leads to.
 #[derive(Debug, Clone)]
@@ -77,6 +91,7 @@ impl Alerts {
     ) -> Option<()> {
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut refusals = Refusals::default();
         loop {
             let told = tokio::select! {
                 () = stop.cancelled() => return None,
@@ -89,17 +104,9 @@ impl Alerts {
             };
             match told {
                 Ok(first) => {
+                    refusals = Refusals::default();
                     let batch = more(&mut feed, first);
-                    let mut judged = Vec::with_capacity(batch.len());
-                    for recorded in batch {
-                        let seq = recorded.seq;
-                        let judging = async { policy::judge(&recorded, &gather(recorded.clone()).await) };
-                        let verdicts = unharmed(judging).await.unwrap_or_else(|why| {
-                            self.stumble("follower", format!("event {seq} is passed over: {why}"));
-                            Vec::new()
-                        });
-                        judged.push(Judged { seq, verdicts });
-                    }
+                    let judged = self.judge(batch, gather, stop).await?;
                     at = at.max(feed.seq());
                     self.take(judged, at, stop).await?;
                 }
@@ -111,9 +118,71 @@ impl Alerts {
                 }
                 Err(FeedError::Store(e)) => {
                     warn!(error = %e, "cannot read what happened; trying again");
+                    if refusals.count(e.to_string()) == SAME_MAX {
+                        self.stumble("follower", format!("what happened cannot be read: {e}"));
+                    }
                     tokio::time::sleep(AGAIN).await;
                 }
             }
+        }
+    }
+
+    /// What events lead to; `None` when all is to end.
+    async fn judge(
+        &self,
+        batch: Vec<Recorded>,
+        gather: &Gather,
+        stop: &CancellationToken,
+    ) -> Option<Vec<Judged>> {
+        let (mut judged, mut looks) = (Vec::with_capacity(batch.len()), LOOKS);
+        for recorded in batch {
+            let seq = recorded.seq;
+            let judging = async {
+                let facts = self.facts(&recorded, gather, &mut looks, stop).await?;
+                Some(policy::judge(&recorded, &facts))
+            };
+            let verdicts = match unharmed(judging).await {
+                Ok(verdicts) => verdicts?,
+                Err(why) => {
+                    self.stumble("follower", format!("event {seq} is passed over: {why}"));
+                    Vec::new()
+                }
+            };
+            judged.push(Judged { seq, verdicts });
+        }
+        Some(judged)
+    }
+
+    /// What belongs to an event, asked for up to `looks` times; once none of them was answered one is enough for those
+    /// that come with it. `None` when all is to end.
+    async fn facts(
+        &self,
+        recorded: &Recorded,
+        gather: &Gather,
+        looks: &mut u32,
+        stop: &CancellationToken,
+    ) -> Option<Facts> {
+        let (mut look, mut wait) = (1, AGAIN);
+        loop {
+            let Unread { why, left } = match gather(recorded.clone()).await {
+                Ok(facts) => {
+                    *looks = LOOKS;
+                    return Some(facts);
+                }
+                Err(unread) => unread,
+            };
+            if look >= *looks {
+                *looks = 1;
+                let seq = recorded.seq;
+                self.stumble("follower", format!("event {seq} is told with less than there is: {why}"));
+                return Some(left);
+            }
+            warn!(seq = recorded.seq, error = why, "cannot read what belongs to an event; trying again");
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(wait) => {}
+            }
+            (look, wait) = (look + 1, wait.saturating_mul(2));
         }
     }
 
@@ -199,6 +268,22 @@ impl Alerts {
         if let Err(e) = swept.await {
             warn!(error = %e, "could not look for alerts whose time has come");
         }
+    }
+}
+
+/// Errors in a row that say the same.
+#[derive(Default)]
+struct Refusals {
+    said: String,
+    same: u32,
+}
+
+impl Refusals {
+    /// How often it has been said in a row, this one included.
+    fn count(&mut self, said: String) -> u32 {
+        self.same = if said == self.said { self.same.saturating_add(1) } else { 1 };
+        self.said = said;
+        self.same
     }
 }
 

@@ -44,7 +44,7 @@ use pace::Pace;
 use quiet::QuietHours;
 use telegram::Telegram;
 
-pub use follow::Gather;
+pub use follow::{Gather, Unread};
 pub use people::{By, TEST_PATIENCE};
 pub use table::Query;
 
@@ -290,6 +290,12 @@ impl Alerts {
             dead: count(&tally.dead),
             plain: count(&tally.plain),
         }
+    }
+
+    /// What may stand in no line of a log: the bot's token.
+    #[must_use]
+    pub fn secret(&self) -> Option<String> {
+        self.0.settings.bot.as_ref().map(|bot| bot.secret().to_owned())
     }
 
     /// Deletes what ended before `before_ms`, 500 rows a transaction; how many.

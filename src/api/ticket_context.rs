@@ -1,6 +1,8 @@
 //! Files that belong to a ticket.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,6 +16,7 @@ use super::extract::{Json, LinkPath, TicketPath};
 use super::state::Api;
 use super::wire::{ContextDocument, ContextLink, ContextLinks, LinkFile, SchemaVersion};
 use crate::daemon::Refused;
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 use crate::ticket::context::{Link, LinkSource, Linked, NewLink};
 
 /// The files of a ticket, in the order in which they were linked.
@@ -70,12 +73,34 @@ pub async fn unlink(
 /// The links with whether their files are there.
 async fn shown(api: &Api, links: Vec<Link>) -> Result<Vec<ContextLink>, ApiError> {
     let root = api.app.config.root.clone();
-    let look = move || links.into_iter().map(|link| show(link, &root)).collect();
+    let look = move || {
+        let seen = present(links.iter().map(|link| place(&link.path, &root)).collect(), LOOK_MAX);
+        links.into_iter().zip(seen).map(|(link, exists)| show(link, exists)).collect()
+    };
     Ok(tokio::task::spawn_blocking(look).await.map_err(anyhow::Error::from)?)
 }
 
-fn show(link: Link, root: &Path) -> ContextLink {
-    let exists = place(&link.path, root).map(|path| path.symlink_metadata().is_ok());
+/// Whether each of `paths` is there. They are anybody's, so a folder may hang: of what lies in such a one that is not
+/// known.
+fn present(paths: Vec<Option<PathBuf>>, limit: Duration) -> Vec<Option<bool>> {
+    let mut seen = vec![None; paths.len()];
+    let mut folders: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();
+    for (at, path) in paths.into_iter().enumerate().filter_map(|(at, path)| Some((at, path?))) {
+        folders.entry(path.parent().unwrap_or(&path).to_owned()).or_default().push((at, path));
+    }
+    let looks = folders.into_iter().map(|(folder, files)| {
+        let is_there = |(at, path): (usize, PathBuf)| (at, path.symlink_metadata().is_ok());
+        Look::new(&folder, move || files.into_iter().map(is_there).collect::<Vec<_>>())
+    });
+    for (at, is_there) in glimpse::within(limit, looks.collect()).into_iter().flatten().flatten() {
+        if let Some(place) = seen.get_mut(at) {
+            *place = Some(is_there);
+        }
+    }
+    seen
+}
+
+fn show(link: Link, exists: Option<bool>) -> ContextLink {
     ContextLink {
         id: link.id,
         path: link.path,
@@ -105,5 +130,22 @@ mod tests {
         for path in ["../../etc/shadow", "a/../../b", ".."] {
             assert_eq!(place(path, root), None, "{path}");
         }
+    }
+
+    #[test]
+    fn what_lies_where_somebody_hangs_is_neither_there_nor_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (well, hung) = (dir.path().join("well"), dir.path().join("hung"));
+        std::fs::create_dir(&well).unwrap();
+        std::fs::write(well.join("a"), "").unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let hang = Look::new(&hung, move || {
+            let _ = held.recv();
+        });
+        assert_eq!(glimpse::within(Duration::from_millis(50), vec![hang]), [None]);
+        let paths = [well.join("a"), hung.join("b"), well.join("c")].map(Some);
+        let seen = present([&paths[..], &[None]].concat(), Duration::from_secs(20));
+        assert_eq!(seen, [Some(true), None, Some(false), None]);
+        drop(hold);
     }
 }

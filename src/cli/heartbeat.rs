@@ -2,6 +2,7 @@
 //! does. It writes the status file and the log; the daemon, where it answers, tells who is to be told.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::model::health::Check;
 use crate::model::time::millis;
 use crate::platform::client::{Client, ClientError, Request};
 use crate::platform::files::Lock;
+use crate::platform::glimpse::{self, LOOK_MAX};
 use crate::platform::webhook;
 
 /// A daemon that restarts is asked again this often, with this pause.
@@ -61,10 +63,13 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
         Err(refused) if by == By::Itself => return without_settings(context, critical(refused)),
         loaded => loaded?,
     };
-    let mut checks = health::outside(context, &config)?;
     let client = context.client()?;
     let ready = ready(context, &config, &client)?
         .map_err(|silence| on_purpose(&config, context.clock.wall_ms()).unwrap_or(silence));
+    // Told before anything else is looked at: what a daemon hangs at may hang whoever looks at it too.
+    let silence = ready.as_ref().err().filter(|_| by == By::Itself);
+    let mut told = silence.and_then(|silence| tell(context, &config, Some(silence)));
+    let mut checks = health::outside(context, &config)?;
     checks.insert(0, of_daemon(&ready, config.placement));
     let taken = match &ready {
         Ok(_) => report(&client, &checks),
@@ -80,14 +85,13 @@ pub fn run(context: &Context, by: By) -> Result<Exit, Failure> {
     let (status, health) = status(context, &client, &checks, taken.as_ref().ok())?;
     let written = write(context, &config, &status, &health);
     ping(context, &config);
-    let mut told = None;
-    if by == By::Itself {
+    if by == By::Itself && ready.is_ok() {
         // One that answers and does not take the report tells nobody of it either.
         let untold = taken.as_ref().err().map(|refused| Silence {
             trouble: Trouble::Hung,
             why: format!("it does not take the heartbeat: {refused}"),
         });
-        told = tell(context, &config, ready.as_ref().err().or(untold.as_ref()));
+        told = tell(context, &config, untold.as_ref());
     }
     let document = Document { raw: status.to_string().into_bytes(), value: health };
     context.show(&document, |health, look| said(health, &config, written.is_ok(), told.as_ref(), look))?;
@@ -151,7 +155,7 @@ fn of_daemon(ready: &Result<Duration, Silence>, placement: Placement) -> Check {
 
 /// Why it is silent, where somebody stopped it and it has gone as it was told.
 fn on_purpose(config: &Config, now_ms: i64) -> Option<Silence> {
-    let stopped = stopped::recall(&config.state_dir)?;
+    let stopped = in_state(config, stopped::recall).flatten()?;
     if held(config) && now_ms.saturating_sub(stopped.at_ms) > STOP_MAX_MS {
         return None;
     }
@@ -192,17 +196,25 @@ fn ready(context: &Context, config: &Config, client: &Client) -> Result<Result<D
     }
 }
 
+/// What is seen in the state directory; `None` where that hangs, as a daemon may that is to be told of.
+fn in_state<T: Send + 'static>(config: &Config, how: impl FnOnce(&Path) -> T + Send + 'static) -> Option<T> {
+    let dir = config.state_dir.clone();
+    let look = glimpse::Look::new(&config.state_dir, move || how(&dir));
+    glimpse::within(LOOK_MAX, vec![look]).pop().flatten()
+}
+
 /// Whether a daemon has its state directory, whatever it does there.
 fn held(config: &Config) -> bool {
-    Lock::is_held(&config.state_dir.join(STATE_LOCK)).unwrap_or(false)
+    in_state(config, |dir| Lock::is_held(&dir.join(STATE_LOCK)).unwrap_or(false)) == Some(true)
 }
 
 /// Whether one has taken it just now. One that has had it for long and is not heard will not be by waiting: its
 /// socket's file may be gone.
 fn starting(context: &Context, config: &Config) -> bool {
-    let taken_ms = config.state_dir.join(STATE_LOCK).metadata().map(|lock| lock.mtime().saturating_mul(1000));
-    let age_ms = taken_ms.map(|taken_ms| context.clock.wall_ms().saturating_sub(taken_ms));
-    held(config) && age_ms.is_ok_and(|age_ms| age_ms < millis(START_MAX))
+    let taken =
+        in_state(config, |dir| dir.join(STATE_LOCK).metadata().map(|lock| lock.mtime()).ok()).flatten();
+    let age_ms = taken.map(|taken| context.clock.wall_ms().saturating_sub(taken.saturating_mul(1000)));
+    held(config) && age_ms.is_some_and(|age_ms| age_ms < millis(START_MAX))
 }
 
 fn unexpected() -> Failure {
@@ -266,6 +278,9 @@ fn pid(client: &Client) -> Option<u32> {
 
 fn write(context: &Context, config: &Config, status: &Value, health: &wire::Health) -> Result<(), Failure> {
     let dir = &config.state_dir;
+    if in_state(config, |dir| drop(dir.metadata())).is_none() {
+        return Err(anyhow::anyhow!("cannot write to {}: it does not answer", dir.display()).into());
+    }
     let failed =
         |what: &str, e: std::io::Error| anyhow::anyhow!("cannot write {}: {e}", dir.join(what).display());
     let kept: Vec<Check> =

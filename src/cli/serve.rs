@@ -87,8 +87,9 @@ async fn serve(
 /// From here on the state directory is ours, and so is the log in it.
 fn keep_log(app: &App) {
     let path = app.config.state_dir.join(daemon::logs::DAEMON_LOG);
-    let secrets: Vec<String> = app.runs.site.secrets.values().cloned().collect();
-    if let Err(e) = app.log.keep_in(&path, app.config.log.file_max, &secrets) {
+    let named = app.runs.site.secrets.values().cloned();
+    app.log.mask(&named.chain(app.alerts.secret()).collect::<Vec<String>>());
+    if let Err(e) = app.log.keep_in(&path, app.config.log.file_max) {
         tracing::warn!(error = %e, path = %path.display(), "the log is kept in memory only");
     }
 }
@@ -132,7 +133,9 @@ fn start_log(context: &Context, config: &Config) -> LogRing {
     };
     let filter =
         Targets::new().with_default(level).with_target("tokio_cron_scheduler", level.min(LevelFilter::WARN));
-    let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let masks = ring.clone();
+    let stderr =
+        tracing_subscriber::fmt::layer().with_writer(move || masks.shown(io::stderr())).with_target(false);
     let stderr = match config.log.format {
         LogFormat::Text => stderr.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => stderr.json().flatten_event(true).boxed(),

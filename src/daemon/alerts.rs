@@ -1,5 +1,5 @@
 //! What alerts have to know of the daemon: their settings, and what belongs to an event that its own row does not
-//! tell. Everything here answers in any case; what cannot be read is left out.
+//! tell.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::alert::policy::{
 use crate::alert::quiet::QuietHours;
 use crate::alert::telegram::Telegram;
 use crate::alert::words::{self, Tail};
-use crate::alert::{Alerts, Gather, Settings, Topics};
+use crate::alert::{Alerts, Gather, Settings, Topics, Unread};
 use crate::config::{self, Config};
 use crate::journal::{Filter, Journal};
 use crate::model::event::{Event, EventKind, Recorded};
@@ -29,6 +29,7 @@ use crate::platform::process::spec::Exit;
 use crate::run::history;
 use crate::store::{Store, StoreError};
 use crate::task::Severity;
+use crate::ticket::TicketError;
 
 use super::App;
 use super::problems::{Finding, Grave};
@@ -88,7 +89,7 @@ pub(super) fn gather(app: App) -> Gather {
     })
 }
 
-async fn facts(app: &App, recorded: Recorded) -> Facts {
+async fn facts(app: &App, recorded: Recorded) -> Result<Facts, Unread> {
     let event = &recorded.event;
     let found = match event.kind {
         EventKind::RunFinished | EventKind::RunMissed | EventKind::RunKillFailed => {
@@ -105,12 +106,20 @@ async fn facts(app: &App, recorded: Recorded) -> Facts {
         }
         _ => Ok(None),
     };
-    match found {
-        Ok(facts) => facts.unwrap_or_default(),
-        Err(e) => {
-            warn!(error = %e, "what belongs to an event could not be read; its alert says less");
-            Facts::None
+    found
+        .map(Option::unwrap_or_default)
+        .map_err(|e| Unread { why: e.to_string(), left: left(app, &recorded).unwrap_or_default() })
+}
+
+/// What is known where the database does not answer.
+fn left(app: &App, recorded: &Recorded) -> Option<Facts> {
+    match recorded.event.kind {
+        EventKind::RunFinished | EventKind::RunMissed | EventKind::RunKillFailed => {
+            let task = app.snapshot().definition(recorded.event.task.as_ref()?);
+            let task = task.map(|task| task_facts(&task, None));
+            RunFacts::bare(recorded, task).map(|facts| Facts::Run(Box::new(facts)))
         }
+        _ => None,
     }
 }
 
@@ -128,6 +137,7 @@ async fn run_facts(app: &App, event: &Event) -> Result<Option<RunFacts>, StoreEr
         tail: Tail::default(),
         end: None,
         answer: None,
+        is_bare: false,
         run,
     };
     if run_is_worker(&facts.run) {
@@ -228,6 +238,8 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
     let ticket = match app.tickets.get(&id).await {
         Ok(Some(ticket)) => ticket,
         Ok(None) => return Ok(None),
+        Err(TicketError::Store(e)) => return Err(e),
+        Err(TicketError::Sql(e)) => return Err(e.into()),
         Err(e) => {
             warn!(ticket = %id, error = %e, "a ticket could not be read; its alert says less");
             return Ok(None);
@@ -255,6 +267,8 @@ async fn message_facts(app: &App, event: &Event) -> Result<Option<Facts>, StoreE
         Ok(message) => Ok(message.map(|message| {
             Facts::Message(MessageFacts { text: message.text, created_ms: message.created_ms })
         })),
+        Err(TicketError::Store(e)) => Err(e),
+        Err(TicketError::Sql(e)) => Err(e.into()),
         Err(e) => {
             warn!(message = id, error = %e, "a message could not be read; its alert says less");
             Ok(None)

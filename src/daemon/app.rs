@@ -56,6 +56,8 @@ pub struct Inner {
     pub ops: Ops,
     /// What was last seen of the settings and of what they name.
     pub settings: SettingsLook,
+    /// The newest backup, as last seen.
+    pub backups: super::backups::BackupLook,
     /// Who looks at which login.
     pub looks: super::looks::Looks,
     pub log: LogRing,

@@ -157,6 +157,7 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
         mute,
         phone: Phone::default(),
         settings: super::settings::SettingsLook::default(),
+        backups: super::backups::BackupLook::default(),
         looks: super::looks::Looks::default(),
         gate,
         ops,

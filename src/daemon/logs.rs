@@ -89,12 +89,14 @@ mod tests {
         let ring = LogRing::new(Clock::system());
         let subscriber = tracing_subscriber::registry().with(ring.clone());
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(run = 7, "before there was a file");
-            ring.keep_in(&path, 1_000_000, &["hunter2-hunter2".to_owned()]).unwrap();
+            tracing::info!(run = 7, early = "hunter2-hunter2", "before there was a file");
+            ring.mask(&["hunter2-hunter2".to_owned()]);
+            ring.keep_in(&path, 1_000_000).unwrap();
             tracing::warn!(why = "it says hunter2-hunter2\n\u{1b}[2J", "after");
         });
         let lines = read(&path, ALL).unwrap();
         assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].fields["early"], "\"***\"");
         assert_eq!(
             (lines[0].message.as_str(), &lines[0].fields["run"]),
             ("before there was a file", &7.into())
@@ -109,6 +111,41 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(again.clone());
         tracing::subscriber::with_default(subscriber, || tracing::info!("later"));
         assert!(again.lines(0, Level::INFO, "", 1)[0].seq >= lines[0].seq);
+    }
+
+    #[test]
+    fn secrets_are_masked_in_memory_and_in_what_is_shown_too() {
+        let ring = LogRing::new(Clock::system());
+        ring.mask(&["hunter2-hunter2".to_owned()]);
+        let shown = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (writer, sink) = (ring.clone(), std::sync::Arc::clone(&shown));
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || {
+            let sink = std::sync::Arc::clone(&sink);
+            writer.shown(Sink(sink))
+        });
+        let subscriber = tracing_subscriber::registry().with(layer).with(ring.clone());
+        // A secret that would be cut in two is none any more.
+        let long = format!("{}hunter2-hunter2", "x".repeat(2040));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(why = "hunter2-hunter2", long, "it is hunter2-hunter2");
+        });
+        let line = &ring.lines(0, Level::INFO, "", 1)[0];
+        let all = format!("{line:?} {}", String::from_utf8_lossy(&shown.lock().unwrap()));
+        assert_eq!(line.message, "it is ***");
+        assert!(all.matches("***").count() >= 5 && !all.contains("hunter2"), "{all}");
+    }
+
+    struct Sink(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

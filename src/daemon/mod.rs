@@ -4,6 +4,7 @@ pub mod actions;
 mod alerts;
 pub mod answers;
 mod app;
+mod backups;
 mod believed;
 pub mod boot;
 pub mod carry;

@@ -39,31 +39,21 @@ pub struct Line {
 pub struct LogRing {
     clock: Clock,
     lines: Arc<Mutex<Lines>>,
+    /// What nobody may read in a line, wherever that goes.
+    masks: Arc<Mutex<Masker>>,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
     next: u64,
     kept: VecDeque<Line>,
-    file: Option<Kept>,
+    /// Where they are kept beyond the life of the daemon.
+    file: Option<Rolling>,
 }
 
-/// Where lines are kept beyond the life of the daemon.
-#[derive(Debug)]
-struct Kept {
-    file: Rolling,
-    masker: Masker,
-}
-
-impl Kept {
-    fn append(&mut self, line: &Line) {
-        let mut masked = Vec::new();
-        let mut write = |bytes: &[u8]| masked.extend_from_slice(bytes);
-        self.masker.feed(line.to_json().to_string().as_bytes(), &mut write);
-        self.masker.flush(&mut write);
-        // A log that cannot be written to is no reason to stop, and telling it here would come back here.
-        let _ = self.file.append(&masked);
-    }
+fn append(file: &mut Rolling, line: &Line) {
+    // A log that cannot be written to is no reason to stop, and telling it here would come back here.
+    let _ = file.append(line.to_json().to_string().as_bytes());
 }
 
 impl Line {
@@ -86,19 +76,53 @@ impl LogRing {
         // Beyond whatever an earlier daemon has counted to: nobody writes a line a millisecond for long.
         let next = u64::try_from(clock.wall_ms()).unwrap_or(0);
         let lines = Lines { next, ..Lines::default() };
-        Self { clock, lines: Arc::new(Mutex::new(lines)) }
+        Self { clock, lines: Arc::new(Mutex::new(lines)), masks: Arc::default() }
+    }
+
+    /// Masks each of `secrets` in what is to come, in memory, in the file and in what is [shown](Self::shown), and
+    /// in the lines in memory.
+    pub fn mask(&self, secrets: &[String]) {
+        *self.masks.lock().unwrap_or_else(PoisonError::into_inner) = Masker::new(secrets);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in &mut lines.kept {
+            line.message = self.masked(&line.message);
+            for value in line.fields.values_mut() {
+                if let Value::String(text) = value {
+                    *text = self.masked(text);
+                }
+            }
+        }
+    }
+
+    /// `text` without what nobody may read.
+    fn masked(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.masked_bytes(text.as_bytes())).into_owned()
+    }
+
+    fn masked_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut masked = Vec::with_capacity(bytes.len());
+        let mut write = |bytes: &[u8]| masked.extend_from_slice(bytes);
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        masks.feed(bytes, &mut write);
+        masks.flush(&mut write);
+        masked
+    }
+
+    /// A writer of whole lines that masks what this masks.
+    pub fn shown<W: io::Write>(&self, inner: W) -> Shown<W> {
+        Shown { ring: self.clone(), inner }
     }
 
     /// Keeps what has been said and what is to come in a file of at most `max_bytes`, with one older one
-    /// beside it, each of `secrets` masked.
+    /// beside it.
     ///
     /// # Errors
     /// What the file system says; the lines in memory are there all the same.
-    pub fn keep_in(&self, path: &Path, max_bytes: u64, secrets: &[String]) -> io::Result<()> {
-        let mut kept = Kept { file: Rolling::open(path, max_bytes)?, masker: Masker::new(secrets) };
+    pub fn keep_in(&self, path: &Path, max_bytes: u64) -> io::Result<()> {
+        let mut file = Rolling::open(path, max_bytes)?;
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.kept.iter().for_each(|line| kept.append(line));
-        lines.file = Some(kept);
+        lines.kept.iter().for_each(|line| append(&mut file, line));
+        lines.file = Some(file);
         Ok(())
     }
 
@@ -123,7 +147,7 @@ impl LogRing {
 
 impl<S: Subscriber> Layer<S> for LogRing {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut reader = Reader::default();
+        let mut reader = Reader { ring: self, message: String::new(), fields: Map::new() };
         event.record(&mut reader);
         let metadata = event.metadata();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,27 +164,45 @@ impl<S: Subscriber> Layer<S> for LogRing {
             lines.kept.pop_front();
         }
         if let Some(file) = &mut lines.file {
-            file.append(&line);
+            append(file, &line);
         }
         lines.kept.push_back(line);
     }
 }
 
-#[derive(Default)]
-struct Reader {
+/// Masks what is written through it, each piece for itself.
+pub struct Shown<W> {
+    ring: LogRing,
+    inner: W,
+}
+
+impl<W: io::Write> io::Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write_all(&self.ring.masked_bytes(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+struct Reader<'a> {
+    ring: &'a LogRing,
     message: String,
     fields: Map<String, Value>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn put(&mut self, field: &Field, value: Value) {
         self.fields.insert(field.name().to_owned(), value);
     }
 }
 
-impl Visit for Reader {
+impl Visit for Reader<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut text = format!("{value:?}");
+        // Before it is cut: half a secret is no longer known for one.
+        let mut text = self.ring.masked(&format!("{value:?}"));
         if text.len() > FIELD_MAX_BYTES {
             let mut end = FIELD_MAX_BYTES;
             while !text.is_char_boundary(end) {

@@ -12,12 +12,12 @@ use crate::model::ids::{RunId, TaskId};
 use crate::model::task::Severity;
 use crate::model::ticket::TicketState;
 use crate::model::time::millis;
-use crate::ops::brief::{self, Backup, Facts, Failing, Money, Need, Runs};
+use crate::ops::brief::{self, Facts, Failing, Money, Need, Runs};
 use crate::ops::janitor::learnings;
 use crate::ops::watchdog::Switch;
 use crate::ops::{self, OpsError, Report};
-use crate::platform::files;
-use crate::store::{StoreError, backup};
+use crate::platform::{files, glimpse};
+use crate::store::StoreError;
 use crate::ticket::board::Query;
 
 use super::App;
@@ -144,8 +144,8 @@ impl App {
             closed,
             created,
             money: Money::of(&costs),
-            disk_free: files::free_percent(&self.config.state_dir).ok(),
-            backup: self.newest_backup(),
+            disk_free: self.disk_free().await,
+            backup: self.newest_backup().await,
             janitor: self.learned(since_ms).await,
         };
         let text = brief::text(&facts);
@@ -177,11 +177,9 @@ impl App {
         Ok(counts)
     }
 
-    fn newest_backup(&self) -> Option<Backup> {
-        let dir = &self.config.backup.dir;
-        let newest = backup::list(dir).ok()?.into_iter().max_by_key(|name| name.at_ms)?;
-        let bytes = std::fs::metadata(dir.join(newest.file_name())).map_or(0, |found| found.len());
-        Some(Backup { at_ms: newest.at_ms, bytes })
+    async fn disk_free(&self) -> Option<u32> {
+        let dir = self.config.state_dir.clone();
+        glimpse::see(&self.config.state_dir, move || files::free_percent(&dir).ok()).await.flatten()
     }
 
     async fn learned(&self, since_ms: i64) -> BTreeMap<String, u64> {

@@ -11,7 +11,7 @@ use crate::model::task::Task;
 use crate::platform::process::output::{self, Chunk};
 use crate::pool;
 use crate::run::{history, table as runs_table};
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 use crate::task::due::Instants;
 use crate::task::table::{self, Pause, TaskRow};
 use crate::task::{Entry, Snapshot};
@@ -205,7 +205,7 @@ impl App {
     /// # Errors
     /// Only what the database says.
     pub async fn status(&self) -> Result<StatusView, StoreError> {
-        let pool = self.pools.counts().await?;
+        let (pool, last_backup) = (self.pools.counts().await?, self.newest_backup().await);
         let (snapshot, now_ms) = (self.snapshot(), self.clock.wall_ms());
         let seen = Arc::clone(&snapshot);
         let (live, failing, paused, paused_all) = self
@@ -248,14 +248,9 @@ impl App {
             paused_all,
             db_bytes: self.store.size().unwrap_or(0),
             wal_bytes: self.store.wal_size().unwrap_or(0),
-            last_backup: self.last_backup(),
+            last_backup: last_backup.and_then(|backup| Timestamp::from_millisecond(backup.at_ms).ok()),
             pool,
         })
-    }
-
-    fn last_backup(&self) -> Option<Timestamp> {
-        let newest = store::backup::list(&self.config.backup.dir).ok()?.into_iter().map(|b| b.at_ms).max()?;
-        Timestamp::from_millisecond(newest).ok()
     }
 
     /// A piece of a run's output from the raw byte `offset` on.

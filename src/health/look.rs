@@ -12,7 +12,7 @@ use crate::model::health::Check;
 use crate::model::schedule::format_duration;
 use crate::platform::clock::Clock;
 use crate::platform::glimpse::{self, LOOK_MAX, Look};
-use crate::platform::process::bounded::{self, Errand};
+use crate::platform::process::bounded::{self, Errand, REAP_MAX};
 use crate::store::{self, backup};
 
 use super::token::{Said, TEXT_MAX_BYTES};
@@ -22,6 +22,8 @@ use super::verdict::{self, DiskLimits, Space};
 const OURSELVES: &str = "lucid";
 /// The most that a program says of its version, in bytes.
 const VERSION_MAX_BYTES: u64 = 64 * 1024;
+/// How much longer than its limit an agent's program is waited for, beside the time to end it: starting takes some.
+const AGENT_SLACK: Duration = Duration::from_secs(1);
 /// Ids of checks that are made here begin so; whoever reports them reports nothing else.
 const OUTSIDE: [&str; 4] = ["disk:", "agent:", "backup", "api"];
 
@@ -48,15 +50,22 @@ pub fn outside(config: &Config, exe: &Path, clock: Clock) -> Vec<Check> {
     let mut checks: Vec<Check> =
         paths.iter().zip(spaces).map(|(path, space)| verdict::disk(path, space, limits)).collect();
     checks.push(backups(config, clock));
-    // One that hangs must not hold up the others.
-    let agents = std::thread::scope(|scope| {
-        let asked: Vec<_> =
-            config.agents.iter().map(|agent| scope.spawn(move || ask(config, agent, exe, clock))).collect();
-        let answers = asked.into_iter().filter_map(|thread| thread.join().ok());
-        answers.collect::<Vec<Check>>()
-    });
-    checks.extend(agents);
+    checks.extend(agents(config, exe, clock));
     checks
+}
+
+/// One that hangs holds up no other, and one whose program lies on a disk that hangs not even this.
+fn agents(config: &Config, exe: &Path, clock: Clock) -> Vec<Check> {
+    let limit = config.health.cli_timeout;
+    let looks = config.agents.iter().map(|agent| {
+        let (agent, root, exe) = (agent.clone(), config.root.clone(), exe.to_owned());
+        let key = format!("agent {}", agent.name);
+        Look::new(Path::new(&key), move || ask(&agent, &root, &exe, limit, clock))
+    });
+    let answers = glimpse::within(limit + REAP_MAX + AGENT_SLACK, looks.collect());
+    let hangs = || Err("it can be neither started nor ended".to_owned());
+    let told = config.agents.iter().zip(answers);
+    told.map(|(agent, answer)| verdict::agent(&agent.name, answer.unwrap_or_else(hangs), limit)).collect()
 }
 
 /// Those that are named, else where the state and the root are: one path a file system.
@@ -64,9 +73,17 @@ fn disks(config: &Config) -> Vec<PathBuf> {
     if !config.health.disks.is_empty() {
         return config.health.disks.clone();
     }
-    let mut paths: Vec<PathBuf> = [&config.state_dir, &config.root]
-        .map(|path| mount_point(path).unwrap_or_else(|| path.clone()))
-        .into();
+    let paths = [&config.state_dir, &config.root];
+    let looks = paths.map(|path| {
+        let at = path.clone();
+        Look::new(path, move || mount_point(&at))
+    });
+    let tops = glimpse::within(LOOK_MAX, looks.into());
+    let mut paths: Vec<PathBuf> = paths
+        .into_iter()
+        .zip(tops)
+        .map(|(path, top)| top.flatten().unwrap_or_else(|| path.clone()))
+        .collect();
     paths.dedup();
     paths
 }
@@ -96,15 +113,22 @@ fn backups(config: &Config, clock: Clock) -> Check {
         return verdict::backups_unseen(&config.backup.dir, LOOK_MAX);
     };
     let newest = found.ok().and_then(|found| found.into_iter().map(|b| b.at_ms).max());
-    let database = fs::metadata(config.state_dir.join(store::DATABASE_FILE));
-    let born = database.and_then(|metadata| metadata.created()).ok();
+    let database = config.state_dir.join(store::DATABASE_FILE);
+    let look = Look::new(&config.state_dir, move || fs::metadata(database)?.created());
+    let born = glimpse::within(LOOK_MAX, vec![look]).pop().flatten().and_then(Result::ok);
     let born_ms = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
     let born_ms = born_ms.and_then(|born| i64::try_from(born.as_millis()).ok());
     verdict::backup(newest, born_ms, clock.wall_ms(), config.health.backup_max_age)
 }
 
-fn ask(config: &Config, agent: &Agent, exe: &Path, clock: Clock) -> Check {
-    let limit = config.health.cli_timeout;
+/// What an agent's program says of its version and how long that took, or why it does not.
+fn ask(
+    agent: &Agent,
+    root: &Path,
+    exe: &Path,
+    limit: Duration,
+    clock: Clock,
+) -> Result<(String, Duration), String> {
     let mut argv = agent.command.clone();
     if let Some(first) = argv.first_mut().filter(|first| *first == OURSELVES) {
         *first = exe.to_string_lossy().into_owned();
@@ -112,11 +136,9 @@ fn ask(config: &Config, agent: &Agent, exe: &Path, clock: Clock) -> Check {
     argv.push("--version".to_owned());
     let env = agent.env.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let begun = clock.boot();
-    let answer = run(&argv, env, &config.root, limit, VERSION_MAX_BYTES).map(|said| {
-        let text = String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().trim().to_owned();
-        (text, clock.boot().saturating_sub(begun))
-    });
-    verdict::agent(&agent.name, answer, limit)
+    let said = run(&argv, env, root, limit, VERSION_MAX_BYTES)?;
+    let text = String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().trim().to_owned();
+    Ok((text, clock.boot().saturating_sub(begun)))
 }
 
 /// What `argv` says and how it ends, within `limit`.

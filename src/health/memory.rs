@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::direct::{Sent, Trouble};
 use crate::platform::files::{self, Lock};
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 
 /// What was said last; there while the trouble lasts.
 const MEMORY_FILE: &str = "heartbeat-alert.json";
@@ -52,7 +53,8 @@ pub(super) struct Outage {
 /// The places of the memory of one state directory.
 #[derive(Debug, Clone)]
 pub struct Homes {
-    state_dir: PathBuf,
+    /// None where it hangs.
+    state_dir: Option<PathBuf>,
     /// In the order in which they are tried.
     spare: Vec<PathBuf>,
 }
@@ -67,14 +69,18 @@ pub(super) enum Turn {
 }
 
 impl Homes {
-    /// `scratch` are folders that may take a folder where the state directory refuses.
+    /// `scratch` are folders that may take a folder where the state directory refuses, or hangs. Blocks for
+    /// [`LOOK_MAX`] where it does.
     #[must_use]
     pub fn new(state_dir: &Path, scratch: &[PathBuf]) -> Self {
         let mut hash = format!("{:x}", Sha256::digest(state_dir.as_os_str().as_bytes()));
         hash.truncate(HASH_DIGITS);
         let name = format!("lucid-{}-{hash}", own_uid());
+        let memory = state_dir.join(MEMORY_FILE);
+        let look = Look::new(state_dir, move || drop(std::fs::read(memory)));
+        let answers = glimpse::within(LOOK_MAX, vec![look]) == [Some(())];
         Self {
-            state_dir: state_dir.to_owned(),
+            state_dir: answers.then(|| state_dir.to_owned()),
             spare: scratch.iter().map(|folder| folder.join(&name)).collect(),
         }
     }
@@ -86,13 +92,13 @@ impl Homes {
             serde_json::from_slice(&std::fs::read(folder.join(MEMORY_FILE)).ok()?).ok()
         };
         let spare = self.spare.iter().filter(|folder| is_own(folder).is_ok());
-        let found = std::iter::once(&self.state_dir).chain(spare).filter_map(|folder| read(folder));
+        let found = self.state_dir.iter().chain(spare).filter_map(|folder| read(folder));
         found.max_by_key(|memory| memory.said_ms).filter(|memory| !memory.is_over)
     }
 
     pub(super) fn turn(&self) -> Turn {
         let spare = self.spare.iter().filter(|folder| made(folder).is_ok());
-        for folder in std::iter::once(&self.state_dir).chain(spare) {
+        for folder in self.state_dir.iter().chain(spare) {
             match Lock::try_take(&folder.join(LOCK_FILE), "") {
                 Ok(Some(lock)) => return Turn::Ours { _lock: Some(lock) },
                 Ok(None) => return Turn::Others,
@@ -108,13 +114,14 @@ impl Homes {
         let bytes = serde_json::to_vec(memory).map_err(|e| e.to_string())?;
         let write = |folder: &Path| files::replace_unsynced(&folder.join(MEMORY_FILE), &bytes, MEMORY_MODE);
         let failed = |folder: &Path, e: io::Error| format!("{}: {e}", folder.join(MEMORY_FILE).display());
-        let mut refused = match write(&self.state_dir) {
-            Ok(()) => {
+        let mut refused = match self.state_dir.as_deref().map(|folder| (folder, write(folder))) {
+            Some((_, Ok(()))) => {
                 // An older one would only be read where clocks have gone back.
                 let _ = self.forget_spare();
                 return Ok(());
             }
-            Err(e) => failed(&self.state_dir, e),
+            Some((folder, Err(e))) => failed(folder, e),
+            None => "the state directory hangs".to_owned(),
         };
         for folder in &self.spare {
             match made(folder).and_then(|()| write(folder)) {
@@ -130,8 +137,9 @@ impl Homes {
     /// # Errors
     /// As [`Self::remember`].
     pub(super) fn forget(&self, memory: &Memory, now_ms: i64) -> Result<(), String> {
-        let gone = files::remove(&self.state_dir.join(MEMORY_FILE)).and_then(|()| self.forget_spare());
-        if gone.is_ok() {
+        if let Some(folder) = &self.state_dir
+            && files::remove(&folder.join(MEMORY_FILE)).and_then(|()| self.forget_spare()).is_ok()
+        {
             return Ok(());
         }
         self.remember(&Memory { is_over: true, said_ms: now_ms.max(memory.said_ms), ..memory.clone() })
@@ -201,6 +209,24 @@ mod tests {
         std::fs::create_dir(&state).unwrap();
         homes.remember(&memory(10)).unwrap();
         assert!(state.join(MEMORY_FILE).is_file() && !kept.join(MEMORY_FILE).exists());
+    }
+
+    #[test]
+    fn a_state_directory_that_hangs_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, scratch) = (dir.path().join("state"), dir.path().join("scratch"));
+        std::fs::create_dir(&state).unwrap();
+        std::fs::create_dir(&scratch).unwrap();
+        // Nobody ever writes to it: whoever reads waits, as on a disk that is gone.
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, state.join(MEMORY_FILE), fifo, mode, 0).unwrap();
+        let homes = Homes::new(&state, &[scratch]);
+        homes.remember(&memory(5)).unwrap();
+        assert_eq!(homes.recall(), Some(memory(5)));
+        assert!(matches!(homes.turn(), Turn::Ours { _lock: Some(_) }));
+        assert!(Homes::new(&state, &[]).remember(&memory(6)).unwrap_err().contains("hangs"));
+        homes.forget(&memory(5), 9).unwrap();
+        assert_eq!(homes.recall(), None);
     }
 
     #[test]

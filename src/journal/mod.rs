@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError, Tx};
 
 pub use feed::{Feed, FeedError};
 pub use retention::{Keep, Trimmed};
+#[cfg(test)]
+pub(crate) use table::broken;
 
 /// Events that a live reader may be behind before it reads from the table again.
 const LIVE_MAX: usize = 1_024;

@@ -1,8 +1,12 @@
 //! The rows of `events` and `cursors`.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::Value;
+use tracing::error;
 
 use super::Filter;
 use crate::model::condition::Condition;
@@ -53,6 +57,51 @@ fn select(
     limit: usize,
     filter: &Filter,
 ) -> rusqlite::Result<Vec<Recorded>> {
+    let (mut found, mut seq) = (Vec::new(), seq);
+    // A row that does not read counts for none: a page that is not full proves that there is no more.
+    while found.len() < limit {
+        let want = limit - found.len();
+        let rows = page(conn, bound, order, seq, want, filter)?;
+        let is_last = rows.len() < want;
+        let Some((last, _)) = rows.last() else { break };
+        seq = *last;
+        for (seq, row) in rows {
+            match row {
+                Ok(recorded) => found.push(recorded),
+                Err(why) => pass_over(seq, &why),
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Numbers of events that do not read, as far as they have been told.
+static UNREADABLE: Mutex<BTreeSet<i64>> = Mutex::new(BTreeSet::new());
+/// So many of them are told.
+const UNREADABLE_MAX: usize = 1_000;
+
+/// One event must not keep its readers from all others. It is told once, whoever meets it.
+fn pass_over(seq: i64, why: &str) {
+    let mut known = UNREADABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() < UNREADABLE_MAX && known.insert(seq) {
+        error!(seq, why, count = known.len(), "an event cannot be read and is passed over");
+    }
+}
+
+/// A row's number, and the event in it or why it does not read.
+type Numbered = (i64, Result<Recorded, String>);
+
+fn page(
+    conn: &Connection,
+    bound: &'static str,
+    order: &'static str,
+    seq: i64,
+    limit: usize,
+    filter: &Filter,
+) -> rusqlite::Result<Vec<Numbered>> {
     let mut sql =
         format!("SELECT seq, at_ms, kind, task, run, ticket, actor, data FROM events WHERE {bound}");
     let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(seq)];
@@ -78,7 +127,10 @@ fn select(
     sql.push_str(" LIMIT ?");
     values.push(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), recorded)?;
+    // What SQLite itself has to say is of the whole page; what a column holds is of its row alone.
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        Ok((row.get(0)?, recorded(row).map_err(|why| why.to_string())))
+    })?;
     rows.collect()
 }
 
@@ -232,4 +284,26 @@ pub(super) fn standing(conn: &Connection, prefix: &str) -> rusqlite::Result<Vec<
         .query_map([format!("{CONDITION}{prefix}")], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+}
+
+/// Journals as they should not be.
+#[cfg(test)]
+pub(crate) mod broken {
+    use rusqlite::Connection;
+
+    /// Makes `column` of the events `from` to `to` unreadable by writing `text` to it.
+    pub fn spoil(conn: &Connection, column: &str, text: &str, from: i64, to: i64) -> rusqlite::Result<()> {
+        let sql = format!("UPDATE events SET {column} = ?1 WHERE seq BETWEEN ?2 AND ?3");
+        conn.execute(&sql, (text, from, to)).map(drop)
+    }
+
+    /// Takes the table away.
+    pub fn hide(conn: &Connection) -> rusqlite::Result<()> {
+        conn.execute_batch("ALTER TABLE events RENAME TO elsewhere")
+    }
+
+    /// Brings it back.
+    pub fn bring_back(conn: &Connection) -> rusqlite::Result<()> {
+        conn.execute_batch("ALTER TABLE elsewhere RENAME TO events")
+    }
 }

@@ -312,3 +312,35 @@ async fn feeds_end_when_the_journal_does() {
     drop(journal);
     assert!(matches!(feed.next().await, Err(FeedError::Closed)));
 }
+
+/// A page and one of it: what does not read is neither an end nor an error, to readers of pages and of feeds.
+#[tokio::test]
+async fn events_that_do_not_read_are_passed_over_and_the_rest_is_told() {
+    let (_dir, store, journal) = fresh();
+    record_many(&journal, 1..601).await;
+    // More than a feed reads at a time, the first and the last of all among the bad ones.
+    store
+        .write(|tx| {
+            broken::spoil(tx, "data", "{", 1, 300)?;
+            broken::spoil(tx, "data", "{", 600, 600)?;
+            broken::spoil(tx, "task", "../x", 400, 400)?;
+            broken::spoil(tx, "kind", "unheard_of", 500, 500)?;
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let good: Vec<i64> = (301..600).filter(|seq| ![400, 500].contains(seq)).collect();
+    assert_eq!(numbers(&journal).await, good);
+    let first = journal.after(0, 2, Filter::default()).await.unwrap();
+    assert_eq!(first.iter().map(|recorded| recorded.seq).collect::<Vec<_>>(), [301, 302]);
+    let last = journal.before(i64::MAX, 1, Filter::default()).await.unwrap();
+    assert_eq!(last[0].seq, 599);
+    let mut feed = journal.subscribe(0, Filter::default());
+    for seq in good {
+        assert_eq!(next(&mut feed).await.seq, seq);
+    }
+    assert!(is_silent(&mut feed).await);
+    assert_eq!(feed.seq(), 600, "the reader has passed the last too");
+    record(&journal, NOW_MS, event(601)).await;
+    assert_eq!(next(&mut feed).await.seq, 601);
+}

@@ -67,6 +67,12 @@ pub fn within<T: Send + 'static>(limit: Duration, looks: Vec<Look<T>>) -> Vec<Op
     seen
 }
 
+/// As [`within`], of one path and for [`LOOK_MAX`], where futures are run.
+pub async fn see<T: Send + 'static>(path: &Path, how: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let looks = vec![Look::new(path, how)];
+    tokio::task::spawn_blocking(move || within(LOOK_MAX, looks)).await.ok()?.pop()?
+}
+
 fn hangs(path: &Path) -> bool {
     let hanging = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
     hanging.get(path).is_some_and(|is_over| !is_over.load(Ordering::Acquire))

@@ -31,7 +31,7 @@ fn gather() -> Gather {
     Arc::new(|recorded: Recorded| {
         Box::pin(async move {
             let event = recorded.event;
-            let (Some(task), Some(id)) = (event.task, event.run) else { return Facts::None };
+            let (Some(task), Some(id)) = (event.task, event.run) else { return Ok(Facts::None) };
             let mut run = Run::new(id, task, Trigger::Schedule, RunState::Failed);
             (run.exit_code, run.reason) = (Some(1), Some("exit".to_owned()));
             let alerts = task::Alerts {
@@ -46,9 +46,9 @@ fn gather() -> Gather {
             let tail = tail(b"working\nNo space left on device\n");
             let (failures, oks) = (1, 0);
             let missed = Missed::default();
-            let facts =
-                RunFacts { run, task: Some(task), missed, failures, oks, tail, end: None, answer: None };
-            Facts::Run(Box::new(facts))
+            let (task, end, answer) = (Some(task), None, None);
+            let facts = RunFacts { run, task, missed, failures, oks, tail, end, answer, is_bare: false };
+            Ok(Facts::Run(Box::new(facts)))
         })
     })
 }

@@ -47,6 +47,21 @@ fn a_dead_daemon_is_told_once_past_it_and_so_is_its_return() {
     }
 }
 
+#[test]
+fn a_dead_daemon_is_told_before_anything_is_looked_at_that_may_hang() {
+    let fake = FakeTelegram::start();
+    let world = world(&fake, WELL);
+    world.configure(&format!(
+        "health: {{{WELL}, cli_timeout: 60s}}\nagents:\n  slow: {{command: [/bin/sh, -c, 'sleep 60', sh]}}\n{}",
+        fake.settings()
+    ));
+    let mut beat = world.lucid_command(["heartbeat"]).spawn().expect("lucid starts");
+    world.until("it is told", || fake.with("does not answer").into_iter().next());
+    assert!(beat.try_wait().expect("a status").is_none(), "it still asks the agent's program");
+    beat.kill().expect("it is killed");
+    beat.wait().expect("a status");
+}
+
 /// `lucid heartbeat` where another place than the state directory is the world's own.
 fn beat(world: &World) -> crate::world::Output {
     let scratch = world.path("scratch");
@@ -86,6 +101,23 @@ fn a_state_directory_that_takes_nothing_keeps_nobody_from_being_told_once() {
     world.until("it is back", || fake.with(" is back · down ").into_iter().next());
     beat(&world).expect(0);
     assert_eq!(fake.chat().len(), 2, "{:?}", fake.chat());
+}
+
+#[test]
+fn a_state_directory_that_hangs_keeps_nobody_from_being_told_once() {
+    let fake = FakeTelegram::start();
+    let world = world(&fake, WELL);
+    fs::create_dir(world.path("scratch")).expect("a folder");
+    // Nobody ever writes to it: whoever reads waits, as on a disk that is gone.
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    let path = world.state("heartbeat-alert.json");
+    rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).expect("a pipe");
+    let said = beat(&world).expect(2);
+    assert!(said.stdout.contains("told on Telegram, chat 4242: 🆘 CRITICAL: lucid on "), "{said:?}");
+    assert!(said.stderr.contains("it does not answer"), "{said:?}");
+    let said = beat(&world).expect(2);
+    assert!(!said.stdout.contains("told on"), "{said:?}");
+    assert_eq!(fake.with("does not answer").len(), 1, "{:?}", fake.chat());
 }
 
 #[test]

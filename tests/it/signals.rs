@@ -68,6 +68,24 @@ fn the_second_interrupt_kills() {
 }
 
 #[test]
+fn a_database_that_cannot_be_read_keeps_neither_the_runs_nor_the_daemon() {
+    let mut world = World::new();
+    world.task("stubborn", STUBBORN);
+    world.serve();
+    up(&world, "stubborn");
+    assert!(!world.of_runs().is_empty());
+    rusqlite::Connection::open(world.state("lucid.db"))
+        .and_then(|database| database.execute_batch("ALTER TABLE runs RENAME TO elsewhere"))
+        .unwrap();
+    world.signal(Signal::INT);
+    // Two of the same kind that come at once are one.
+    world.until("it goes down", || world.read("daemon.log").contains("once more kills them").then_some(()));
+    world.signal(Signal::INT);
+    assert_eq!(code_of(world.until_daemon_ends()), 0);
+    assert!(world.of_runs().is_empty(), "{:?}", world.of_runs());
+}
+
+#[test]
 fn stop_ends_the_runs_waits_for_the_daemon_and_leaves_what_waited_undone() {
     let mut world = World::with("scheduler: {max_parallel_runs: 1}");
     world.task("long", LONG);
@@ -174,6 +192,26 @@ fn a_service_manager_is_told_when_it_is_ready_reloads_is_well_and_goes() {
     assert!(!shown.contains("NOTIFY_SOCKET") && !shown.contains("WATCHDOG"), "{shown}");
     world.signal(Signal::TERM);
     manager.until("STOPPING=1");
+    assert_eq!(code_of(world.until_daemon_ends()), 0);
+}
+
+#[test]
+fn a_reload_that_hangs_keeps_nobody_from_ending_the_daemon() {
+    let mut world = World::new().with_failpoints();
+    let manager = Manager::of(&mut world);
+    world.serve();
+    manager.until("READY=1");
+    world.write("bin/failpoints/armed/reload.read", "stall 1");
+    world.signal(Signal::HUP);
+    manager.until("RELOADING=1");
+    world.signal(Signal::TERM);
+    loop {
+        let said = manager.next();
+        assert!(!said.contains("READY=1"), "it waits for the reload");
+        if said.lines().any(|line| line == "STOPPING=1") {
+            break;
+        }
+    }
     assert_eq!(code_of(world.until_daemon_ends()), 0);
 }
 

@@ -1,7 +1,9 @@
 //! What an event alone does not tell, looked up by whoever knows runs, tasks and tickets.
 
+use super::{number, text};
 use crate::alert::words::Tail;
-use crate::model::run::Run;
+use crate::model::event::{EventKind, Recorded};
+use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{Alerts, Deliver};
 
 /// What belongs to one event.
@@ -52,6 +54,36 @@ pub struct RunFacts {
     pub end: Option<EndFacts>,
     /// What it has to say where it is to be delivered.
     pub answer: Option<String>,
+    /// The run is what its event says of it, and nothing else is known: the database did not answer.
+    pub is_bare: bool,
+}
+
+impl RunFacts {
+    /// As much of a run as its event says; `task` is known without the database.
+    #[must_use]
+    pub fn bare(recorded: &Recorded, task: Option<TaskFacts>) -> Option<Self> {
+        let event = &recorded.event;
+        let trigger = text(event, "trigger").and_then(Trigger::parse).unwrap_or(Trigger::Schedule);
+        let state = match event.kind {
+            EventKind::RunMissed => RunState::Missed,
+            EventKind::RunKillFailed => RunState::KillFailed,
+            _ => text(event, "state").and_then(RunState::parse)?,
+        };
+        let small = |field| number(event, field).and_then(|n| i32::try_from(n).ok());
+        let mut run = Run::new(event.run?, event.task.clone()?, trigger, state);
+        run.reason = text(event, "reason").map(str::to_owned);
+        (run.exit_code, run.signal) = (small("exit_code"), small("signal"));
+        run.duration_ms = number(event, "duration_ms");
+        run.ended_ms = Some(recorded.at_ms);
+        let (missed, tail) = (Missed::default(), Tail::default());
+        Some(Self { run, task, missed, failures: 0, oks: 0, tail, end: None, answer: None, is_bare: true })
+    }
+
+    /// A worker's end is told by its ticket. No other run begins with an event.
+    #[must_use]
+    pub fn is_worker(&self) -> bool {
+        self.run.ticket.is_some() || (self.is_bare && self.run.trigger == Trigger::Event)
+    }
 }
 
 /// Of its task, as its file says now.

@@ -18,6 +18,8 @@ const ANSWER_CHARS: usize = 3_600;
 const CAUSE_CHARS: usize = 80;
 /// From here on a day of the week does not tell which day it was, milliseconds.
 const FAR_MS: i64 = 6 * DAY_MS;
+/// What is said in the place of what is not known.
+const BARE: &str = "The database did not answer: what it said and how often it failed is not known.";
 /// A task that is no more tells no end, milliseconds.
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -32,8 +34,7 @@ pub(super) fn finished(event: &Event, facts: &Facts) -> Vec<Verdict> {
         ending: Vec::new(),
         tell: Tell::Reply,
     })];
-    // A worker's end is told by its ticket.
-    if run.ticket.is_some() {
+    if facts.is_worker() {
         return verdicts;
     }
     match state {
@@ -112,7 +113,9 @@ fn failure(facts: &RunFacts, which: AlertEvent) -> Option<Verdict> {
     let is_muted = settings
         .mute_until
         .is_some_and(|until| facts.run.ended_ms.is_some_and(|ended| ended < until.as_millisecond()));
-    if !settings.events.contains(&which) || is_muted || facts.failures < settings.after {
+    // How often it has failed is not known of a bare one: once too often said is better than not at all.
+    let is_early = !facts.is_bare && facts.failures < settings.after;
+    if !settings.events.contains(&which) || is_muted || is_early {
         return None;
     }
     let run = &facts.run;
@@ -167,6 +170,10 @@ fn how(run: &Run) -> String {
 fn body(facts: &RunFacts, task: &TaskFacts, which: AlertEvent) -> Vec<Part> {
     let run = &facts.run;
     let mut parts = vec![plain("Run "), code(run.id.to_string())];
+    if facts.is_bare {
+        parts.extend([plain("."), Part::Break, plain(BARE)]);
+        return parts;
+    }
     match (run.trigger, run.scheduled_ms) {
         (Trigger::Manual, _) => parts.push(plain(format!(", asked for by {}", phrase(&run.actor)))),
         (_, Some(ms)) => {
@@ -275,10 +282,14 @@ pub(super) fn missed(event: &Event, facts: &Facts) -> Vec<Verdict> {
         Missed::Passed => "the machine slept, its clock was set or the task was off",
         Missed::Unseen => "lucid read the task's file only after that",
     };
-    notice.body.push(plain(format!("; {why}, and it is not made up for.")));
-    notice.body.extend(next(run, task));
+    if facts.is_bare {
+        notice.body = vec![plain("The database did not answer: when it was due and why is not known.")];
+    } else {
+        notice.body.push(plain(format!("; {why}, and it is not made up for.")));
+        notice.body.extend(next(run, task));
+        notice.cause = Some(why.to_owned());
+    }
     notice.buttons = vec![Button::data("Run now", format!("r:run:{}", run.task))];
-    notice.cause = Some(why.to_owned());
     notice.fades_ms = Some(DAY_MS);
     vec![Verdict::raise(notice)]
 }
@@ -291,7 +302,9 @@ pub(super) fn kill_failed(event: &Event, facts: &Facts) -> Vec<Verdict> {
         vec![bold(format!("{task}: something of run {id} outlives SIGKILL")), plain(" · key held")];
     notice.body = vec![plain("It hangs in the kernel, most often in a disk or network file system.")];
     notice.meanwhile = vec![plain("Its task does not run again until it is gone.")];
-    if let Facts::Run(facts) = facts {
+    if let Facts::Run(facts) = facts
+        && !facts.is_bare
+    {
         notice.body.extend(output(&facts.tail));
     }
     notice.buttons = vec![Button::data("Log", format!("r:log:{}", id.0))];

@@ -17,6 +17,8 @@ use crate::model::notice::Press;
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
+#[path = "tests/bare.rs"]
+mod bare;
 #[path = "tests/causes.rs"]
 mod causes;
 #[path = "tests/missed.rs"]
@@ -56,7 +58,17 @@ fn facts(run: Run) -> RunFacts {
         next_ms: Some(AT_MS + 86_400_000),
     };
     let (missed, tail) = (Missed::default(), Tail::default());
-    RunFacts { run, task: Some(task), missed, failures: 1, oks: 9, tail, end: None, answer: None }
+    RunFacts {
+        run,
+        task: Some(task),
+        missed,
+        failures: 1,
+        oks: 9,
+        tail,
+        end: None,
+        answer: None,
+        is_bare: false,
+    }
 }
 
 fn finished(facts: RunFacts) -> Vec<Verdict> {

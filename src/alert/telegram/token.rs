@@ -3,7 +3,10 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use secrecy::ExposeSecret as _;
+
 use super::Telegram;
+use crate::platform::glimpse::{self, LOOK_MAX, Look};
 
 /// Largest token file, in bytes.
 const FILE_MAX_BYTES: u64 = 4096;
@@ -14,8 +17,21 @@ impl Telegram {
     /// # Errors
     /// Says what is wrong with the file, without a word of what is in it.
     pub fn from_file(path: &Path, api_url: &str) -> Result<Self, String> {
-        let token = read(path).map_err(|why| format!("telegram.token_file {}: {why}", path.display()))?;
+        let file = path.to_owned();
+        // It may lie on a disk that hangs, and be a pipe that nobody writes to.
+        let look = Look::new(path, move || read(&file));
+        let late = || Err(format!("it did not answer within {} s", LOOK_MAX.as_secs()));
+        let token = glimpse::within(LOOK_MAX, vec![look])
+            .pop()
+            .flatten()
+            .unwrap_or_else(late)
+            .map_err(|why| format!("telegram.token_file {}: {why}", path.display()))?;
         Self::new(token.into(), api_url).map_err(|e| e.to_string())
+    }
+
+    /// The token, for whoever keeps it out of what is written.
+    pub(in crate::alert) fn secret(&self) -> &str {
+        self.token.expose_secret()
     }
 }
 

@@ -274,7 +274,7 @@ pub struct ContextLink {
     pub path: String,
     pub title: Option<String>,
     pub source: String,
-    /// Whether it is there; `null` for a path that leads out of where it starts.
+    /// Whether it is there; `null` for a path that leads out of where it starts, and where its disk does not answer.
     pub exists: Option<bool>,
     pub created_at: Timestamp,
     pub actor: String,

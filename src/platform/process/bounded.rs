@@ -21,6 +21,11 @@ const OUTPUT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const SIZE_LOOK: Duration = Duration::from_millis(50);
 /// Pause between two looks at a child that cannot be watched by a descriptor.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
+/// How long a killed child may take to be gone; then it hangs in the kernel, and nobody waits for it.
+pub const REAP_MAX: Duration = Duration::from_secs(2);
+/// Pause between two looks at a killed child, and the stack of who waits for one that hangs, in bytes.
+const REAP_PAUSE: Duration = Duration::from_millis(1);
+const REAPER_STACK_BYTES: usize = 64 * 1024;
 /// What a tool may need to know of its surroundings; everything else is left out.
 const INHERITED: [&str; 17] = [
     "PATH",
@@ -76,10 +81,12 @@ pub enum ErrandError {
     Io(#[from] io::Error),
 }
 
-/// Runs `errand` to its end, for `limit` at most; then its process group gets SIGKILL. Blocks.
+/// Runs `errand` to its end, for `limit` at most; then its process group gets SIGKILL. Blocks for no longer than
+/// that and [`REAP_MAX`].
 ///
 /// # Errors
-/// [`ErrandError`]; no process of the group is left in either case but what moved to a group of its own.
+/// [`ErrandError`]; no process of the group is left in either case but what moved to a group of its own and what
+/// hangs in the kernel.
 pub fn run(errand: &Errand, limit: Duration) -> Result<Done, ErrandError> {
     run_capped(errand, limit, OUTPUT_MAX_BYTES)
 }
@@ -92,13 +99,12 @@ pub fn run_capped(errand: &Errand, limit: Duration, max: u64) -> Result<Done, Er
     let (mut stdout, mut stderr) = (memory_file()?, memory_file()?);
     let mut child = start(errand, &stdout, &stderr)?;
     let why = wait(&mut child, limit, max, [&stdout, &stderr])?;
-    if why.is_some() {
-        kill_group(&child);
-    }
-    let status = child.wait()?;
     if let Some(why) = why {
+        kill_group(&child);
+        reap(child, REAP_MAX);
         return Err(why);
     }
+    let status = child.wait()?;
     Ok(Done {
         code: status.code(),
         signal: status.signal(),
@@ -174,6 +180,23 @@ fn kill_group(child: &Child) {
     }
 }
 
+/// Waits for a child that was killed, for `limit`; one that is not gone by then is left to a thread of its own.
+/// Whether it is gone.
+fn reap(mut child: Child, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < until => std::thread::sleep(REAP_PAUSE),
+            Ok(None) => break,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
+    let reaper = std::thread::Builder::new().name("lucid-reaper".to_owned()).stack_size(REAPER_STACK_BYTES);
+    // Without a thread it stays a zombie once it has ended, until this process ends.
+    drop(reaper.spawn(move || drop(child.wait())));
+    false
+}
+
 fn pid_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
@@ -231,6 +254,22 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(1));
         std::thread::sleep(Duration::from_millis(1200));
         assert!(!mark.exists(), "its child lived on");
+    }
+
+    #[test]
+    fn one_that_outlives_its_end_is_left_to_somebody_else() {
+        // It stands in for one that SIGKILL does not reach: nobody has sent it any.
+        let child = Command::new("/bin/sleep").arg("1").spawn().unwrap();
+        let proc = PathBuf::from(format!("/proc/{}", child.id()));
+        let begun = Instant::now();
+        assert!(!reap(child, Duration::from_millis(50)));
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        let until = Instant::now() + Duration::from_secs(20);
+        while proc.exists() {
+            assert!(Instant::now() < until, "it is reaped once it ends");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(reap(Command::new("/bin/true").spawn().unwrap(), Duration::from_secs(20)));
     }
 
     #[test]

@@ -64,6 +64,15 @@ impl Runs {
         Ok(orphans)
     }
 
+    /// Runs that have a keeper now, whatever the ledger says.
+    pub async fn kept(&self) -> Vec<RunId> {
+        let dir = self.dir.clone();
+        let look = move || -> Vec<RunId> {
+            list(&dir).into_iter().filter(|run| process::is_kept(&run_dir(&dir, *run))).collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+
     async fn record_orphans(&self, orphans: Vec<Orphan>) -> Result<(), RunError> {
         let (journal, now_ms) = (self.journal.clone(), self.clock.wall_ms());
         self.store
