@@ -6,6 +6,7 @@ pub(super) mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::model::alert::AlertId;
+use crate::model::ids::RunId;
 use crate::model::notice::{Part, Topic};
 use crate::model::task::Severity;
 
@@ -128,6 +129,8 @@ pub(super) struct NewRow {
     pub severity: Severity,
     pub topic: Topic,
     pub text: Option<Vec<Part>>,
+    /// Whose output the text is.
+    pub run: Option<RunId>,
     pub original: Option<i64>,
     pub not_before_ms: i64,
     pub now_ms: i64,
@@ -182,6 +185,26 @@ pub struct Waiting {
     pub pending: i64,
     /// When the oldest was made, milliseconds since the epoch.
     pub oldest_ms: Option<i64>,
+}
+
+/// What has died within a time and still matters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Alerts that go on and of which nothing was told since.
+    pub alerts: i64,
+    /// What the newest message about one died of.
+    pub why: Option<String>,
+    pub outputs: LostOutputs,
+}
+
+/// Output that was to be delivered and never will be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostOutputs {
+    pub count: i64,
+    /// Of the newest: whose it is, what it died of, and when, milliseconds since the epoch.
+    pub run: Option<RunId>,
+    pub why: Option<String>,
+    pub at_ms: Option<i64>,
 }
 
 /// How things stand with the way to people.

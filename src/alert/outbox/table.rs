@@ -4,10 +4,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Channel, Delivery, DeliveryState, NewRow, Purpose, Queued, Waiting};
+use super::{Channel, Delivery, DeliveryState, LostOutputs, NewRow, Purpose, Queued, Waiting};
 use crate::alert::Tested;
 use crate::alert::table::{column, json, name_of, parse_severity};
 use crate::model::alert::{Alert, AlertId};
+use crate::model::ids::RunId;
 use crate::model::notice::Topic;
 
 const COLUMNS: &str = "id, alert, purpose, severity, topic, text, original, created_ms, attempts, doubtful, \
@@ -40,7 +41,7 @@ pub(in crate::alert) fn insert(
     let ended_ms = state.is_ended().then_some(new.now_ms);
     conn.prepare_cached(
         "INSERT INTO outbox (alert, purpose, state, rank, severity, topic, text, original, created_ms, \
-         not_before_ms, ended_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         not_before_ms, ended_ms, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         new.alert.map(|alert| alert.0),
@@ -54,6 +55,7 @@ pub(in crate::alert) fn insert(
         new.now_ms,
         new.not_before_ms,
         ended_ms,
+        new.run.map(|run| run.0),
     ])?;
     Ok(conn.last_insert_rowid())
 }
@@ -359,6 +361,26 @@ pub(in crate::alert) fn dead_since(
          SELECT count(DISTINCT alert), (SELECT error FROM lost ORDER BY ended_ms DESC LIMIT 1) FROM lost",
     )?
     .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Output that was given up since `since_ms`.
+pub(in crate::alert) fn lost_outputs(conn: &Connection, since_ms: i64) -> rusqlite::Result<LostOutputs> {
+    let count = conn
+        .prepare_cached(
+            "SELECT count(*) FROM outbox WHERE state = 'dead' AND purpose = 'brief' AND ended_ms >= ?1",
+        )?
+        .query_row([since_ms], |row| row.get(0))?;
+    let newest = conn
+        .prepare_cached(
+            "SELECT run, error, ended_ms FROM outbox WHERE state = 'dead' AND purpose = 'brief' \
+             AND ended_ms >= ?1 ORDER BY ended_ms DESC, id DESC LIMIT 1",
+        )?
+        .query_row([since_ms], |row| {
+            let run = row.get::<_, Option<i64>>(0)?.map(RunId);
+            Ok(LostOutputs { count, run, why: row.get(1)?, at_ms: row.get(2)? })
+        })
+        .optional()?;
+    Ok(newest.unwrap_or_default())
 }
 
 /// Deletes up to `limit` rows that ended before `before_ms` and that nothing answers.
