@@ -124,3 +124,15 @@ fn post(world: &World, token: &str, message: i64, what: &str, body: &str) -> Out
         stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
     }
 }
+
+#[test]
+fn tickets_go_as_soon_as_the_pause_of_their_dispatch_is_over() {
+    let world = world("");
+    world.lucid(["pause", "ticket-pickup", "--for", "3s"]).expect(0);
+    let over_ms = world.number("SELECT paused_until_ms FROM tasks WHERE id = 'ticket-pickup'");
+    let id = mode(&world, "commit");
+    let row = world.until_within(LONG, "its worker", || {
+        world.rows_where(&format!("ticket = '{id}'")).into_iter().find_map(|row| row.started_ms)
+    });
+    assert!((0..2_000).contains(&(row - over_ms)), "{} ms after its end", row - over_ms);
+}
