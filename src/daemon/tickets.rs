@@ -52,6 +52,9 @@ impl App {
         let step = match to {
             None => None,
             Some(Move::Todo) => Some(Step::Requeue),
+            Some(Move::Waiting { until_ms: Some(until_ms), .. }) if until_ms <= self.clock.wall_ms() => {
+                return Err(passed(until_ms));
+            }
             Some(Move::Waiting { reason, until_ms }) => Some(Step::Park { text: reason, until_ms }),
             Some(Move::Review) => Some(Step::Review),
             Some(Move::Closed { reason }) => Some(Step::Close { text: reason }),
@@ -86,6 +89,17 @@ impl App {
     pub async fn ticket(&self, id: &TicketId) -> Result<Ticket, Refused> {
         self.tickets.get(id).await?.ok_or_else(|| Refused::no_ticket(id))
     }
+}
+
+fn passed(until_ms: i64) -> Refused {
+    let at = jiff::Timestamp::from_millisecond(until_ms).map(|at| at.to_string()).unwrap_or_default();
+    let message = format!("a ticket waits for a time to come; {at} has passed");
+    Refused::new(
+        RefusedKind::Invalid,
+        "invalid_move",
+        message,
+        "without `until` it waits until somebody moves it",
+    )
 }
 
 impl Refused {
