@@ -39,7 +39,8 @@ use crate::platform::failpoint::Fault;
 use crate::store::{Store, StoreError, Tx};
 
 use desk::{Desk, Way};
-use outbox::{Channel, Delivery, DeliveryState, Lost, Waiting};
+use outbox::lost::Lost;
+use outbox::{Channel, Delivery, DeliveryState, Waiting};
 use pace::Pace;
 use quiet::QuietHours;
 use telegram::Telegram;
@@ -273,9 +274,7 @@ impl Alerts {
         self.0
             .store
             .read(move |conn| {
-                let (alerts, why) = outbox::table::dead_since(conn, since_ms)?;
-                let outputs = outbox::table::lost_outputs(conn, since_ms)?;
-                Ok((outbox::table::channel(conn)?, Lost { alerts, why, outputs }))
+                Ok((outbox::table::channel(conn)?, outbox::lost::table::since(conn, since_ms)?))
             })
             .await
     }

@@ -1,6 +1,7 @@
 //! What is to be sent, durable until it is known to have arrived. A row that tells of an alert holds no text: it
 //! says, when it goes, how things stand then; so an outage ends in few messages that are true.
 
+pub(super) mod lost;
 pub(super) mod table;
 
 use serde::{Deserialize, Serialize};
@@ -185,26 +186,6 @@ pub struct Waiting {
     pub pending: i64,
     /// When the oldest was made, milliseconds since the epoch.
     pub oldest_ms: Option<i64>,
-}
-
-/// What has died within a time and still matters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Alerts that go on and of which nothing was told since.
-    pub alerts: i64,
-    /// What the newest message about one died of.
-    pub why: Option<String>,
-    pub outputs: LostOutputs,
-}
-
-/// Output that was to be delivered and never will be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LostOutputs {
-    pub count: i64,
-    /// Of the newest: whose it is, what it died of, and when, milliseconds since the epoch.
-    pub run: Option<RunId>,
-    pub why: Option<String>,
-    pub at_ms: Option<i64>,
 }
 
 /// How things stand with the way to people.

@@ -199,7 +199,7 @@ mod tests {
         let root = dir.path().to_owned();
         let codes = |here: Option<Here>| {
             let rules = Rules { here, ..rules() };
-            let report = check(&[root.clone()], Path::new("/nowhere"), &rules, now()).unwrap();
+            let report = check(std::slice::from_ref(&root), Path::new("/nowhere"), &rules, now()).unwrap();
             report.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>()
         };
         let secrets = Some(BTreeSet::from(["OTHER".to_owned()]));

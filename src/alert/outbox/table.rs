@@ -4,11 +4,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Channel, Delivery, DeliveryState, LostOutputs, NewRow, Purpose, Queued, Waiting};
+use super::{Channel, Delivery, DeliveryState, NewRow, Purpose, Queued, Waiting};
 use crate::alert::Tested;
 use crate::alert::table::{column, json, name_of, parse_severity};
 use crate::model::alert::{Alert, AlertId};
-use crate::model::ids::RunId;
 use crate::model::notice::Topic;
 
 const COLUMNS: &str = "id, alert, purpose, severity, topic, text, original, created_ms, attempts, doubtful, \
@@ -345,42 +344,6 @@ pub(in crate::alert) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> 
          AND purpose <> 'edit'",
     )?
     .query_row([], |row| Ok(Waiting { pending: row.get(0)?, oldest_ms: row.get(1)? }))
-}
-
-/// Firing alerts with a message that has died since `since_ms` and none of their own after it: how many, and what
-/// the newest died of.
-pub(in crate::alert) fn dead_since(
-    conn: &Connection,
-    since_ms: i64,
-) -> rusqlite::Result<(i64, Option<String>)> {
-    conn.prepare_cached(
-        "WITH lost AS (SELECT alert, error, ended_ms FROM outbox AS o WHERE state = 'dead' AND ended_ms >= ?1 \
-         AND EXISTS (SELECT 1 FROM alerts WHERE id = o.alert AND state = 'firing') \
-         AND NOT EXISTS (SELECT 1 FROM outbox WHERE alert = o.alert AND id > o.id AND purpose <> 'edit' \
-         AND state = 'delivered')) \
-         SELECT count(DISTINCT alert), (SELECT error FROM lost ORDER BY ended_ms DESC LIMIT 1) FROM lost",
-    )?
-    .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
-}
-
-/// Output that was given up since `since_ms`.
-pub(in crate::alert) fn lost_outputs(conn: &Connection, since_ms: i64) -> rusqlite::Result<LostOutputs> {
-    let count = conn
-        .prepare_cached(
-            "SELECT count(*) FROM outbox WHERE state = 'dead' AND purpose = 'brief' AND ended_ms >= ?1",
-        )?
-        .query_row([since_ms], |row| row.get(0))?;
-    let newest = conn
-        .prepare_cached(
-            "SELECT run, error, ended_ms FROM outbox WHERE state = 'dead' AND purpose = 'brief' \
-             AND ended_ms >= ?1 ORDER BY ended_ms DESC, id DESC LIMIT 1",
-        )?
-        .query_row([since_ms], |row| {
-            let run = row.get::<_, Option<i64>>(0)?.map(RunId);
-            Ok(LostOutputs { count, run, why: row.get(1)?, at_ms: row.get(2)? })
-        })
-        .optional()?;
-    Ok(newest.unwrap_or_default())
 }
 
 /// Deletes up to `limit` rows that ended before `before_ms` and that nothing answers.

@@ -93,7 +93,7 @@ async fn what_died_while_nothing_got_through_is_told_once_when_something_does() 
     );
     assert_eq!(alerts.channel(0).await.unwrap().1.alerts, 1, "what is over matters no more");
     bench.arrive(1).await;
-    let (_, outbox::Lost { alerts: lost, why, .. }) = alerts.channel(0).await.unwrap();
+    let (_, outbox::lost::Lost { alerts: lost, why, .. }) = alerts.channel(0).await.unwrap();
     assert_eq!((lost, why), (0, None), "all is told");
 }
 
@@ -384,5 +384,5 @@ async fn output_that_was_given_up_is_known_for_a_while_with_its_run() {
     let lost = alerts.channel(0).await.unwrap().1;
     assert_eq!((lost.alerts, lost.outputs.count, lost.outputs.run), (0, 2, Some(RunId(8))));
     assert_eq!((lost.outputs.why.as_deref(), lost.outputs.at_ms), (Some("no number"), Some(9)));
-    assert_eq!(alerts.channel(10).await.unwrap().1, outbox::Lost::default(), "not for ever");
+    assert_eq!(alerts.channel(10).await.unwrap().1, outbox::lost::Lost::default(), "not for ever");
 }
