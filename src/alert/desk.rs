@@ -11,6 +11,7 @@ use super::outbox::{self, DeliveryState, NewRow, Purpose};
 use super::quiet::QuietHours;
 use super::table;
 use crate::model::alert::{Alert, AlertId};
+use crate::model::ids::RunId;
 use crate::model::notice::{Notice, NoticeKind, Part, Quiet, Topic};
 use crate::model::task::Severity;
 
@@ -283,6 +284,7 @@ impl Desk<'_> {
             severity: alert.severity,
             topic: alert.notice.topic,
             text: None,
+            run: None,
             original,
             not_before_ms,
             now_ms: self.now_ms,
@@ -298,12 +300,28 @@ impl Desk<'_> {
 
     /// A text of somebody's own; the row's number.
     pub fn text(&self, purpose: Purpose, topic: Topic, text: Vec<Part>) -> rusqlite::Result<i64> {
+        self.put_in_line(purpose, topic, text, None)
+    }
+
+    /// The output of `run`, word for word; the row's number.
+    pub fn output(&self, run: RunId, text: Vec<Part>) -> rusqlite::Result<i64> {
+        self.put_in_line(Purpose::Brief, Topic::Briefs, text, Some(run))
+    }
+
+    fn put_in_line(
+        &self,
+        purpose: Purpose,
+        topic: Topic,
+        text: Vec<Part>,
+        run: Option<RunId>,
+    ) -> rusqlite::Result<i64> {
         let row = NewRow {
             alert: None,
             purpose,
             severity: Severity::Warning,
             topic,
             text: Some(text),
+            run,
             original: None,
             not_before_ms: self.now_ms,
             now_ms: self.now_ms,

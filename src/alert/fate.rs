@@ -28,12 +28,12 @@ pub(super) enum Fate {
 
 impl Fate {
     /// Where only something else than a message has got through since the way was shut, it is the same outage: the
-    /// message that finds so waits for its end. A test is what somebody waits for.
+    /// message that finds so waits for its end. So does somebody's text whenever the way is shut: nothing would tell
+    /// it anew. A test is what somebody waits for.
     pub(super) fn on_trial(self, is_unproven: bool, purpose: Purpose) -> Self {
+        let waits = purpose == Purpose::Brief || is_unproven && purpose != Purpose::Test;
         match self {
-            Self::Dead { why, blame: Blame::Channel } if is_unproven && purpose != Purpose::Test => {
-                Self::Back { why, wait: Wait::None }
-            }
+            Self::Dead { why, blame: Blame::Channel } if waits => Self::Back { why, wait: Wait::None },
             other => other,
         }
     }
@@ -209,9 +209,10 @@ mod tests {
     fn a_message_survives_a_way_that_only_seemed_mended() {
         let shut = || Fate::Dead { why: "blocked".into(), blame: Blame::Channel };
         let back = Fate::Back { why: "blocked".into(), wait: Wait::None };
-        assert_eq!(shut().on_trial(true, Purpose::First), back);
+        assert_eq!(shut().on_trial(true, Purpose::First), back.clone());
         assert_eq!(shut().on_trial(false, Purpose::First), shut());
         assert_eq!(shut().on_trial(true, Purpose::Test), shut());
+        assert_eq!(shut().on_trial(false, Purpose::Brief), back, "nothing would tell it anew");
         let own = Fate::Dead { why: "too long".into(), blame: Blame::Message };
         assert_eq!(own.clone().on_trial(true, Purpose::First), own);
     }

@@ -12,12 +12,10 @@ use tracing::{error, warn};
 
 use super::desk::Desk;
 use super::keep::unharmed;
-use super::outbox::Purpose;
 use super::policy::{self, Facts, Verdict};
 use super::{AlertError, Alerts, CURSOR, Settings};
 use crate::journal::{Feed, FeedError, Filter};
 use crate::model::event::Recorded;
-use crate::model::notice::Topic;
 use crate::platform::failpoint;
 use crate::store::StoreError;
 
@@ -220,8 +218,8 @@ impl Alerts {
                 match verdict {
                     Verdict::Raise(notice) => desk.raise(notice.as_ref().clone())?,
                     Verdict::Clear(over) => desk.clear(over)?,
-                    Verdict::Brief(text) => {
-                        desk.text(Purpose::Brief, Topic::Briefs, text.clone())?;
+                    Verdict::Brief { run, text } => {
+                        desk.output(*run, text.clone())?;
                     }
                 }
             }

@@ -39,6 +39,7 @@ use crate::platform::failpoint::Fault;
 use crate::store::{Store, StoreError, Tx};
 
 use desk::{Desk, Way};
+use outbox::lost::Lost;
 use outbox::{Channel, Delivery, DeliveryState, Waiting};
 use pace::Pace;
 use quiet::QuietHours;
@@ -265,17 +266,15 @@ impl Alerts {
         self.0.store.read(|conn| Ok(outbox::table::waiting(conn)?)).await
     }
 
-    /// How things stand with the way to people; how many alerts fire whose messages have died since
-    /// `since_ms` and were not told since; and what the newest died of.
+    /// How things stand with the way to people, and what has died on it since `since_ms`.
     ///
     /// # Errors
     /// Only what the database says.
-    pub async fn channel(&self, since_ms: i64) -> Result<(Channel, i64, Option<String>), StoreError> {
+    pub async fn channel(&self, since_ms: i64) -> Result<(Channel, Lost), StoreError> {
         self.0
             .store
             .read(move |conn| {
-                let (dead, why) = outbox::table::dead_since(conn, since_ms)?;
-                Ok((outbox::table::channel(conn)?, dead, why))
+                Ok((outbox::table::channel(conn)?, outbox::lost::table::since(conn, since_ms)?))
             })
             .await
     }

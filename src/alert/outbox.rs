@@ -1,11 +1,13 @@
 //! What is to be sent, durable until it is known to have arrived. A row that tells of an alert holds no text: it
 //! says, when it goes, how things stand then; so an outage ends in few messages that are true.
 
+pub(super) mod lost;
 pub(super) mod table;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::alert::AlertId;
+use crate::model::ids::RunId;
 use crate::model::notice::{Part, Topic};
 use crate::model::task::Severity;
 
@@ -128,6 +130,8 @@ pub(super) struct NewRow {
     pub severity: Severity,
     pub topic: Topic,
     pub text: Option<Vec<Part>>,
+    /// Whose output the text is.
+    pub run: Option<RunId>,
     pub original: Option<i64>,
     pub not_before_ms: i64,
     pub now_ms: i64,

@@ -242,13 +242,4 @@ impl Alerts {
             tokio::time::sleep(TEST_LOOK).await;
         }
     }
-
-    /// Puts a text of somebody's own in line, or keeps it as unsent.
-    ///
-    /// # Errors
-    /// Only what the database says.
-    pub async fn brief(&self, topic: Topic, text: Vec<Part>) -> Result<(), AlertError> {
-        self.at_desk(move |desk, _| Ok(desk.text(Purpose::Brief, topic, text.clone())?)).await?;
-        Ok(())
-    }
 }

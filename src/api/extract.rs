@@ -56,6 +56,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for the fields of an object in their order.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        return Err(ApiError::invalid("invalid_body", "the body is a list; a JSON object belongs here"));
+    }
     serde_json::from_slice(bytes).map_err(|cause| {
         let column = u32::try_from(cause.column()).ok();
         let place = FieldError { pointer: String::new(), column, message: cause.to_string(), help: None };
@@ -142,7 +147,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let text = id_text(parts, state).await?;
         text.parse().map(Self).map_err(|cause: crate::model::ids::IdError| {
-            ApiError::not_found(format!("`{}` is no run: {}", cause.text, cause.why)).help("lucid runs")
+            ApiError::not_found(cause.to_string()).help("lucid runs")
         })
     }
 }
@@ -161,7 +166,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TicketPath {
 
 fn ticket_id(text: &str) -> Result<TicketId, ApiError> {
     text.parse().map_err(|cause: crate::model::ids::IdError| {
-        ApiError::not_found(format!("`{}` is no ticket: {}", cause.text, cause.why)).help("lucid tickets")
+        ApiError::not_found(cause.to_string()).help("lucid tickets")
     })
 }
 
@@ -268,6 +273,8 @@ mod tests {
         is(send(Request::post("/patch").body(Body::empty()).unwrap()).await, 422, "invalid_body");
         is(json("/kill", r#"{"grace":5}"#).await, 422, "invalid_body");
         is(json("/kill", r#"{"grace_ms":-5}"#).await, 422, "invalid_body");
+        is(json("/kill", "[5]").await, 422, "invalid_body");
+        is(json("/kill", " [").await, 422, "invalid_body");
         is(json("/kill", r#"{"grace_ms":"#).await, 400, "invalid_json");
         is(json("/kill", "\u{0}").await, 400, "invalid_json");
         let plain = Request::post("/kill").header(CONTENT_TYPE, "text/plain");

@@ -103,7 +103,7 @@ pub async fn config(State(api): State<Api>) -> Answer<EffectiveConfig> {
     let settings = api.app.config.effective().iter();
     let value = settings.map(|setting| ConfigValue {
         key: setting.key.clone(),
-        value: Value::String(setting.value.clone()),
+        value: Value::String(setting.shown().into_owned()),
         source: setting.source.to_string(),
     });
     Answer(EffectiveConfig { schema_version: SchemaVersion::default(), config: value.collect() })

@@ -150,17 +150,18 @@ fn destination(
 ) -> Result<Option<Move>, ApiError> {
     let refuse = |detail: &str, help: &str| Err(ApiError::invalid("invalid_move", detail).help(help));
     let reason_or = |what: &str| {
-        reason
-            .map(str::to_owned)
-            .ok_or_else(|| ApiError::invalid("invalid_move", format!("{what} wants a `reason`")))
+        reason.map(str::to_owned).ok_or_else(|| {
+            ApiError::invalid("invalid_move", format!("`{what}` wants a reason"))
+                .help(format!("lucid ticket move ID {what} --reason TEXT"))
+        })
     };
     match state {
         None => Ok(None),
         Some(TicketState::Todo) => Ok(Some(Move::Todo)),
         Some(TicketState::Review) => Ok(Some(Move::Review)),
         Some(TicketState::Done) => Ok(Some(Move::Done)),
-        Some(TicketState::Waiting) => Ok(Some(Move::Waiting { reason: reason_or("`waiting`")?, until_ms })),
-        Some(TicketState::Closed) => Ok(Some(Move::Closed { reason: reason_or("`closed`")? })),
+        Some(TicketState::Waiting) => Ok(Some(Move::Waiting { reason: reason_or("waiting")?, until_ms })),
+        Some(TicketState::Closed) => Ok(Some(Move::Closed { reason: reason_or("closed")? })),
         Some(TicketState::InProgress) => {
             refuse("a ticket is in progress when a worker is on it", "lucid ticket dispatch ID")
         }

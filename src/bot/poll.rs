@@ -165,7 +165,7 @@ impl Bot {
     /// Who is let in now: the settings, and what their chat has become.
     async fn guests(&self) -> Result<Guests, StoreError> {
         let telegram = &self.app.config.telegram;
-        let (channel, _, _) = self.app.alerts.channel(self.app.clock.wall_ms()).await?;
+        let (channel, _) = self.app.alerts.channel(self.app.clock.wall_ms()).await?;
         let moved = channel.chat.filter(|_| channel.configured == telegram.chat_id);
         Ok(Guests {
             people: telegram.allowed_users.clone(),

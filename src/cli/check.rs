@@ -107,6 +107,7 @@ mod tests {
                 defaults: Defaults::default(),
                 known: Known { profiles: BTreeSet::new(), ..Known::default() },
                 now: None,
+                here: None,
             },
             format,
             fails,

@@ -97,7 +97,7 @@ fn refused(errors: ConfigErrors) -> Failure {
 fn document(settings: &[&Setting]) -> wire::EffectiveConfig {
     let value = |setting: &&Setting| wire::ConfigValue {
         key: setting.key.clone(),
-        value: setting.value.clone().into(),
+        value: setting.shown().into_owned().into(),
         source: setting.source.to_string(),
     };
     wire::EffectiveConfig {
@@ -115,7 +115,7 @@ fn render(settings: &[&Setting], look: &Look) -> String {
         let tone = if setting.source == Origin::Default { Tone::Faint } else { Tone::Plain };
         grid.row(vec![
             Cell::plain(&setting.key),
-            Cell::new(Tone::Strong, &setting.value),
+            Cell::new(Tone::Strong, &setting.shown()),
             Cell::new(tone, &setting.source.to_string()),
         ]);
     }

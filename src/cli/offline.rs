@@ -11,6 +11,7 @@ use super::look::Paint;
 use super::{check, config, explain, refusal};
 use crate::daemon;
 use crate::task::diagnose::Color;
+use crate::task::{Here, Rules};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -47,10 +48,15 @@ pub fn check(context: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     config::startable(&config)?;
     let doubts = refusal::warn(context, &config);
     let look = context.look();
+    let here = Here {
+        root: config.root.clone(),
+        home: config::sources(context)?.home,
+        secrets: daemon::secret_names(&config),
+    };
     let request = check::Request {
         paths: args.files.clone(),
         tasks_dir: config.tasks_dir.clone(),
-        rules: daemon::rules(&config),
+        rules: Rules { here: Some(here), ..daemon::rules(&config) },
         format: match (context.globals.json, args.format) {
             (true, _) => check::Format::Json,
             (false, Format::Short) => check::Format::Short,

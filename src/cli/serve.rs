@@ -161,6 +161,10 @@ async fn welcome(context: &Context, app: &App) {
         app.config.state_dir.display()
     ));
     context.note(&format!("listening on {}", app.config.control.socket.display()));
+    if let Some(missing) = snapshot.loose.iter().find(|found| found.code == "E119") {
+        let help = missing.help.as_deref().unwrap_or_default();
+        return context.note(&format!("no tasks: {}; {help}", clean(&missing.message)));
+    }
     let next = first_next(app).await;
     let broken = if broken > 0 { format!(", {broken} broken") } else { String::new() };
     context.note(&format!("{} on, {off} off{broken} · {next}", count(on, "task")));

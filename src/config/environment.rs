@@ -4,6 +4,8 @@
 
 use std::ffi::OsString;
 
+use super::nearest;
+
 const PREFIX: &str = "LUCID_";
 
 /// `LUCID_*` variables that are no settings: where the config and the daemon are, and what a run is told.
@@ -53,6 +55,13 @@ pub(super) fn name_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").replace('-', "_").to_uppercase())
 }
 
+/// The variable without a setting that is nearest to an upper-case one; what all begin with makes none of them near.
+pub(super) fn nearest_let_through(variable: &str) -> Option<&'static str> {
+    let bare = |name: &'static str| name.strip_prefix(PREFIX).unwrap_or(name);
+    let near = nearest(variable.strip_prefix(PREFIX)?, LET_THROUGH.map(bare))?;
+    LET_THROUGH.into_iter().find(|name| bare(name) == near)
+}
+
 /// The key that an upper-case variable would set, had it a `-` nowhere.
 pub(super) fn key_of(variable: &str) -> String {
     variable.strip_prefix(PREFIX).unwrap_or(variable).to_lowercase().replace("__", ".")
@@ -66,6 +75,12 @@ mod tests {
     fn names_of_keys() {
         assert_eq!(name_of("scheduler.max_parallel_runs"), "LUCID_SCHEDULER__MAX_PARALLEL_RUNS");
         assert_eq!(name_of("agents.my-agent.model"), "LUCID_AGENTS__MY_AGENT__MODEL");
+    }
+
+    #[test]
+    fn a_slip_is_near_and_another_word_is_not() {
+        assert_eq!(nearest_let_through("LUCID_TOKN"), Some("LUCID_TOKEN"));
+        assert_eq!(nearest_let_through("LUCID_FOO"), None);
     }
 
     #[test]

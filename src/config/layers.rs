@@ -58,11 +58,21 @@ pub(super) fn items_of(text: &str) -> Vec<String> {
         return Vec::new();
     }
     if text.starts_with('[')
-        && let Ok(items) = serde_json::from_str(text)
+        && let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(text)
+        && let Some(items) = items.into_iter().map(word).collect()
     {
         return items;
     }
     text.split(',').map(|item| item.trim().to_owned()).collect()
+}
+
+/// A word, a number or a boolean as text.
+fn word(value: serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Some(value.to_string()),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    }
 }
 
 impl Layers {
@@ -224,11 +234,12 @@ impl Layers {
     /// Puts the environment on top.
     pub fn add_environment(&mut self, variables: Vec<Variable>) {
         let names: Vec<String> = self.keys.iter().map(|known| environment::name_of(&known.key)).collect();
-        let mut set: HashMap<usize, String> = HashMap::new();
+        let mut set: HashMap<(usize, String), String> = HashMap::new();
         for Variable { name, value } in variables {
             let place = Place::Env(name.clone());
             let upper = name.to_uppercase();
-            let Some(index) = names.iter().position(|known| *known == upper) else {
+            let found = names.iter().position(|known| *known == upper).map(|index| (index, String::new()));
+            let Some((index, below)) = found.or_else(|| self.in_map(&names, &name)) else {
                 let message = self.unknown_variable(&upper);
                 self.problems.push(Problem::new(place, message));
                 continue;
@@ -237,16 +248,51 @@ impl Layers {
                 self.problems.push(Problem::new(place, "is not UTF-8".to_owned()));
                 continue;
             };
-            if let Some(other) = set.insert(index, name.clone()) {
+            if let Some(other) = set.insert((index, below.clone()), name.clone()) {
                 let message = format!("{other} sets the same key");
                 self.problems.push(Problem::new(place, message));
                 continue;
             }
             let known = &mut self.keys[index];
-            known.text = value;
+            if below.is_empty() {
+                known.text = value;
+            } else {
+                let mut items = items_of(&known.text);
+                items.retain(|item| item.split_once('=').is_none_or(|(name, _)| name != below));
+                items.push(format!("{below}={value}"));
+                known.text = list_text(&items);
+            }
             known.origin = Origin::Env { name };
             known.place = place;
         }
+    }
+
+    /// The map that a variable names an entry of, and the entry's name as it is spelled there.
+    fn in_map(&self, names: &[String], variable: &str) -> Option<(usize, String)> {
+        let upper = variable.to_uppercase();
+        names.iter().zip(&self.keys).enumerate().find_map(|(index, (name, known))| {
+            let below = upper.strip_prefix(name.as_str())?.strip_prefix("__")?;
+            let spelled = variable.get(variable.len().checked_sub(below.len())?..)?;
+            (known.shape == Shape::Map && !spelled.is_empty()).then(|| (index, spelled.to_owned()))
+        })
+    }
+
+    /// What to say of a variable that is below no member of a family.
+    fn no_member(&self, key: &str) -> Option<String> {
+        let (section, rest) = key.split_once('.')?;
+        self.families.iter().find(|family| family.section == section)?;
+        let (name, _) = rest.split_once('.').unwrap_or((rest, ""));
+        let members = self.members(section);
+        if members.iter().any(|member| member.replace('-', "_") == name) {
+            return None;
+        }
+        let there = match members.as_slice() {
+            [] => "the file has none".to_owned(),
+            members => format!("the file has {}", members.join(", ")),
+        };
+        Some(format!(
+            "there is no `{section}.{name}`: {there}, and a variable only changes what is in the file"
+        ))
     }
 
     fn unknown_variable(&self, upper: &str) -> String {
@@ -255,8 +301,11 @@ impl Layers {
             let names: Vec<String> = self.below(&key).into_iter().map(environment::name_of).collect();
             return format!("is a section; its settings are {}", names.join(", "));
         }
+        if let Some(why) = self.no_member(&key) {
+            return why;
+        }
         let near = self.meant(&key).map(environment::name_of);
-        let near = near.or_else(|| nearest(upper, environment::LET_THROUGH).map(str::to_owned));
+        let near = near.or_else(|| environment::nearest_let_through(upper).map(str::to_owned));
         match near {
             Some(near) => format!("no such setting, did you mean {near}?"),
             None => "no such setting; `lucid config --effective` lists them, `.` is written `__`".to_owned(),

@@ -26,6 +26,7 @@ mod syncs;
 mod telegram;
 mod typed;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ pub use typed::{
 };
 
 use file::Entry;
-use layers::Layers;
+use layers::{Layers, items_of};
 use reader::Reader;
 
 /// The file of the repository: every key, its default, one comment.
@@ -61,6 +62,21 @@ pub struct Setting {
     pub source: Origin,
     /// Where its value stands.
     pub place: Place,
+}
+
+impl Setting {
+    /// The value as it is shown: of a program's variables the names alone, since what they hold may be a secret.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, str> {
+        if !self.key.starts_with("agents.") || !self.key.ends_with(".env") {
+            return Cow::Borrowed(&self.value);
+        }
+        let masked = |item: &String| match item.split_once('=') {
+            Some((name, _)) => format!("{name}=***"),
+            None => "***".to_owned(),
+        };
+        Cow::Owned(items_of(&self.value).iter().map(masked).collect::<Vec<_>>().join(","))
+    }
 }
 
 /// Where a value comes from.

@@ -326,18 +326,31 @@ impl App {
             let id = format!("telegram:stumbled:{}", mishap.part);
             find(&id, Grave::Warning, text, Some(mishap.at_ms), "lucid logs --daemon");
         }
-        let (channel, dead, why) = self.alerts.channel(since_ms).await?;
+        let (channel, lost) = self.alerts.channel(since_ms).await?;
         if let Some(broken) = channel.broken {
             let text = format!("alerts do not get through: {broken}");
             find("telegram:channel", Grave::Critical, text, channel.since_ms, "lucid telegram test");
         }
-        if dead > 0 {
-            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            let text = match dead {
+        let because = |why: Option<String>| why.map(|why| format!(": {why}")).unwrap_or_default();
+        if lost.alerts > 0 {
+            let why = because(lost.why);
+            let text = match lost.alerts {
                 1 => format!("the message about 1 alert could not be delivered{why}"),
                 n => format!("messages about {n} alerts could not be delivered, the last{why}"),
             };
             find("telegram:dead", Grave::Warning, text, None, "lucid alert ack ID (see: lucid alerts)");
+        }
+        let outputs = lost.outputs;
+        if outputs.count > 0 {
+            let why = because(outputs.why);
+            let fix =
+                outputs.run.map_or_else(|| "lucid runs".to_owned(), |run| format!("lucid logs {}", run.0));
+            let text = match (outputs.count, outputs.run) {
+                (1, Some(run)) => format!("the output of run {run} could not be delivered{why}"),
+                (1, None) => format!("the output of a run could not be delivered{why}"),
+                (n, _) => format!("the output of {n} runs could not be delivered, the last{why}"),
+            };
+            find("telegram:output", Grave::Warning, text, outputs.at_ms, &fix);
         }
         Ok(())
     }

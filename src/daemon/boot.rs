@@ -351,6 +351,7 @@ pub fn rules(config: &Config) -> Rules {
         },
         known: Known { actions: ACTIONS, pools: pools.collect(), profiles: profiles.collect() },
         now: None,
+        here: None,
     }
 }
 

@@ -173,7 +173,13 @@ impl Ledger {
         let claim = flight::claim(tx, &self.journal, self.gates, &request)?;
         match &claim {
             Claim::Refused { .. } | Claim::Stale => {
-                table::set_retry(tx, run.id, Some(self.now_ms + RETRY_PUT_OFF_MS))?;
+                let again_ms = self.now_ms + RETRY_PUT_OFF_MS;
+                let ends_ms = crate::task::table::pause_ends_ms(tx, &run.task, self.now_ms)?;
+                table::set_retry(
+                    tx,
+                    run.id,
+                    Some(ends_ms.map_or(again_ms, |ends_ms| ends_ms.min(again_ms))),
+                )?;
             }
             Claim::Taken { holder } => self.drop_retry(tx, run, &format!("{} is running", holder.id))?,
             Claim::Off => self.drop_retry(tx, run, "the task is disabled")?,

@@ -32,8 +32,10 @@ impl App {
             .iter()
             .filter_map(|new| {
                 let old = old.iter().find(|old| old.key == new.key)?;
-                (old.value != new.value).then(|| {
-                    format!("{}: {} is in force, {} says {}", new.key, old.value, new.source, new.value)
+                let (was, is) = (old.shown(), new.shown());
+                (old.value != new.value).then(|| match was == is {
+                    true => format!("{}: {} says something else than is in force", new.key, new.source),
+                    false => format!("{}: {was} is in force, {} says {is}", new.key, new.source),
                 })
             })
             .collect();

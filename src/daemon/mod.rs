@@ -52,6 +52,7 @@ pub use health::HealthView;
 pub use lock::STATE_LOCK;
 pub use refused::{Refused, RefusedKind};
 pub use reload::{ReloadError, anchor_text};
+pub use site::secret_names;
 pub use verbs::{ManualRun, PauseFor};
 pub use view::{StatusView, TaskView};
 pub use why::Why;

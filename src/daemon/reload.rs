@@ -247,13 +247,17 @@ fn seen(id: &TaskId, entry: &Entry) -> Seen {
 }
 
 /// From when the instants of a one-shot are counted: what has passed by the time its text is first seen, or while
-/// it was switched off, is a misfire with a row of its own. Other edits never arm it again.
+/// it was switched off, is a misfire with a row of its own. Other edits never arm it again; one whose file was gone
+/// is another one.
 fn one_shot_from(
     tx: &Tx<'_>,
     task: &Task,
     row: Option<&table::TaskRow>,
     now_ms: i64,
 ) -> rusqlite::Result<i64> {
+    if row.is_some_and(|row| !row.present) {
+        table::unanchor(tx, &task.id)?;
+    }
     match (table::anchor_of(tx, &task.id, &anchor_text(task))?, row) {
         (Some(_), Some(row)) => Ok(row.covered_ms),
         (None, _) | (Some(_), None) => {

@@ -1,6 +1,6 @@
 //! Where runs find themselves: folders, environment, secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::config::{CgroupUse, Config, SecretsFile};
@@ -31,6 +31,15 @@ pub(super) fn site(config: &Config, surroundings: &Surroundings) -> Result<Site,
             CgroupUse::Off => Cgroups::Off,
         },
     })
+}
+
+/// The names that the secrets file holds; `None` where only the daemon can tell.
+#[must_use]
+pub fn secret_names(config: &Config) -> Option<BTreeSet<String>> {
+    match &config.secrets.file {
+        SecretsFile::Stdin => None,
+        SecretsFile::Nowhere | SecretsFile::Path(_) => Some(read_secrets(config).ok()?.into_keys().collect()),
+    }
 }
 
 /// The secrets by name.

@@ -69,6 +69,9 @@ impl App {
         let step = match to {
             None => None,
             Some(Move::Todo) => Some(Step::Requeue),
+            Some(Move::Waiting { until_ms: Some(until_ms), .. }) if until_ms <= self.clock.wall_ms() => {
+                return Err(passed(until_ms));
+            }
             Some(Move::Waiting { reason, until_ms }) => Some(Step::Park { text: reason, until_ms }),
             Some(Move::Review) => Some(Step::Review),
             Some(Move::Closed { reason }) => Some(Step::Close { text: reason }),
@@ -113,6 +116,17 @@ fn known(field: &'static str, name: Option<&str>, what: &str, names: &[&str]) ->
         names => format!("there are: {}", names.join(", ")),
     };
     Err(TicketError::Invalid { field, why: format!("there is no {what} `{name}`; {those}") })
+}
+
+fn passed(until_ms: i64) -> Refused {
+    let at = jiff::Timestamp::from_millisecond(until_ms).map(|at| at.to_string()).unwrap_or_default();
+    let message = format!("a ticket waits for a time to come; {at} has passed");
+    Refused::new(
+        RefusedKind::Invalid,
+        "invalid_move",
+        message,
+        "without `until` it waits until somebody moves it",
+    )
 }
 
 impl Refused {

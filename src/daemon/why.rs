@@ -1,9 +1,14 @@
 //! "Why did it not run?" answered from the ledger, in one sentence.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
+use crate::journal::Filter;
+use crate::model::event::EventKind;
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, RunState};
+use crate::model::task::Task;
 use crate::run::history;
 use crate::store::StoreError;
 use crate::task::due::Instants;
@@ -60,13 +65,33 @@ impl App {
             (row, _) => row,
         };
         let answer = match (&row, self.was_kept(&view, instant).await?) {
-            (Some(run), _) => sentence(run),
+            (Some(run), _) => self.told(run, view.definition()).await?,
             (None, true) => self.no_row(&view, instant, about, now),
             (None, false) => format!(
                 "no row is kept of {about}: rows of {id} from so long ago have been deleted (keep_runs, keep_for)"
             ),
         };
         Ok(Why { task: id.clone(), at: about, answer, row })
+    }
+
+    /// What a row says, with what else is known of it.
+    async fn told(&self, run: &Run, task: Option<&Arc<Task>>) -> Result<String, StoreError> {
+        let pool = task.and_then(|task| task.settings.pool.as_ref());
+        let pool = pool.and_then(|name| self.config.pools.iter().find(|pool| pool.name == *name));
+        if let (RunState::Skipped, Some("pool_full"), Some(pool)) = (run.state(), run.reason.as_deref(), pool)
+        {
+            let all =
+                if pool.slots == 1 { "it has one".to_owned() } else { format!("it has {}", pool.slots) };
+            return Ok(format!("skipped: no slot of the pool `{}` came free in time; {all}", pool.name));
+        }
+        let wanted =
+            Filter { run: Some(run.id), kinds: Some(vec![EventKind::RetryDropped]), ..Filter::default() };
+        let dropped = self.journal.before(i64::MAX, 1, wanted).await?.into_iter().next();
+        let why = dropped.as_ref().and_then(|dropped| dropped.event.data["reason"].as_str());
+        Ok(match why.filter(|_| run.retry_ms.is_none()) {
+            Some(why) => format!("{}; it was to be tried again, and was not: {why}", sentence(run)),
+            None => sentence(run),
+        })
     }
 
     /// Whether `instant` would have a row still, if it ever had one.
@@ -190,6 +215,10 @@ fn skipped(reason: &str) -> &str {
         "lock" => "its named lock stayed taken until the next instant was due",
         "invalid_file" => "its file had been broken for longer than the last good version may stand in",
         "disabled" => "it was disabled while it waited",
+        "pool_full" => "no slot of its pool came free in time",
+        "agent_busy" => "its agent had no place free in time",
+        "agent_rests" => "its agent, and whoever takes over for it, rested for too long",
+        "too_late" => "it had waited for longer than it is made up for (catch_up_window)",
         other => other,
     }
 }

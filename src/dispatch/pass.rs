@@ -42,13 +42,17 @@ impl Dispatch {
             None => Some("disabled"),
         };
         let ready = self.waiting().await?;
-        let (Some(switch), None) = (switch, held) else {
+        let (Some(switch), None) = (switch.clone(), held) else {
             let text = format!(
                 "dispatch is off: the task with `action: ticket-pickup` is {}",
                 held.unwrap_or("disabled")
             );
             self.tell_why(ready.iter().map(|ticket| (ticket, "dispatch_off", text.as_str()))).await?;
-            return Ok(Passed { waiting: ready.len(), held, ..Passed::default() });
+            let next_ms = match &switch {
+                Some(task) => self.pause_ends_ms(task).await?,
+                None => None,
+            };
+            return Ok(Passed { waiting: ready.len(), held, next_ms, ..Passed::default() });
         };
         if ready.is_empty() {
             return Ok(Passed::default());
@@ -104,6 +108,11 @@ impl Dispatch {
     async fn held(&self, switch: &TaskId) -> Result<Option<&'static str>, DispatchError> {
         let (switch, gates, now_ms) = (switch.clone(), self.runs.gates(), self.clock.wall_ms());
         self.store.read(move |conn| Ok(held_back(conn, &switch, gates, now_ms)?)).await
+    }
+
+    async fn pause_ends_ms(&self, switch: &TaskId) -> Result<Option<i64>, DispatchError> {
+        let (switch, now_ms) = (switch.clone(), self.clock.wall_ms());
+        self.store.read(move |conn| Ok(crate::task::table::pause_ends_ms(conn, &switch, now_ms)?)).await
     }
 
     async fn pick(&self, ready: &[Ticket]) -> Result<pick::Picked, DispatchError> {

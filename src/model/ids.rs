@@ -33,7 +33,7 @@ impl TaskId {
     /// # Errors
     /// Says which rule the text breaks and how to mend it.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let bad = |why: &'static str| IdError { text: text.to_owned(), why };
+        let bad = |why: &'static str| IdError { text: text.to_owned(), what: "task id", why };
         if text.is_empty() {
             return Err(bad("it is empty"));
         }
@@ -70,9 +70,11 @@ impl fmt::Display for TaskId {
 
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no task id: {why}")]
+#[error("`{text}` is no {what}: {why}")]
 pub struct IdError {
     pub text: String,
+    /// What it was to be the id of.
+    pub what: &'static str,
     pub why: &'static str,
 }
 
@@ -95,7 +97,8 @@ impl FromStr for RunId {
         match digits.parse::<i64>() {
             Ok(n) if n > 0 => Ok(Self(n)),
             Ok(_) | Err(_) => {
-                Err(IdError { text: text.to_owned(), why: "a run is a number such as `8132` or `#8132`" })
+                let why = "a run is a number such as `8132` or `#8132`";
+                Err(IdError { text: text.to_owned(), what: "run", why })
             }
         }
     }
@@ -121,7 +124,7 @@ impl TicketId {
     /// # Errors
     /// When the prefix is none or the number is not above 0.
     pub fn new(prefix: &str, number: i64) -> Result<Self, IdError> {
-        let bad = |why| Err(IdError { text: format!("{prefix}-{number}"), why });
+        let bad = |why| Err(IdError { text: format!("{prefix}-{number}"), what: "ticket", why });
         if !is_ticket_prefix(prefix) {
             return bad("its prefix is a capital and up to 9 more capitals or digits");
         }
@@ -160,7 +163,7 @@ impl FromStr for TicketId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let bad = |why| IdError { text: text.to_owned(), why };
+        let bad = |why| IdError { text: text.to_owned(), what: "ticket", why };
         let (prefix, digits) = text.split_once('-').ok_or_else(|| bad("a ticket is named like `MC-12`"))?;
         let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
         let number = number.ok_or_else(|| bad("after the dash comes its number"))?;
@@ -191,6 +194,23 @@ mod tests {
         for bad in ["0", "-1", "#", "x", "99999999999999999999"] {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_no_id_is_told_by_its_kind() {
+        let told = [
+            "x".parse::<TicketId>().unwrap_err().to_string(),
+            "x".parse::<RunId>().unwrap_err().to_string(),
+            TaskId::parse("").unwrap_err().to_string(),
+        ];
+        assert_eq!(
+            told,
+            [
+                "`x` is no ticket: a ticket is named like `MC-12`",
+                "`x` is no run: a run is a number such as `8132` or `#8132`",
+                "`` is no task id: it is empty",
+            ]
+        );
     }
 
     #[test]

@@ -12,6 +12,15 @@ use super::digest::Digest;
 use super::ids::TaskId;
 use super::schedule::{Preview, Schedule, Zone, preview};
 
+/// Where a path of a task file is: `~` is the home folder, what is relative starts at `root`.
+#[must_use]
+pub fn located(root: &Path, home: Option<&Path>, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        (Ok(_) | Err(_), _) => root.join(path),
+    }
+}
+
 /// One `tasks/*.md` file, parsed and checked. There may be ten thousand in memory: what many have in common is
 /// behind an `Arc`, so that it is there once.
 #[derive(Debug, Clone)]

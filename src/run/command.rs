@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::run::Run;
-use crate::model::task::{Command, Kind, Task};
+use crate::model::task::{Command, Kind, Task, located};
 use crate::model::text::hex;
 use crate::model::time::millis_unsigned;
 use crate::platform::process::spec::{Cgroups, Private, Spec, Stdin, Stdout};
@@ -193,12 +193,8 @@ fn working_dir(site: &Site, task: &Task) -> PathBuf {
     task.settings.working_dir.as_ref().map_or_else(|| site.root.clone(), |dir| resolve(site, dir))
 }
 
-/// `~` is the home folder; what is relative starts at `root`.
 fn resolve(site: &Site, path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), &site.home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        (Ok(_) | Err(_), _) => site.root.join(path),
-    }
+    located(&site.root, site.home.as_deref(), path)
 }
 
 fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Blocked> {

@@ -62,6 +62,7 @@ impl Runs {
                 | RunState::Missed => {}
             }
         }
+        self.pass_over_late(definition).await?;
         let Recovered { adopted, finished, lost, not_started } = recovered;
         info!(adopted, finished, lost, not_started, "settled the runs of the last daemon");
         Ok(recovered)
@@ -99,6 +100,21 @@ impl Runs {
     fn is_too_late(&self, run: &Run, task: &Task) -> bool {
         let window = crate::model::time::millis(task.settings.catch_up_window);
         run.scheduled_ms.is_some_and(|at| self.clock.wall_ms().saturating_sub(at) > window)
+    }
+
+    /// Rows whose gate never opened and that are to start once more, though not at any time.
+    async fn pass_over_late<F>(&self, definition: F) -> Result<(), RunError>
+    where
+        F: Fn(&Run) -> Option<Arc<Task>>,
+    {
+        let waiting =
+            self.store.read(|conn| -> Result<_, RunError> { Ok(table::not_started(conn)?) }).await?;
+        for run in waiting {
+            if definition(&run).is_some_and(|task| self.is_too_late(&run, &task)) {
+                self.skip_late(run, "too_late").await;
+            }
+        }
+        Ok(())
     }
 
     async fn skip_late(&self, run: Run, reason: &'static str) {

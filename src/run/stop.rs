@@ -11,7 +11,7 @@ use crate::model::ids::RunId;
 use crate::model::run::{Run, RunState, Step, StopReason};
 use crate::platform::failpoint;
 use crate::platform::process;
-use crate::run::{RunError, Runs, table};
+use crate::run::{RunError, Runs, flight, step, table};
 use crate::store::Tx;
 
 /// What a request to stop met.
@@ -59,6 +59,18 @@ impl Runs {
     }
 }
 
+/// The daemon goes down and the gate never opened: a due instant starts once more with the next daemon. What somebody
+/// asked for is not done at a time that nobody knows.
+fn turn_back(tx: &Tx<'_>, journal: &Journal, run: Run, now_ms: i64) -> Result<Stopped, RunError> {
+    let id = run.id;
+    if run.scheduled_ms.is_some() {
+        step::take(tx, journal, id, (Step::NeverStarted, EventKind::RunNotStarted, None), now_ms)?;
+    } else {
+        flight::give_up(tx, journal, run, "draining", now_ms)?;
+    }
+    Ok(table::get(tx, id)?.map_or(Stopped::Unknown, Stopped::Over))
+}
+
 /// Writes that a run is to end, in the caller's transaction; [`Runs::tell_keeper`] has to follow it for
 /// one that is [`Stopped::Stopping`].
 ///
@@ -75,6 +87,9 @@ pub fn record(
     let Some(mut run) = table::get(tx, id)? else { return Ok(Stopped::Unknown) };
     let from = run.state();
     let kind = match from {
+        RunState::Claimed if reason == StopReason::Shutdown && run.ticket.is_none() => {
+            return turn_back(tx, journal, run, now_ms);
+        }
         RunState::Claimed | RunState::NotStarted => {
             run.step(if from == RunState::Claimed { Step::Finish(RunState::Killed) } else { Step::Skip })?;
             run.reason = Some(reason.name().to_owned());

@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_last_good.sql"),
     include_str!("migrations/0008_bot.sql"),
     include_str!("migrations/0009_mutes.sql"),
+    include_str!("migrations/0010_outbox_run.sql"),
 ];
 /// The version that this program writes.
 pub(super) const NEWEST: i32 = newest_of(MIGRATIONS);

@@ -144,6 +144,7 @@ fn file(path: &Path, tasks_dir: &Path, rules: &Rules, now: Timestamp, report: &m
 
 #[cfg(test)]
 mod tests {
+    use super::super::here::Here;
     use super::super::tests::rules;
     use super::*;
 
@@ -168,6 +169,8 @@ mod tests {
         assert!(check(&["/nowhere/x.md".into()], Path::new("/nowhere"), &rules(), now()).is_err());
         let missing = check(&[], Path::new("/nowhere"), &rules(), now()).unwrap();
         assert_eq!(missing.diagnostics[0].code, "E119");
+        let missing = check(&[], Path::new("/nowhere/tasks"), &rules(), now()).unwrap();
+        assert_eq!(missing.diagnostics[0].file, Path::new("/nowhere/tasks"));
     }
 
     #[test]
@@ -183,6 +186,29 @@ mod tests {
         assert_eq!((report.files, report.files_with(Severity::Error)), (4, 2));
         let warnings: Vec<_> = report.diagnostics.iter().filter(|found| found.code == "W103").collect();
         assert!(warnings.len() == 1 && warnings[0].file.ends_with("LOUD.MD"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_a_task_names_and_is_not_there_is_a_warning_where_it_is_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.md");
+        let front =
+            "command: x\nworking_dir: ./sub\nenv_file: ~/x.env\nshell: /bin/nosh\nsecrets: [KEY, OTHER]\n";
+        std::fs::write(&file, format!("---\n{front}---\n")).unwrap();
+        std::fs::write(dir.path().join("off.md"), format!("---\nenabled: false\n{front}---\n")).unwrap();
+        let root = dir.path().to_owned();
+        let codes = |here: Option<Here>| {
+            let rules = Rules { here, ..rules() };
+            let report = check(std::slice::from_ref(&root), Path::new("/nowhere"), &rules, now()).unwrap();
+            report.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>()
+        };
+        let secrets = Some(BTreeSet::from(["OTHER".to_owned()]));
+        let here = Here { root: root.clone(), home: Some(root.clone()), secrets };
+        assert_eq!(codes(None), [""; 0], "elsewhere nobody can tell");
+        assert_eq!(codes(Some(here.clone())), ["W304", "W305", "W306", "W307"]);
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("x.env"), "A=1\n").unwrap();
+        assert_eq!(codes(Some(Here { secrets: None, ..here })), ["W306"]);
     }
 
     #[test]

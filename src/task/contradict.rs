@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::diagnose::{Place, Severity};
 use super::fields::{Fields, Reader};
 use super::front::Front;
+use super::here;
 use super::names::near;
 use super::parse::Rules;
 use super::scalars::shown;
@@ -90,6 +91,9 @@ pub fn judge(reader: &mut Reader<'_>, fields: &Fields, task: &Task, rules: &Rule
     without_effect(reader, fields, task);
     limits(reader, fields, task);
     passed(reader, fields, task, rules);
+    if let Some(here) = &rules.here {
+        here::missing(reader, fields, task, here);
+    }
     unknown_profile(reader, fields, task, rules).or(unknown_pool(reader, fields, task, rules))
 }
 

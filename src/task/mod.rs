@@ -17,6 +17,7 @@ pub mod edit;
 mod fields;
 mod fresh;
 mod front;
+mod here;
 pub mod keys;
 pub mod names;
 pub mod parse;
@@ -33,6 +34,7 @@ mod yaml;
 
 pub use diagnose::{Diagnostic, Severity};
 pub use edit::{Edit, set_enabled};
+pub use here::Here;
 pub use parse::{Defaults, Known, Parsed, Rules, parse};
 pub use registry::{Change, Entry, Registry, Snapshot};
 pub use watch::Watch;

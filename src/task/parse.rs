@@ -14,6 +14,7 @@ use super::contradict;
 use super::diagnose::{Diagnostic, Place, Severity, Source};
 use super::fields::{Fields, Flag, Reader};
 use super::front::{self, Front, Meant, Split};
+use super::here::Here;
 use super::keys;
 use super::scalars::flag_word;
 use super::yaml::{self, Content, Refusal, Why};
@@ -63,6 +64,8 @@ pub struct Rules {
     pub known: Known,
     /// For somebody who looks at the files now: what has passed is said. The daemon reads them at any time.
     pub now: Option<Timestamp>,
+    /// For somebody who looks at them where they are to run: what is not there is said.
+    pub here: Option<Here>,
 }
 
 /// What came of a file.

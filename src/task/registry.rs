@@ -226,7 +226,7 @@ impl Registry {
         } else {
             format!("the tasks folder {} cannot be listed: {error}", self.root.display())
         };
-        let found = Diagnostic::whole_file(&self.shown_root, Severity::Error, "E119", message)
+        let found = Diagnostic::whole_file(&self.root, Severity::Error, "E119", message)
             .with_help("create it, or correct `tasks_dir` in the config");
         let entries = if gone {
             self.seen.clear();

@@ -288,7 +288,7 @@ fn a_missing_folder_has_no_tasks_and_says_so() {
     let (here, away) = (folder.dir.path().to_owned(), folder.dir.path().with_extension("away"));
     fs::rename(&here, &away).unwrap();
     assert_eq!(folder.reload().removed, [id("a")]);
-    assert_eq!(folder.loose(), ["E119 tasks"]);
+    assert_eq!(folder.loose(), [format!("E119 {}", here.display())]);
     fs::rename(&away, &here).unwrap();
     assert_eq!(folder.reload().added, [id("a")]);
     assert!(folder.loose().is_empty());

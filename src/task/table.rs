@@ -154,6 +154,12 @@ pub fn anchor_of(conn: &Connection, id: &TaskId, schedule: &str) -> rusqlite::Re
         .optional()
 }
 
+/// Forgets what was seen of a task's schedule: it is anchored anew.
+pub fn unanchor(conn: &Connection, id: &TaskId) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM anchors WHERE task = ?1")?.execute([id.as_str()])?;
+    Ok(())
+}
+
 /// Every anchor there is, without making one.
 pub fn anchors(conn: &Connection) -> rusqlite::Result<Vec<(TaskId, String, i64)>> {
     conn.prepare_cached("SELECT task, schedule, anchor_ms FROM anchors")?
@@ -204,6 +210,15 @@ pub fn paused_at(conn: &Connection, now_ms: i64) -> rusqlite::Result<Vec<TaskId>
     )?
     .query_map([now_ms], |row| id_of(&row.get::<_, String>(0)?))?
     .collect()
+}
+
+/// When what pauses a task at `now_ms` is over, its own pause and that of the whole schedule; `None` when nothing
+/// does, or nothing but a person ends it.
+pub fn pause_ends_ms(conn: &Connection, id: &TaskId, now_ms: i64) -> rusqlite::Result<Option<i64>> {
+    let own = get(conn, id)?.and_then(|row| row.pause);
+    let holding = [own, paused_all(conn)?].into_iter().flatten().filter(|pause| pause.holds_at(now_ms));
+    let ends: Option<Vec<i64>> = holding.map(|pause| pause.until_ms).collect();
+    Ok(ends.and_then(|ends| ends.into_iter().max()))
 }
 
 /// Pauses the whole schedule; tasks added later are held as well.

@@ -47,5 +47,6 @@ fn rules() -> Rules {
             ..Known::default()
         },
         now: None,
+        here: None,
     }
 }

@@ -15,7 +15,7 @@ use crate::model::ids::{Fence, RunId, TicketId};
 use crate::model::ticket::{Priority, Reason, Step, Ticket, TicketState};
 use crate::store::Tx;
 
-use super::{Author, TicketError, Tickets, at_most, bounded};
+use super::{Author, TicketError, Tickets, at_most, bounded, titled};
 
 pub use table::Query;
 
@@ -351,7 +351,7 @@ fn needs_rest(step: &Step) -> bool {
 
 fn check(edit: &Edit, step: Option<&Step>) -> Result<(), TicketError> {
     if let Some(title) = &edit.title {
-        bounded("title", title, TITLE_MAX_BYTES)?;
+        titled(title, TITLE_MAX_BYTES)?;
     }
     at_most("body", edit.body.as_deref().unwrap_or_default(), BODY_MAX_BYTES)?;
     names([("assignee", &edit.assignee), ("agent", &edit.agent), ("pool", &edit.pool)])?;

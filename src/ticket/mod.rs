@@ -181,6 +181,15 @@ fn bounded(field: &'static str, text: &str, max_bytes: usize) -> Result<(), Tick
     at_most(field, text, max_bytes)
 }
 
+/// Holds a title within its limit, and to one line that every screen shows as it is.
+fn titled(title: &str, max_bytes: usize) -> Result<(), TicketError> {
+    if title.chars().any(char::is_control) {
+        let why = "has a line break or another control character; more than a line belongs in the body";
+        return Err(TicketError::Invalid { field: "title", why: why.to_owned() });
+    }
+    bounded("title", title, max_bytes)
+}
+
 fn at_most(field: &'static str, text: &str, max_bytes: usize) -> Result<(), TicketError> {
     if text.len() > max_bytes {
         let why = format!("has {} bytes, more than {max_bytes}", text.len());

@@ -124,3 +124,44 @@ fn post(world: &World, token: &str, message: i64, what: &str, body: &str) -> Out
         stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
     }
 }
+
+#[test]
+fn tickets_go_as_soon_as_the_pause_of_their_dispatch_is_over() {
+    let world = world("");
+    world.lucid(["pause", "ticket-pickup", "--for", "3s"]).expect(0);
+    let over_ms = world.number("SELECT paused_until_ms FROM tasks WHERE id = 'ticket-pickup'");
+    let id = mode(&world, "commit");
+    let row = world.until_within(LONG, "its worker", || {
+        world.rows_where(&format!("ticket = '{id}'")).into_iter().find_map(|row| row.started_ms)
+    });
+    assert!((0..2_000).contains(&(row - over_ms)), "{} ms after its end", row - over_ms);
+}
+
+#[test]
+fn why_says_which_pool_was_full_and_that_a_retry_was_dropped() {
+    let world = world("");
+    let slots = world.number("SELECT count(*) FROM slots");
+    let hold = "pool: main\nworktree: {claim_wait: 1s}\ncommand: sleep 600";
+    for n in 0..slots {
+        world.task(&format!("holds-{n}"), hold);
+    }
+    world.task("late", hold);
+    world.task("flaky", "retries: {max: 1, delay: 2s}\ncommand: exit 1");
+    world.lucid(["reload"]).expect(0);
+    for n in 0..slots {
+        let run = world.start(&format!("holds-{n}"));
+        world.until_state(run, "running");
+    }
+    let late = world.start("late");
+    world.until_within(LONG, "it gives up", || world.row(late).filter(|row| row.state == "skipped"));
+    let why = world.lucid(["why", "late"]).expect(0).stdout;
+    assert!(why.contains(&format!("no slot of the pool `main` came free in time; it has {slots}")), "{why}");
+    let flaky = world.start("flaky");
+    world.until_state(flaky, "failed");
+    world.lucid(["disable", "flaky"]).expect(0);
+    let why = world.until("it is dropped", || {
+        let why = world.lucid(["why", "flaky"]).expect(0).stdout;
+        why.contains("it was to be tried again, and was not: the task is disabled").then_some(why)
+    });
+    assert!(why.contains("exit 1"), "{why}");
+}

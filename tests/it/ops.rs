@@ -100,8 +100,10 @@ fn a_silent_worker_on_a_ticket_that_was_parked_is_ended_and_the_ticket_stays_par
     slots_are_whole(&world);
     assert_eq!(ticket(&world, &id)["state"], "waiting");
     // Until a date that has come.
-    patch(&world, &id, &json!({"state": "waiting", "reason": "until then", "until": "2020-01-01T00:00:00Z"}));
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    patch(&world, &id, &json!({"state": "waiting", "reason": "until then", "until": soon.to_string()}));
     world.lucid(["pause", "ticket-pickup"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_secs(2));
     put_right(&world, &id, "wait_over");
     assert_eq!(ticket(&world, &id)["state"], "todo");
 }

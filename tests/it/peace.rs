@@ -102,3 +102,27 @@ fn an_answer_that_arrives_opens_the_way_again() {
     let told = world.lucid(["problems"]).expect(0).stdout;
     assert!(!told.contains("do not get through"), "{told}");
 }
+
+#[test]
+fn output_that_met_a_shut_way_arrives_when_it_is_open_again() {
+    let fake = FakeTelegram::start();
+    let mut world = world(&fake);
+    world.task("brief", "schedule: manual\ncommand: echo the plan of the day\ndeliver: telegram");
+    fake.set(Mode::Blocked);
+    world.serve();
+    world.run("brief");
+    let problem = |world: &World, words: &str| {
+        let told = world.lucid(["problems"]).expect(0).stdout;
+        told.contains(words).then_some(told)
+    };
+    world.until("the problem is told", || problem(&world, "alerts do not get through"));
+    fake.set(Mode::Ok);
+    world.lucid(["telegram", "test"]).expect(0);
+    until_seen(&world, &fake, "the plan of the day");
+    assert_eq!(problem(&world, "could not be delivered"), None);
+    // What is refused for its own sake is shown, with the way to what was lost.
+    fake.set(Mode::Unnamed);
+    world.run("brief");
+    let told = world.until("what was lost is told", || problem(&world, "the output of run #2 could not be"));
+    assert!(told.contains("lucid logs 2"), "{told}");
+}

@@ -97,7 +97,7 @@ fn stop_ends_the_runs_waits_for_the_daemon_and_leaves_what_waited_undone() {
     // Its first thread is gone when `stop` returns; the kernel may have others of it to take down still.
     assert_eq!(code_of(world.until_daemon_ends()), 0);
     assert_eq!(world.row(run).unwrap().state, "killed");
-    assert_eq!(world.row(waits).unwrap().state, "killed");
+    assert_eq!(world.row(waits).unwrap().state, "skipped");
     assert!(!world.path("waited").exists());
     world.lucid(["stop"]).expect(3);
 }
@@ -259,4 +259,26 @@ fn a_socket_that_the_service_manager_opened_is_served_and_left_in_place() {
     world.signal(Signal::TERM);
     assert_eq!(code_of(world.until_daemon_ends()), 0);
     assert!(path.exists(), "the socket is the service manager's");
+}
+
+#[test]
+fn what_waits_when_the_daemon_is_stopped_has_not_started() {
+    let mut world = World::with("scheduler: {max_parallel_runs: 1}\ndefaults: {kill_grace: 1s}\n");
+    world.task("long", "command: sleep 600");
+    world.task("due", "schedule: in 1s\ncommand: echo $LUCID_RUN_ID >> said");
+    world.task("asked", "command: echo asked >> said");
+    world.serve();
+    let long = world.start("long");
+    world.until_state(long, "running");
+    let due = world.until("it is due", || world.rows("due").pop());
+    let asked = world.start("asked");
+    world.lucid(["stop"]).expect(0);
+    assert_eq!(code_of(world.until_daemon_ends()), 0);
+    let state = |id| world.row(id).map(|row| (row.state, row.reason.unwrap_or_default()));
+    assert_eq!(state(long), Some(("killed".into(), "shutdown".into())));
+    assert_eq!(state(due.id), Some(("not_started".into(), String::new())));
+    assert_eq!(state(asked), Some(("skipped".into(), "draining".into())));
+    world.serve();
+    world.until_state(due.id, "ok");
+    assert_eq!(world.read("said"), format!("{}\n", due.id));
 }

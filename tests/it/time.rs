@@ -361,3 +361,34 @@ fn a_wait_that_ends_while_its_task_is_off_is_told_when_it_is_on_again() {
     });
     assert_eq!(world.read("said"), "soon\n");
 }
+
+#[test]
+fn a_one_shot_whose_file_was_gone_is_another_one_when_it_is_back() {
+    let mut world = World::new();
+    let command = "command: echo $LUCID_TASK >> said";
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    let spent = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60);
+    let write = |world: &World| {
+        world.task("in", &format!("schedule: in 1s\n{command}"));
+        world.task("at", &format!("schedule: at {soon}\n{command}"));
+        world.task("spent", &format!("schedule: at {spent}\n{command}"));
+    };
+    world.serve();
+    write(&world);
+    let ran = |world: &World, task: &str| world.rows(task).iter().filter(|row| row.state == "ok").count();
+    world.until("two ran", || (ran(&world, "in") == 1 && ran(&world, "spent") == 1).then_some(()));
+    for task in ["in", "at", "spent"] {
+        std::fs::remove_file(world.path(&format!("tasks/{task}.md"))).expect("a file");
+    }
+    world.lucid(["reload"]).expect(0);
+    assert_eq!(world.number("SELECT count(*) FROM tasks WHERE present = 0"), 3);
+    write(&world);
+    world.until("it is armed anew", || (ran(&world, "in") == 2).then_some(()));
+    world.until("its time had not come", || (ran(&world, "at") == 1).then_some(()));
+    assert_eq!(ran(&world, "spent"), 1, "{}", world.picture());
+    // An edit of a file that stays arms nothing.
+    world.task("in", &format!("schedule: in 1s\ndescription: edited\n{command}"));
+    world.lucid(["reload"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(ran(&world, "in"), 2, "{}", world.picture());
+}

@@ -40,7 +40,7 @@ pub(in crate::alert) fn insert(
     let ended_ms = state.is_ended().then_some(new.now_ms);
     conn.prepare_cached(
         "INSERT INTO outbox (alert, purpose, state, rank, severity, topic, text, original, created_ms, \
-         not_before_ms, ended_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         not_before_ms, ended_ms, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         new.alert.map(|alert| alert.0),
@@ -54,6 +54,7 @@ pub(in crate::alert) fn insert(
         new.now_ms,
         new.not_before_ms,
         ended_ms,
+        new.run.map(|run| run.0),
     ])?;
     Ok(conn.last_insert_rowid())
 }
@@ -343,22 +344,6 @@ pub(in crate::alert) fn waiting(conn: &Connection) -> rusqlite::Result<Waiting> 
          AND purpose <> 'edit'",
     )?
     .query_row([], |row| Ok(Waiting { pending: row.get(0)?, oldest_ms: row.get(1)? }))
-}
-
-/// Firing alerts with a message that has died since `since_ms` and none of their own after it: how many, and what
-/// the newest died of.
-pub(in crate::alert) fn dead_since(
-    conn: &Connection,
-    since_ms: i64,
-) -> rusqlite::Result<(i64, Option<String>)> {
-    conn.prepare_cached(
-        "WITH lost AS (SELECT alert, error, ended_ms FROM outbox AS o WHERE state = 'dead' AND ended_ms >= ?1 \
-         AND EXISTS (SELECT 1 FROM alerts WHERE id = o.alert AND state = 'firing') \
-         AND NOT EXISTS (SELECT 1 FROM outbox WHERE alert = o.alert AND id > o.id AND purpose <> 'edit' \
-         AND state = 'delivered')) \
-         SELECT count(DISTINCT alert), (SELECT error FROM lost ORDER BY ended_ms DESC LIMIT 1) FROM lost",
-    )?
-    .query_row([since_ms], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// Deletes up to `limit` rows that ended before `before_ms` and that nothing answers.

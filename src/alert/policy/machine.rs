@@ -35,12 +35,23 @@ fn host(facts: &Facts) -> String {
     }
 }
 
-/// Known, not told: the keepers have held everything meanwhile.
+/// Known, not told: the keepers have held everything meanwhile. A start after a good end ends it.
 pub(super) fn started(facts: &Facts) -> Vec<Verdict> {
-    if !matches!(facts, Facts::Start(Before::Crashed)) {
-        return Vec::new();
+    let subject = "daemon:crash".to_owned();
+    match facts {
+        Facts::Start(Before::Crashed) => {}
+        Facts::Start(Before::Stopped) => {
+            let (kinds, ending) = (Vec::new(), vec![plain("The next daemon said goodbye.")]);
+            return vec![Verdict::Clear(Over { subject, kinds, ending, tell: Tell::Never })];
+        }
+        Facts::None
+        | Facts::Run(_)
+        | Facts::Ticket(_)
+        | Facts::Message(_)
+        | Facts::File(_)
+        | Facts::Machine(_) => return Vec::new(),
     }
-    let mut notice = Notice::new(NoticeKind::DaemonCrashed, "daemon:crash".to_owned(), Severity::Info);
+    let mut notice = Notice::new(NoticeKind::DaemonCrashed, subject, Severity::Info);
     notice.headline = vec![bold("The daemon was started after one that had not said goodbye")];
     notice.body = vec![plain("Runs went on under their keepers and were taken up again.")];
     notice.fades_ms = Some(DAY_MS);

@@ -9,6 +9,7 @@ pub(crate) mod tests;
 mod tickets;
 
 use crate::model::event::{EventKind, Recorded};
+use crate::model::ids::RunId;
 use crate::model::notice::{Notice, Part};
 
 use super::dedupe::Over;
@@ -23,8 +24,11 @@ pub use facts::{
 pub enum Verdict {
     Raise(Box<Notice>),
     Clear(Over),
-    /// A text to be sent as it is.
-    Brief(Vec<Part>),
+    /// What a run has to say, to be sent as it is.
+    Brief {
+        run: RunId,
+        text: Vec<Part>,
+    },
 }
 
 impl Verdict {

@@ -104,7 +104,7 @@ fn brief(facts: &RunFacts) -> Option<Verdict> {
             )),
         ]);
     }
-    Some(Verdict::Brief(parts))
+    Some(Verdict::Brief { run: facts.run.id, text: parts })
 }
 
 fn failure(facts: &RunFacts, which: AlertEvent) -> Option<Verdict> {

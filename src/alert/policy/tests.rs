@@ -97,7 +97,7 @@ fn read(verdict: &Verdict) -> String {
             parts.extend(over.ending.iter().cloned());
             parts
         }
-        Verdict::Brief(text) => text.clone(),
+        Verdict::Brief { text, .. } => text.clone(),
     };
     render(&parts, &TimeZone::UTC, usize::MAX).plain
 }
@@ -109,7 +109,7 @@ fn read_all(verdicts: &[Verdict]) -> String {
 fn notice(verdicts: &[Verdict]) -> Option<&Notice> {
     verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Raise(notice) => Some(notice.as_ref()),
-        Verdict::Clear(_) | Verdict::Brief(_) => None,
+        Verdict::Clear(_) | Verdict::Brief { .. } => None,
     })
 }
 
@@ -177,7 +177,7 @@ fn what_a_task_wants_to_hear_decides() {
         .iter()
         .filter_map(|verdict| match verdict {
             Verdict::Clear(over) if over.subject.starts_with("task:") => Some(over.tell),
-            Verdict::Clear(_) | Verdict::Raise(_) | Verdict::Brief(_) => None,
+            Verdict::Clear(_) | Verdict::Raise(_) | Verdict::Brief { .. } => None,
         })
         .collect();
     assert_eq!(tells, [Tell::Edit, Tell::Edit], "without `recovery` the message only changes");
@@ -190,7 +190,7 @@ fn what_is_delivered() {
         facts.task.as_mut().unwrap().deliver = deliver;
         facts.answer = answer.map(str::to_owned);
         finished(facts).iter().find_map(|verdict| match verdict {
-            Verdict::Brief(_) => Some(read(verdict)),
+            Verdict::Brief { .. } => Some(read(verdict)),
             Verdict::Raise(_) | Verdict::Clear(_) => None,
         })
     };
@@ -337,7 +337,7 @@ pub(crate) fn buttons() -> Vec<String> {
     let verdicts = of_runs().into_iter().chain(rows.map(|(event, facts)| judge(&event, &facts)));
     let notices = verdicts.flatten().filter_map(|verdict| match verdict {
         Verdict::Raise(notice) => Some(notice),
-        Verdict::Clear(_) | Verdict::Brief(_) => None,
+        Verdict::Clear(_) | Verdict::Brief { .. } => None,
     });
     let pressed = notices.flat_map(|notice| notice.buttons).filter_map(|button| match button.press {
         Press::Data(data) => Some(data),

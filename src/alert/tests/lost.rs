@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::alert::outbox::{Channel, table as rows};
+use crate::model::ids::RunId;
 use crate::model::notice::Part;
 
 impl Bench {
@@ -90,9 +91,9 @@ async fn what_died_while_nothing_got_through_is_told_once_when_something_does() 
             (2, Purpose::First, DeliveryState::Dead),
         ]
     );
-    assert_eq!(alerts.channel(0).await.unwrap().1, 1, "what is over matters no more");
+    assert_eq!(alerts.channel(0).await.unwrap().1.alerts, 1, "what is over matters no more");
     bench.arrive(1).await;
-    let (_, lost, why) = alerts.channel(0).await.unwrap();
+    let (_, outbox::lost::Lost { alerts: lost, why, .. }) = alerts.channel(0).await.unwrap();
     assert_eq!((lost, why), (0, None), "all is told");
 }
 
@@ -321,7 +322,7 @@ async fn a_fold_whose_message_died_takes_in_nothing_and_is_told_when_another_arr
     raise(&alerts, notice(4)).await;
     bench.die_alone().await;
     assert_eq!(sweep(&alerts).await, 0, "nothing says that another would arrive");
-    assert_eq!(alerts.channel(0).await.unwrap().1, 1);
+    assert_eq!(alerts.channel(0).await.unwrap().1.alerts, 1);
     raise(&alerts, notice(5)).await;
     let fold_of = |views: &[AlertView], n: usize| {
         let subject = format!("task:t{n}");
@@ -367,4 +368,21 @@ async fn a_mute_holds_for_the_same_task_that_fails_in_another_way() {
     raise(&alerts, graver).await;
     assert_eq!(all(&alerts).await[0].state, AlertState::Firing, "that is worse");
     assert!(alerts.mutes().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn output_that_was_given_up_is_known_for_a_while_with_its_run() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    for run in [7, 8] {
+        alerts
+            .at_desk(move |desk, _| Ok(desk.output(RunId(run), vec![Part::Text("the plan".into())])?))
+            .await
+            .unwrap();
+        bench.die_alone().await;
+    }
+    let lost = alerts.channel(0).await.unwrap().1;
+    assert_eq!((lost.alerts, lost.outputs.count, lost.outputs.run), (0, 2, Some(RunId(8))));
+    assert_eq!((lost.outputs.why.as_deref(), lost.outputs.at_ms), (Some("no number"), Some(9)));
+    assert_eq!(alerts.channel(10).await.unwrap().1, outbox::lost::Lost::default(), "not for ever");
 }

@@ -281,6 +281,36 @@ fn every_key_has_its_variable() {
 }
 
 #[test]
+fn a_variable_of_a_profile_is_set_by_the_environment_and_shown_without_its_value() {
+    let world = World::new();
+    world.write(
+        "here/config/lucid.yaml",
+        "agents:\n  fa-x:\n    command: [x]\n    env: {API_KEY: old, Mode: plain, TWO: \"a, b\"}\n",
+    );
+    let config =
+        world.load(&[("LUCID_AGENTS__FA_X__ENV__API_KEY", "hush"), ("lucid_agents__fa_x__env__Mode", "x y")]);
+    let config = config.unwrap();
+    let env: Vec<(&str, &str)> =
+        config.agents[0].env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(env, [("API_KEY", "hush"), ("Mode", "x y"), ("TWO", "a, b")]);
+    let setting = config.effective().iter().find(|setting| setting.key == "agents.fa-x.env").unwrap();
+    assert_eq!(setting.shown(), "TWO=***,API_KEY=***,Mode=***");
+    assert!(matches!(setting.source, Origin::Env { .. }));
+    let others = config.effective().iter().filter(|setting| setting.key != "agents.fa-x.env");
+    others.for_each(|setting| assert_eq!(setting.shown(), setting.value));
+}
+
+#[test]
+fn a_list_in_a_variable_may_be_json() {
+    for users in ["1,2", "[1,2]", "[\"1\", 2]"] {
+        let config = World::new();
+        config.write("here/config/lucid.yaml", "");
+        let config = config.load(&[("LUCID_TELEGRAM__ALLOWED_USERS", users)]).unwrap();
+        assert_eq!(config.telegram.allowed_users, [1, 2]);
+    }
+}
+
+#[test]
 fn without_a_machine_zone_it_is_utc() {
     let world = World::new();
     let mut sources = world.sources(&[]);

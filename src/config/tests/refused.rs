@@ -188,13 +188,15 @@ fn limits_that_contradict_each_other_are_refused() {
 
 #[test]
 fn the_environment_is_held_to_the_same() {
-    let cases: [&[(&str, &str)]; 9] = [
+    let cases: [&[(&str, &str)]; 11] = [
         &[("lucid_config", "x")],
         &[("LUCID_SCHEDULER__TIK", "5s")],
         &[("LUCID_LOG_LEVEL", "info")],
         &[("LUCID_LOG", "info")],
         &[("LUCID_TASKS", "x")],
         &[("LUCID_FROBNICATE", "x")],
+        &[("LUCID_FOO", "x")],
+        &[("LUCID_POOLS__MAIN__X", "x")],
         &[("LUCID_SCHEDULER__TICK", "soon")],
         &[("LUCID_ROOT", "/a"), ("lucid_root", "/b")],
         &[("LUCID_SCHEDULER__MISFIRE_AFTER", "2s")],
@@ -211,6 +213,8 @@ fn the_environment_is_held_to_the_same() {
     environment: LUCID_LOG: is a section; its settings are LUCID_LOG__LEVEL, LUCID_LOG__FORMAT, LUCID_LOG__FILE_MAX
     environment: LUCID_TASKS: no such setting, did you mean LUCID_TASK?
     environment: LUCID_FROBNICATE: no such setting; `lucid config --effective` lists them, `.` is written `__`
+    environment: LUCID_FOO: no such setting; `lucid config --effective` lists them, `.` is written `__`
+    environment: LUCID_POOLS__MAIN__X: there is no `pools.main`: the file has none, and a variable only changes what is in the file
     environment: LUCID_SCHEDULER__TICK: scheduler.tick: `soon` is no duration; write `90s`, `5m`, `1h30m`, `2d` or a number of seconds
     environment: lucid_root: LUCID_ROOT sets the same key
     environment: LUCID_SCHEDULER__MISFIRE_AFTER: scheduler.misfire_after (2s) is less than scheduler.tick (5s): punctual runs would count as missed

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Author, TicketError, Tickets, at_most, bounded};
+use super::super::{Author, TicketError, Tickets, at_most, titled};
 use super::{BODY_MAX_BYTES, NewTicket, TITLE_MAX_BYTES, find, names, table};
 use crate::model::event::EventKind;
 use crate::model::ticket::Ticket;
@@ -12,7 +12,7 @@ impl Tickets {
     /// # Errors
     /// [`TicketError::Invalid`], or what the database says.
     pub async fn create(&self, new: NewTicket, author: &Author) -> Result<Ticket, TicketError> {
-        bounded("title", &new.title, TITLE_MAX_BYTES)?;
+        titled(&new.title, TITLE_MAX_BYTES)?;
         at_most("body", &new.body, BODY_MAX_BYTES)?;
         names([("assignee", &new.assignee), ("agent", &new.agent), ("pool", &new.pool)])?;
         let (this, author, now_ms) = (self.clone(), author.clone(), self.clock.wall_ms());

@@ -54,10 +54,13 @@ async fn numbers_are_never_given_twice_and_old_names_stay() {
 #[tokio::test]
 async fn what_is_no_title_is_refused() {
     let world = world();
-    for bad in [String::new(), " \n".into(), "x".repeat(TITLE_MAX_BYTES + 1)] {
+    for bad in [String::new(), " \n".into(), "x".repeat(TITLE_MAX_BYTES + 1), "a\nb".into(), "a\0b".into()] {
         let refused = world.tickets.create(titled(&bad), &alice()).await.unwrap_err();
         assert!(matches!(refused, TicketError::Invalid { field: "title", .. }), "{refused}");
     }
+    let edit = Edit { title: Some("a\rb".into()), ..Edit::default() };
+    let refused = world.tickets.change(&world.ticket().await, edit, None, None, &alice()).await.unwrap_err();
+    assert!(matches!(refused, TicketError::Invalid { field: "title", .. }), "{refused}");
     let refused = step(&world, &world.ticket().await, Step::Close { text: " ".into() }).await.unwrap_err();
     assert!(matches!(refused, TicketError::Invalid { field: "reason", .. }), "{refused}");
 }
