@@ -78,8 +78,9 @@ fn send(method: &str, url: &str, body: Option<&[u8]>, limit: Duration) -> Result
     let mut stream = connect(host, &deadline)?;
     let broken = |e: io::Error| deadline.or(e, WebhookError::Broken);
     stream.set_write_timeout(Some(deadline.left()?)).map_err(broken)?;
-    stream.write_all(head.as_bytes()).map_err(broken)?;
-    stream.write_all(body.unwrap_or_default()).map_err(broken)?;
+    // In one piece: whoever answers before the second would tear the connection, and its answer with it.
+    let whole = [head.as_bytes(), body.unwrap_or_default()].concat();
+    stream.write_all(&whole).map_err(broken)?;
     read(&mut stream, &deadline)
 }
 
