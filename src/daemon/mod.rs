@@ -25,6 +25,8 @@ pub mod phone;
 pub mod problems;
 mod refused;
 pub mod reload;
+#[cfg(test)]
+mod reload_tests;
 pub mod replies;
 mod returned;
 pub mod ring;

@@ -19,6 +19,8 @@ use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 
 #[path = "tests/causes.rs"]
 mod causes;
+#[path = "tests/files.rs"]
+mod files;
 #[path = "tests/missed.rs"]
 mod missed;
 
