@@ -114,9 +114,11 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     if let Err(e) = stopped::forget(&config.state_dir) {
         warn!(error = %e, "could not forget that the last daemon was stopped on purpose");
     }
-    let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
-    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
-        BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
+    let (dir, backups, now_ms) = (config.state_dir.clone(), config.backup.dir.clone(), clock.wall_ms());
+    let open = move || Store::open_beside(&dir, &backups, now_ms);
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|e| BootError::Io {
+        doing: "opening the database".into(),
+        source: std::io::Error::other(e),
     })??;
     let store = opened.store;
     let journal = Journal::new(store.clone());

@@ -179,7 +179,7 @@ impl App {
 
     fn newest_backup(&self) -> Option<Backup> {
         let dir = &self.config.backup.dir;
-        let newest = backup::list(dir).ok()?.into_iter().max_by_key(|name| name.at_ms)?;
+        let newest = backup::newest(dir, self.clock.wall_ms()).ok()??;
         let bytes = std::fs::metadata(dir.join(newest.file_name())).map_or(0, |found| found.len());
         Some(Backup { at_ms: newest.at_ms, bytes })
     }

@@ -254,8 +254,8 @@ impl App {
     }
 
     fn last_backup(&self) -> Option<Timestamp> {
-        let newest = store::backup::list(&self.config.backup.dir).ok()?.into_iter().map(|b| b.at_ms).max()?;
-        Timestamp::from_millisecond(newest).ok()
+        let newest = store::backup::newest(&self.config.backup.dir, self.clock.wall_ms()).ok()??;
+        Timestamp::from_millisecond(newest.at_ms).ok()
     }
 
     /// A piece of a run's output from the raw byte `offset` on.
