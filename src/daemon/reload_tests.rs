@@ -119,6 +119,18 @@ fn what_could_not_be_written_is_told_with_the_next_reload() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_listed_has_lost_nothing() {
+    let machine = Machine::new();
+    machine.write("a", GOOD);
+    machine.reload(&mut machine.daemon(), false);
+    fs::rename(&machine.tasks, machine.tasks.with_extension("away")).unwrap();
+    std::os::unix::fs::symlink(&machine.tasks, &machine.tasks).unwrap();
+    assert_eq!(machine.reload(&mut machine.daemon(), false), [""; 0]);
+    fs::remove_file(&machine.tasks).unwrap();
+    assert_eq!(machine.reload(&mut machine.daemon(), false), ["task_removed a"]);
+}
+
+#[test]
 fn where_many_files_go_at_once_each_is_named() {
     let machine = Machine::new();
     let ids: Vec<String> = (0..150).map(|n| format!("t{n:03}")).collect();
