@@ -11,6 +11,7 @@ mod claims;
 mod copy;
 pub mod dispatch;
 mod drift;
+mod dropped;
 #[cfg(test)]
 mod flight_tests;
 mod follow;

@@ -137,6 +137,7 @@ fn keep_texts(tx: &Tx<'_>, snapshot: &Snapshot, texts: &[Text]) -> rusqlite::Res
 /// Reading files leaves holes in the heap; the tick is done with its part by then.
 async fn rest_later(app: App) {
     tokio::time::sleep(REST_AFTER).await;
+    app.drop_conditions().await;
     super::housekeeping::rest(&app).await;
 }
 
