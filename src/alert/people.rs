@@ -183,6 +183,19 @@ impl Alerts {
                 alert.actor = Some(shown.clone());
                 table::update(tx, &alert)?;
                 desk.want_edits(&alert, desk.now_ms)?;
+                for mut member in table::untold_in(tx, alert.id)? {
+                    member.step(step, desk.now_ms)?;
+                    member.actor = Some(shown.clone());
+                    table::update(tx, &member)?;
+                    let trouble = member.notice.trouble();
+                    match (step, reach) {
+                        (Step::Mute(until_ms), Reach::Trouble) => {
+                            mutes::table::mute(tx, (&trouble, member.severity), until_ms, &shown)?;
+                        }
+                        (Step::Unmute, _) => mutes::table::unmute(tx, &mutes::keys(&member.notice))?,
+                        (_, _) => {}
+                    }
+                }
             }
             let data = json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
             this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&by.actor).data(data))?;

@@ -9,6 +9,8 @@ use crate::model::task::Severity;
 use dedupe::{Over, Tell};
 use outbox::Purpose;
 
+#[path = "tests/folds.rs"]
+mod folds;
 #[path = "tests/held.rs"]
 mod held;
 #[path = "tests/lost.rs"]
