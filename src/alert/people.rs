@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::compose::compose;
+use super::dedupe::Say;
 use super::desk::Desk;
 use super::outbox::{self, Channel, DeliveryState, Purpose};
 use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, mutes, render, table, words};
-use crate::model::alert::{Alert, AlertId, Step};
+use crate::model::alert::{Alert, AlertId, AlertState, Step};
 use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Part, Shown, Topic};
 use crate::model::time::millis;
@@ -146,6 +147,30 @@ impl Alerts {
         let length_ms = millis(length);
         let until_ms = self.0.clock.wall_ms().saturating_add(length_ms);
         self.reach(id, Step::Mute(until_ms), by.into(), Reach::Alert).await
+    }
+
+    /// Says again what was put off until `due_ms`, milliseconds since the epoch, if it goes on and nothing was said
+    /// since. Until when it is muted, where it is: nothing is said then.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn remind(&self, id: AlertId, due_ms: i64) -> Result<Option<i64>, AlertError> {
+        self.at_desk(move |desk, tx| {
+            let Some(mut alert) = table::get(tx, id)? else { return Ok(None) };
+            match alert.state_at(desk.now_ms) {
+                AlertState::Muted => return Ok(alert.muted_until_ms),
+                AlertState::Acked | AlertState::Resolved => return Ok(None),
+                AlertState::Firing => {}
+            }
+            let muted_ms = mutes::table::muted_until(tx, &mutes::keys(&alert.notice), desk.now_ms)?;
+            if muted_ms.is_some() || alert.told_ms.is_some_and(|told_ms| told_ms >= due_ms) {
+                return Ok(muted_ms);
+            }
+            alert.step(Step::Unmute, desk.now_ms)?;
+            desk.say(alert, Say::Again, (0, true))?;
+            Ok(None)
+        })
+        .await
     }
 
     /// # Errors
