@@ -1,6 +1,7 @@
 //! What is to be sent, durable until it is known to have arrived. A row that tells of an alert holds no text: it
 //! says, when it goes, how things stand then; so an outage ends in few messages that are true.
 
+pub(super) mod stale;
 pub(super) mod table;
 
 use serde::{Deserialize, Serialize};

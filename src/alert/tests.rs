@@ -284,7 +284,7 @@ async fn old_rows_go_and_nothing_that_is_open() {
         .unwrap();
     bench
         .store
-        .write(|tx| Ok::<_, StoreError>(outbox::table::expire(tx, i64::MAX, i64::MAX - 1)?))
+        .write(|tx| Ok::<_, StoreError>(outbox::stale::table::expire(tx, i64::MAX, i64::MAX - 1)?))
         .await
         .unwrap();
     while alerts.trim(i64::MAX).await.unwrap() > 0 {}
