@@ -114,14 +114,6 @@ fn lines(parts: &mut Vec<Part>, headline: &[Part], below: [&[Part]; 2]) {
     }
 }
 
-/// A question that was put off, asked again.
-#[must_use]
-pub fn still_so(notice: &Notice) -> Vec<Part> {
-    let mut parts = vec![Part::Text("⏰ Still so: ".to_owned())];
-    lines(&mut parts, &notice.headline, [&notice.body, &notice.meanwhile]);
-    parts
-}
-
 /// What people did about it, and whether it is over.
 fn standing(parts: &mut Vec<Part>, alert: &Alert, now_ms: i64) {
     let by = alert.actor.as_deref().map(|who| format!(" by {}", phrase(name_of(who)))).unwrap_or_default();

@@ -122,8 +122,12 @@ fn a_question_that_is_asked_again_says_all_that_it_said_first() {
     let mut ask = Notice::new(NoticeKind::TicketAsks, "ticket:MC-1".to_owned(), Severity::Warning);
     ask.headline = vec![Part::Bold("MC-1 needs you".to_owned())];
     ask.meanwhile = vec![Part::Italic("Reply to this message.".to_owned())];
-    let text = |parts: &[Part]| render(parts, &TimeZone::UTC, VISIBLE_MAX).plain;
-    assert_eq!(text(&still_so(&ask)), "⏰ Still so: MC-1 needs you\nReply to this message.");
+    let text = |ask: &Notice| {
+        let alert = Alert::begin(ask.clone(), 0, None);
+        let composed = compose(&alert, Purpose::Again, &Around::default());
+        render(&composed.parts, &TimeZone::UTC, VISIBLE_MAX).plain
+    };
+    assert_eq!(text(&ask), "🙋 Still so: MC-1 needs you\nReply to this message.");
     ask.body = vec![Part::Text("A token".to_owned())];
-    assert_eq!(text(&still_so(&ask)), "⏰ Still so: MC-1 needs you\nA token\nReply to this message.");
+    assert_eq!(text(&ask), "🙋 Still so: MC-1 needs you\nA token\nReply to this message.");
 }

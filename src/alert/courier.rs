@@ -332,7 +332,7 @@ impl Alerts {
             if is_passing(&why) {
                 warn!(error = %why, "cannot note what became of a message; trying again");
             } else if was_dead {
-                error!(row = id, error = %why, "a message is left where it is; the next start takes it up");
+                error!(row = id, error = %why, "a message is left where it is and taken up later");
                 return;
             } else {
                 // It would be refused for ever, and all that follow would wait.

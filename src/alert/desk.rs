@@ -10,7 +10,7 @@ use super::mutes;
 use super::outbox::{self, DeliveryState, NewRow, Purpose};
 use super::quiet::QuietHours;
 use super::table;
-use crate::model::alert::{Alert, AlertId};
+use crate::model::alert::{Alert, AlertId, AlertState};
 use crate::model::ids::RunId;
 use crate::model::notice::{Notice, NoticeKind, Part, Quiet, Topic};
 use crate::model::task::Severity;
@@ -120,13 +120,15 @@ impl Desk<'_> {
         let mut notice = Notice::new(NoticeKind::Storm, subject, alert.severity);
         // Several may go on at once.
         notice.class = Some(self.now_ms.to_string());
-        let mut storm = Alert::begin(notice, self.now_ms, None);
+        let muted_until_ms = mutes::table::muted_until(self.conn, &mutes::keys(&notice), self.now_ms)?;
+        let mut storm = Alert::begin(notice, self.now_ms, muted_until_ms);
+        let is_muted = storm.state() == AlertState::Muted;
         storm.count = i64::from(fresh.max(FOLD_AFTER)) + 1;
-        storm.told_ms = Some(self.now_ms);
+        storm.told_ms = (!is_muted).then_some(self.now_ms);
         self.save(&mut storm)?;
         alert.storm = Some(storm.id);
         self.save(&mut alert)?;
-        self.send(&storm, Purpose::First, None)
+        if is_muted { Ok(()) } else { self.send(&storm, Purpose::First, None) }
     }
 
     /// Folds an alert into a message that there is.
@@ -138,7 +140,8 @@ impl Desk<'_> {
             return Ok(());
         };
         let told_ms = storm.told_ms.unwrap_or(storm.first_ms);
-        let is_due = self.now_ms - told_ms >= storm.notice.repeat_ms;
+        let is_wanted = storm.state_at(self.now_ms) == AlertState::Firing;
+        let is_due = is_wanted && self.now_ms - told_ms >= storm.notice.repeat_ms;
         if is_new {
             storm.count += 1;
             storm.last_ms = self.now_ms;

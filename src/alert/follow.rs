@@ -246,6 +246,7 @@ impl Alerts {
     /// What the time brings; and the cursor goes on though nothing of interest happened, or the journal would
     /// be kept for it.
     async fn sweep(&self, from: i64, to: i64) {
+        self.mend_line().await;
         let this = self.clone();
         let looked = self.0.store.read(move |conn| {
             let Settings { quiet, zone, .. } = &this.0.settings;

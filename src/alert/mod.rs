@@ -165,6 +165,8 @@ struct Inner {
     wake: Notify,
     /// Held while a call is under way.
     calling: tokio::sync::Mutex<()>,
+    /// As the clocks were at the last look at what is in line.
+    looked: Mutex<Option<outbox::stale::Clocks>>,
     tally: Tally,
     /// By part.
     mishaps: Mutex<BTreeMap<&'static str, keep::Mishap>>,
@@ -185,7 +187,8 @@ impl Alerts {
         let latest = journal.latest_seq().await?;
         let known = journal.cursor(CURSOR).await?;
         let (of, now_ms) = (journal.clone(), clock.wall_ms());
-        let recovered = store.write(move |tx| Ok::<_, StoreError>(outbox::table::recover(tx, now_ms)?)).await;
+        let recover = outbox::stale::table::recover;
+        let recovered = store.write(move |tx| Ok::<_, StoreError>(recover(tx, u32::MAX, now_ms)?)).await;
         store
             .write(move |tx| {
                 match known {
@@ -207,6 +210,7 @@ impl Alerts {
             settings,
             wake: Notify::new(),
             calling: tokio::sync::Mutex::default(),
+            looked: Mutex::default(),
             tally,
             mishaps: Mutex::default(),
         }));

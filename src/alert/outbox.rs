@@ -2,6 +2,7 @@
 //! says, when it goes, how things stand then; so an outage ends in few messages that are true.
 
 pub(super) mod lost;
+pub(super) mod stale;
 pub(super) mod table;
 
 use serde::{Deserialize, Serialize};

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::compose::compose;
+use super::dedupe::Say;
 use super::desk::Desk;
 use super::outbox::{self, Channel, DeliveryState, Purpose};
 use super::{AlertError, AlertView, Alerts, Query, Settings, Tested, mutes, render, table, words};
-use crate::model::alert::{Alert, AlertId, Step};
+use crate::model::alert::{Alert, AlertId, AlertState, Step};
 use crate::model::event::{Event, EventKind};
 use crate::model::notice::{Part, Shown, Topic};
 use crate::model::time::millis;
@@ -148,6 +149,30 @@ impl Alerts {
         self.reach(id, Step::Mute(until_ms), by.into(), Reach::Alert).await
     }
 
+    /// Says again what was put off until `due_ms`, milliseconds since the epoch, if it goes on and nothing was said
+    /// since. Until when it is muted, where it is: nothing is said then.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub async fn remind(&self, id: AlertId, due_ms: i64) -> Result<Option<i64>, AlertError> {
+        self.at_desk(move |desk, tx| {
+            let Some(mut alert) = table::get(tx, id)? else { return Ok(None) };
+            match alert.state_at(desk.now_ms) {
+                AlertState::Muted => return Ok(alert.muted_until_ms),
+                AlertState::Acked | AlertState::Resolved => return Ok(None),
+                AlertState::Firing => {}
+            }
+            let muted_ms = mutes::table::muted_until(tx, &mutes::keys(&alert.notice), desk.now_ms)?;
+            if muted_ms.is_some() || alert.told_ms.is_some_and(|told_ms| told_ms >= due_ms) {
+                return Ok(muted_ms);
+            }
+            alert.step(Step::Unmute, desk.now_ms)?;
+            desk.say(alert, Say::Again, (0, true))?;
+            Ok(None)
+        })
+        .await
+    }
+
     /// # Errors
     /// As [`Alerts::ack`].
     pub async fn unmute(&self, id: AlertId, by: impl Into<By>) -> Result<AlertView, AlertError> {
@@ -183,6 +208,19 @@ impl Alerts {
                 alert.actor = Some(shown.clone());
                 table::update(tx, &alert)?;
                 desk.want_edits(&alert, desk.now_ms)?;
+                for mut member in table::untold_in(tx, alert.id)? {
+                    member.step(step, desk.now_ms)?;
+                    member.actor = Some(shown.clone());
+                    table::update(tx, &member)?;
+                    let trouble = member.notice.trouble();
+                    match (step, reach) {
+                        (Step::Mute(until_ms), Reach::Trouble) => {
+                            mutes::table::mute(tx, (&trouble, member.severity), until_ms, &shown)?;
+                        }
+                        (Step::Unmute, _) => mutes::table::unmute(tx, &mutes::keys(&member.notice))?,
+                        (_, _) => {}
+                    }
+                }
             }
             let data = json!({"alert": id.0, "fingerprint": alert.fingerprint, "until_ms": until_ms});
             this.0.journal.record(tx, desk.now_ms, Event::new(kind).actor(&by.actor).data(data))?;

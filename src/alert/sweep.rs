@@ -15,13 +15,13 @@ impl Desk<'_> {
     pub fn is_due(&self) -> rusqlite::Result<bool> {
         Ok(table::is_anything_due(self.conn, self.now_ms)?
             || self.is_held_due()?
-            || outbox::table::is_stale(self.conn, self.now_ms - outbox::GIVE_UP_MS)?)
+            || outbox::stale::table::is_stale(self.conn, self.now_ms - outbox::GIVE_UP_MS)?)
     }
 
     /// What the time alone brings: what lasts is said again, what has faded is over, what is too old is given up.
     /// How many rows changed.
     pub fn sweep(&self) -> rusqlite::Result<usize> {
-        let expired = outbox::table::expire(self.conn, self.now_ms - outbox::GIVE_UP_MS, self.now_ms)?;
+        let expired = outbox::stale::table::expire(self.conn, self.now_ms - outbox::GIVE_UP_MS, self.now_ms)?;
         for row in &expired {
             outbox::table::untell(self.conn, *row)?;
         }

@@ -308,6 +308,11 @@ pub(super) fn members(conn: &Connection, storm: AlertId, named: u32) -> rusqlite
     Ok(Members { total, open, subjects, distinct, cause })
 }
 
+/// What goes on in a fold and was told by nothing else.
+pub(super) fn untold_in(conn: &Connection, storm: AlertId) -> rusqlite::Result<Vec<Alert>> {
+    many(conn, "storm = ?1 AND state <> 'resolved' AND told_ms IS NULL", [storm.0])
+}
+
 /// Whether anything that a fold holds goes on.
 pub(super) fn is_any_open_in(conn: &Connection, storm: AlertId) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM alerts WHERE storm = ?1 AND state <> 'resolved' LIMIT 1")?

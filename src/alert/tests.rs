@@ -9,6 +9,8 @@ use crate::model::task::Severity;
 use dedupe::{Over, Tell};
 use outbox::Purpose;
 
+#[path = "tests/folds.rs"]
+mod folds;
 #[path = "tests/held.rs"]
 mod held;
 #[path = "tests/lost.rs"]
@@ -282,7 +284,7 @@ async fn old_rows_go_and_nothing_that_is_open() {
         .unwrap();
     bench
         .store
-        .write(|tx| Ok::<_, StoreError>(outbox::table::expire(tx, i64::MAX, i64::MAX - 1)?))
+        .write(|tx| Ok::<_, StoreError>(outbox::stale::table::expire(tx, i64::MAX, i64::MAX - 1)?))
         .await
         .unwrap();
     while alerts.trim(i64::MAX).await.unwrap() > 0 {}

@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::show::Words;
-use super::table::{self, Followed, Snooze};
-use super::{AGAIN, Bot, press};
-use crate::alert::compose::still_so;
-use crate::alert::telegram::{Sound, TelegramError};
+use super::table::{self, Followed};
+use super::{AGAIN, Bot};
+use crate::alert::AlertError;
+use crate::alert::telegram::TelegramError;
 use crate::journal::{Feed, FeedError, Filter};
-use crate::model::alert::AlertState;
 use crate::model::event::EventKind;
-use crate::model::ids::TicketId;
 use crate::model::message::{MessageId, MessageState};
-use crate::model::notice::{Button, Press};
-use crate::model::ticket::Ask;
 use crate::store::StoreError;
 
 /// Events of messages to workers.
@@ -71,36 +66,6 @@ fn reaction(state: MessageState) -> (&'static str, i64) {
         MessageState::Acked => ("👍", 1),
         MessageState::Expired | MessageState::Dead => ("🤷", 1),
     }
-}
-
-/// Whether a question was asked, or never will be, though it went wrong: asked again it would go wrong again, or be
-/// there twice. That somebody blocked the bot is told elsewhere.
-fn is_final(error: &TelegramError) -> bool {
-    match error {
-        TelegramError::Unnamed
-        | TelegramError::Moved { .. }
-        | TelegramError::Markup(_)
-        | TelegramError::Unchanged
-        | TelegramError::Gone(_)
-        | TelegramError::Shut(_)
-        | TelegramError::Refused(_) => true,
-        TelegramError::Unreachable(_)
-        | TelegramError::Unclear(_)
-        | TelegramError::Busy { .. }
-        | TelegramError::Trouble(_) => false,
-    }
-}
-
-/// The same button; an answer with its question.
-fn of_question(button: &Button, ticket: &TicketId, ask: &Ask) -> Button {
-    let place = match &button.press {
-        Press::Data(data) => match press::read(data) {
-            Some(press::Press::Choose { place, question: None, .. }) => place,
-            Some(_) | None => return button.clone(),
-        },
-        Press::Link(_) => return button.clone(),
-    };
-    Button::data(&button.text, press::option_data(ticket, place, ask))
 }
 
 impl Bot {
@@ -184,98 +149,29 @@ impl Bot {
             .await
     }
 
-    /// Asks again what was put off.
-    async fn wake_up(&self) -> Result<(), StoreError> {
-        let now_ms = self.app.clock.wall_ms();
-        let due =
-            self.app.store.read(move |conn| Ok::<_, StoreError>(table::snoozes_due(conn, now_ms)?)).await?;
+    /// Has asked again what was put off, as an alert says anything: when the quiet hours are over, and not to people
+    /// who have muted it.
+    async fn wake_up(&self) -> Result<(), AlertError> {
+        let (store, now_ms) = (&self.app.store, self.app.clock.wall_ms());
+        let due = store.read(move |conn| Ok::<_, StoreError>(table::snoozes_due(conn, now_ms)?)).await?;
         for snooze in due {
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            if self.held().contains_key(&snooze.chat) || !self.ask_again(&snooze).await {
-                continue;
-            }
-            self.app.store.write(move |tx| Ok::<_, StoreError>(table::awake(tx, &snooze)?)).await?;
+            let muted = self.app.alerts.remind(snooze.alert, snooze.at_ms).await?;
+            let done = move |tx: &crate::store::Tx<'_>| {
+                match muted {
+                    Some(until_ms) => table::put_off(tx, &snooze, until_ms)?,
+                    None => table::awake(tx, &snooze)?,
+                }
+                Ok::<_, StoreError>(())
+            };
+            store.write(done).await?;
         }
         Ok(())
-    }
-
-    /// Buttons that need no alert's message to be understood: an answer names its question.
-    async fn known_by_themselves(&self, snooze: &Snooze, buttons: &[Button]) -> Vec<Button> {
-        let Ok(id) = snooze.ticket.parse::<TicketId>() else { return buttons.to_vec() };
-        let ask = match self.app.ticket(&id).await {
-            Ok(ticket) => ticket.ask,
-            Err(_) => None,
-        };
-        let Some(ask) = ask else { return buttons.to_vec() };
-        buttons.iter().map(|button| of_question(button, &id, &ask)).collect()
-    }
-
-    /// False when it is to be tried later.
-    async fn ask_again(&self, snooze: &Snooze) -> bool {
-        let Ok(view) = self.app.alerts.get(snooze.alert).await else { return false };
-        let Some(view) = view.filter(|view| match view.state {
-            AlertState::Firing | AlertState::Muted => true,
-            AlertState::Acked | AlertState::Resolved => false,
-        }) else {
-            return true;
-        };
-        let notice = &view.alert.notice;
-        let parts = still_so(notice);
-        let buttons = self.known_by_themselves(snooze, &notice.buttons).await;
-        let mut words = Words {
-            chat: snooze.chat,
-            // A group without topics takes it all the same.
-            thread: self.app.config.telegram.topics.tickets.filter(|_| snooze.chat < 0),
-            reply_to: snooze.message,
-            parts: &parts,
-            buttons: &buttons,
-            sound: Sound::Heard,
-        };
-        let mut said = self.say(&words).await;
-        if let Err(TelegramError::Moved { to }) = said {
-            words.chat = to;
-            said = self.say(&words).await;
-        }
-        match said {
-            Ok(sent) => {
-                self.track(words.chat, sent, &snooze.ticket).await;
-                true
-            }
-            Err(error) => {
-                warn!(%error, "what was put off was not asked again");
-                is_final(&error)
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_that_is_offered_again_names_its_question() {
-        let ticket: TicketId = "MC-1".parse().unwrap();
-        let ask = Ask { need: "Which?".into(), why: None, how: None, options: vec!["a".into(), "b".into()] };
-        let of = |data: &str| of_question(&Button::data("x", data.to_owned()), &ticket, &ask);
-        let Press::Data(data) = of("t:option:MC-1:1").press else { panic!("data") };
-        let question = Some(press::question(&ask));
-        assert_eq!(
-            press::read(&data),
-            Some(press::Press::Choose { ticket: ticket.clone(), place: 1, question })
-        );
-        let snooze = Button::data("x", "t:snooze:MC-1:3h".to_owned());
-        assert_eq!(of("t:snooze:MC-1:3h"), snooze);
-    }
-
-    #[test]
-    fn what_was_taken_without_a_number_is_not_asked_for_ever() {
-        assert!(is_final(&TelegramError::Unnamed) && is_final(&TelegramError::Moved { to: 1 }));
-        assert!(!is_final(&TelegramError::Trouble("x".into())));
-        assert!(!is_final(&TelegramError::Unreachable("x".into())));
-    }
 
     #[test]
     fn each_state_has_its_reaction() {

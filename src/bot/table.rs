@@ -265,6 +265,13 @@ pub(super) fn snoozes_due(conn: &Connection, now_ms: i64) -> rusqlite::Result<Ve
     .collect()
 }
 
+/// It is muted until then, unless it was put off once more meanwhile.
+pub(super) fn put_off(conn: &Connection, snooze: &Snooze, until_ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE bot_snoozes SET at_ms = ?3 WHERE alert = ?1 AND at_ms = ?2")?
+        .execute(params![snooze.alert.0, snooze.at_ms, until_ms])
+        .map(drop)
+}
+
 /// It has been asked again, unless it was put off once more meanwhile.
 pub(super) fn awake(conn: &Connection, snooze: &Snooze) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM bot_snoozes WHERE alert = ?1 AND at_ms = ?2")?

@@ -19,7 +19,8 @@ impl App {
     /// The newest backup; where its folder hangs the one that was seen last.
     pub(super) async fn newest_backup(&self) -> Option<Backup> {
         let dir = self.config.backup.dir.clone();
-        self.backups.look(&self.config.backup.dir, move || newest(&dir)).await
+        let now_ms = self.clock.wall_ms();
+        self.backups.look(&self.config.backup.dir, move || newest(&dir, now_ms)).await
     }
 }
 
@@ -39,8 +40,8 @@ impl BackupLook {
     }
 }
 
-fn newest(dir: &Path) -> Option<Backup> {
-    let newest = backup::list(dir).ok()?.into_iter().max_by_key(|name| name.at_ms)?;
+fn newest(dir: &Path, now_ms: i64) -> Option<Backup> {
+    let newest = backup::newest(dir, now_ms).ok()??;
     let bytes = std::fs::metadata(dir.join(newest.file_name())).map_or(0, |found| found.len());
     Some(Backup { at_ms: newest.at_ms, bytes })
 }
@@ -51,6 +52,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+
+    const NOW_MS: i64 = 1_795_744_900_000;
 
     #[tokio::test]
     async fn a_folder_that_hangs_is_waited_for_a_moment_and_what_was_seen_last_is_told() {
@@ -74,11 +77,11 @@ mod tests {
     #[test]
     fn the_newest_by_its_name_with_its_size() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(newest(&dir.path().join("none")), None);
+        assert_eq!(newest(&dir.path().join("none"), NOW_MS), None);
         for (name, text) in [("lucid-20261126T020000Z.db", "old"), ("lucid-20261127T020000Z.db", "newer")] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let found = newest(dir.path()).unwrap();
+        let found = newest(dir.path(), NOW_MS).unwrap();
         assert_eq!((found.at_ms, found.bytes), (1_795_744_800_000, 5));
     }
 }

@@ -114,10 +114,8 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     if let Err(e) = stopped::forget(&config.state_dir) {
         warn!(error = %e, "could not forget that the last daemon was stopped on purpose");
     }
-    let (dir, now_ms) = (config.state_dir.clone(), clock.wall_ms());
-    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, now_ms)).await.map_err(|e| {
-        BootError::Io { doing: "opening the database".into(), source: std::io::Error::other(e) }
-    })??;
+    let now_ms = clock.wall_ms();
+    let opened = open_database(&config, now_ms).await?;
     let store = opened.store;
     let journal = Journal::new(store.clone());
     // Before anything else happens: what a fresh database's alerts are about begins here.
@@ -180,6 +178,16 @@ pub async fn boot(config: Config, surroundings: Surroundings, log: LogRing) -> R
     }
     let retry_ms = settle(&app).await?;
     Ok(Daemon { app, inbox, notices, retry_ms, lock })
+}
+
+async fn open_database(config: &Config, now_ms: i64) -> Result<store::Opened, BootError> {
+    let (dir, backups) = (config.state_dir.clone(), config.backup.dir.clone());
+    let open = move || Store::open_beside(&dir, &backups, now_ms);
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|e| BootError::Io {
+        doing: "opening the database".into(),
+        source: std::io::Error::other(e),
+    })?;
+    Ok(opened?)
 }
 
 /// Makes the files count, and what an earlier daemon left. Says when the next retry is due.

@@ -12,6 +12,7 @@ mod claims;
 mod copy;
 pub mod dispatch;
 mod drift;
+mod dropped;
 #[cfg(test)]
 mod flight_tests;
 mod follow;
@@ -26,6 +27,8 @@ pub mod phone;
 pub mod problems;
 mod refused;
 pub mod reload;
+#[cfg(test)]
+mod reload_tests;
 pub mod replies;
 mod returned;
 pub mod ring;

@@ -51,18 +51,14 @@ impl App {
             return Ok(change);
         }
         self.synced.store(false, Ordering::Release);
-        let (journal, actor, told) = (self.journal.clone(), actor.to_owned(), change.clone());
+        let (journal, actor) = (self.journal.clone(), actor.to_owned());
         let all = {
             let (snapshot, texts) = (Arc::clone(&snapshot), texts.clone());
             self.store
                 .write(move |tx| -> Result<Vec<Standing>, RunError> {
                     failpoint::hit("reload.write")?;
-                    keep_texts(tx, &snapshot, &texts)?;
-                    for event in take_over(tx, &snapshot, now_ms)? {
+                    for event in take_over(tx, &snapshot, &texts, now_ms)? {
                         journal.record(tx, now_ms, event.actor(&actor))?;
-                    }
-                    for event in events(&told, &actor) {
-                        journal.record(tx, now_ms, event)?;
                     }
                     Ok(standings(table::all(tx)?, table::anchors(tx)?, &snapshot))
                 })
@@ -141,6 +137,7 @@ fn keep_texts(tx: &Tx<'_>, snapshot: &Snapshot, texts: &[Text]) -> rusqlite::Res
 /// Reading files leaves holes in the heap; the tick is done with its part by then.
 async fn rest_later(app: App) {
     tokio::time::sleep(REST_AFTER).await;
+    app.drop_conditions().await;
     super::housekeeping::rest(&app).await;
 }
 
@@ -178,24 +175,31 @@ pub fn standings(
         .collect()
 }
 
-/// Rows for every task of the snapshot that differs from what the database holds. Gives what was
-/// switched on or off.
+/// Rows for every task of the snapshot that differs from what the database holds, and `texts` kept. Gives what
+/// happened: by the database alone, so that what came about while no daemon was there, or while nothing could be
+/// written, is told late and not never.
 ///
 /// # Errors
 /// Only what the database says.
-pub fn take_over(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Result<Vec<Event>> {
-    let mut switched = Vec::new();
+pub fn take_over(
+    tx: &Tx<'_>,
+    snapshot: &Snapshot,
+    texts: &[Text],
+    now_ms: i64,
+) -> rusqlite::Result<Vec<Event>> {
     // Marks that a clock which was wrong has left in the future would silence their tasks until then.
     table::uncover(tx, now_ms, now_ms.saturating_add(CORRECTION_MS))?;
     let rows: HashMap<TaskId, table::TaskRow> =
         table::all(tx)?.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let marks = table::broken_since(tx)?;
+    keep_texts(tx, snapshot, texts)?;
+    let mut turns = Vec::new();
     for (id, entry) in snapshot.iter() {
         let seen = seen(id, entry);
-        let known = rows.get(id).is_some_and(|row| {
-            row.present
-                && row.enabled == seen.enabled
-                && row.hash == seen.hash
-                && row.schedule == seen.schedule
+        let row = rows.get(id).filter(|row| row.present);
+        turns.extend(turned(&seen, entry, row, marks.contains_key(id)).map(|kind| (kind, id)));
+        let known = row.is_some_and(|row| {
+            row.enabled == seen.enabled && row.hash == seen.hash && row.schedule == seen.schedule
         });
         if known {
             continue;
@@ -205,20 +209,39 @@ pub fn take_over(tx: &Tx<'_>, snapshot: &Snapshot, now_ms: i64) -> rusqlite::Res
             Some(_) | None => None,
         };
         table::see(tx, &Seen { from_ms, ..seen }, now_ms)?;
-        if let Some(row) = rows.get(id).filter(|row| row.enabled != entry.enabled) {
-            let kind = if row.enabled { EventKind::TaskDisabled } else { EventKind::TaskEnabled };
-            switched.push(Event::new(kind).task(id));
-        }
         if let Some(task) = &entry.definition {
             table::anchor(tx, id, &anchor_text(task), now_ms)?;
         }
     }
     for (id, row) in &rows {
-        if row.present && snapshot.get(id).is_none() {
+        if row.present && !snapshot.is_unlisted && snapshot.get(id).is_none() {
             table::forget(tx, id)?;
+            turns.push((EventKind::TaskRemoved, id));
         }
     }
-    Ok(switched)
+    Ok(events(&turns))
+}
+
+/// What happened to one task since its row was written; `is_marked` where that says that its file is worse.
+fn turned(
+    seen: &Seen,
+    entry: &Entry,
+    row: Option<&table::TaskRow>,
+    is_marked: bool,
+) -> impl Iterator<Item = EventKind> {
+    // What never was good has no hash.
+    let was_broken = row.is_some_and(|row| is_marked || row.hash.is_empty());
+    let is_on = row.is_some_and(|row| row.enabled);
+    [
+        (row.is_none(), EventKind::TaskAdded),
+        (row.is_some_and(|row| !seen.hash.is_empty() && row.hash != seen.hash), EventKind::TaskChanged),
+        (entry.is_broken() && !was_broken, EventKind::TaskBroken),
+        (!entry.is_broken() && was_broken, EventKind::TaskMended),
+        (row.is_some() && seen.enabled && !is_on, EventKind::TaskEnabled),
+        (row.is_some() && !seen.enabled && is_on, EventKind::TaskDisabled),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, kind)| is_so.then_some(kind))
 }
 
 fn seen(id: &TaskId, entry: &Entry) -> Seen {
@@ -268,28 +291,35 @@ fn one_shot_from(
     }
 }
 
-fn events(change: &Change, actor: &str) -> Vec<Event> {
-    let kinds = [
-        (&change.added, EventKind::TaskAdded),
-        (&change.changed, EventKind::TaskChanged),
-        (&change.removed, EventKind::TaskRemoved),
-        (&change.broken, EventKind::TaskBroken),
-        (&change.mended, EventKind::TaskMended),
+/// Kind by kind. What happens to many at once is one fact, not ten thousand; where it ends something, it names whose.
+fn events(turns: &[(EventKind, &TaskId)]) -> Vec<Event> {
+    /// Most events of one kind that one reload records singly, and most tasks that one event names.
+    const EACH_MAX: usize = 100;
+    const KINDS: [EventKind; 7] = [
+        EventKind::TaskAdded,
+        EventKind::TaskChanged,
+        EventKind::TaskRemoved,
+        EventKind::TaskBroken,
+        EventKind::TaskMended,
+        EventKind::TaskEnabled,
+        EventKind::TaskDisabled,
     ];
     let mut events = Vec::new();
-    for (ids, kind) in kinds {
-        // The first load of ten thousand files is one fact, not ten thousand.
-        if ids.len() > EVENTS_EACH_MAX {
-            events.push(Event::new(kind).actor(actor).data(json!({"count": ids.len()})));
+    for kind in KINDS {
+        let ids: Vec<&TaskId> = turns.iter().filter(|(other, _)| *other == kind).map(|(_, id)| *id).collect();
+        if ids.len() <= EACH_MAX {
+            events.extend(ids.iter().map(|id| Event::new(kind).task(id)));
+        } else if matches!(kind, EventKind::TaskRemoved | EventKind::TaskMended) {
+            events.extend(ids.chunks(EACH_MAX).map(|part| {
+                let tasks: Vec<&str> = part.iter().map(|id| id.as_str()).collect();
+                Event::new(kind).data(json!({"count": part.len(), "tasks": tasks}))
+            }));
         } else {
-            events.extend(ids.iter().map(|id| Event::new(kind).task(id).actor(actor)));
+            events.push(Event::new(kind).data(json!({"count": ids.len()})));
         }
     }
     events
 }
-
-/// Most events of one kind that one reload records singly.
-const EVENTS_EACH_MAX: usize = 100;
 
 fn log(change: &Change) {
     for id in &change.broken {

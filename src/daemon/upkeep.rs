@@ -25,7 +25,7 @@ use super::problems::Grave;
 use super::refused::{Refused, RefusedKind};
 
 /// Begins the key of what is said of a sync.
-const SYNC: &str = "sync:";
+pub(super) const SYNC: &str = "sync:";
 /// Tickets that a brief looks at.
 const TICKETS_MAX: u32 = 10_000;
 

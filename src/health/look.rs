@@ -108,17 +108,18 @@ fn space(path: &Path) -> Result<Space, String> {
 
 fn backups(config: &Config, clock: Clock) -> Check {
     let dir = config.backup.dir.clone();
-    let list = Look::new(&dir.clone(), move || backup::list(&dir));
+    let now_ms = clock.wall_ms();
+    let list = Look::new(&dir.clone(), move || backup::newest(&dir, now_ms));
     let Some(found) = glimpse::within(LOOK_MAX, vec![list]).pop().flatten() else {
         return verdict::backups_unseen(&config.backup.dir, LOOK_MAX);
     };
-    let newest = found.ok().and_then(|found| found.into_iter().map(|b| b.at_ms).max());
+    let newest = found.ok().flatten().map(|newest| newest.at_ms);
     let database = config.state_dir.join(store::DATABASE_FILE);
     let look = Look::new(&config.state_dir, move || fs::metadata(database)?.created());
     let born = glimpse::within(LOOK_MAX, vec![look]).pop().flatten().and_then(Result::ok);
     let born_ms = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
     let born_ms = born_ms.and_then(|born| i64::try_from(born.as_millis()).ok());
-    verdict::backup(newest, born_ms, clock.wall_ms(), config.health.backup_max_age)
+    verdict::backup(newest, born_ms, now_ms, config.health.backup_max_age)
 }
 
 /// What an agent's program says of its version and how long that took, or why it does not.

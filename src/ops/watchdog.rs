@@ -19,6 +19,8 @@ use crate::model::time::millis;
 
 /// The key of what it says.
 pub const CONDITION: &str = "dispatch";
+/// Begins the name of the condition of an agent whose `auth_check` does not answer.
+pub const AUTH_CHECK: &str = "auth_check:";
 /// Reasons for waiting that do not pass because somebody else gets done.
 const HELD: [&str; 7] =
     ["dispatch_off", "agent_cooled", "agent_disabled", "agent_missing", "no_agent", "no_pool", "pool_broken"];
@@ -216,7 +218,7 @@ impl Ops {
 
     /// A check that says nothing changes nothing but that somebody is told.
     async fn tell_of_check(&self, agent: &str, answer: &Login, report: &mut Report) -> Result<(), OpsError> {
-        let key = format!("auth_check:{agent}");
+        let key = format!("{AUTH_CHECK}{agent}");
         match answer {
             Login::Unknown(why) => {
                 warn!(agent, why, "the auth_check does not answer");

@@ -26,6 +26,8 @@ const SAME_SECOND_MAX: i64 = 60;
 const ABANDONED_MS: i64 = 24 * 60 * 60 * 1_000;
 const HASH_CHUNK_BYTES: usize = 1 << 16;
 const PARTIAL: &str = ".partial";
+/// Begins the name of the folder, beside the backups, that a rehearsal has for itself; its pid ends it.
+pub(super) const REHEARSAL: &str = ".rehearsal-";
 
 /// A backup that has been opened and found sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +151,14 @@ pub fn list(dir: &Path) -> Result<Vec<BackupName>, BackupError> {
     }
     names.sort_by(|a, b| b.cmp(a));
     Ok(names)
+}
+
+/// The newest backup in `dir` that is not dated in the future.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn newest(dir: &Path, now_ms: i64) -> Result<Option<BackupName>, BackupError> {
+    Ok(list(dir)?.into_iter().find(|name| !name.is_future(now_ms)))
 }
 
 fn fill(database: &Path, partial: &Path, now_ms: i64) -> Result<BackupInfo, BackupError> {
@@ -276,8 +286,14 @@ fn clear_abandoned(dest_dir: &Path, now_ms: i64) {
             let age = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
             i64::try_from(age).is_ok_and(|modified_ms| now_ms.saturating_sub(modified_ms) > ABANDONED_MS)
         });
-        if abandoned && entry.file_name().to_string_lossy().ends_with(PARTIAL) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if abandoned && name.ends_with(PARTIAL) {
             discard(&entry.path());
+        }
+        let is_alive = |pid: &str| Path::new("/proc").join(pid).exists();
+        if name.strip_prefix(REHEARSAL).is_some_and(|pid| abandoned || !is_alive(pid)) {
+            drop(fs::remove_dir_all(entry.path()));
         }
     }
 }

@@ -130,7 +130,15 @@ impl Store {
     /// # Errors
     /// See [`OpenError`]; each says what to do.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
-        open::open(dir, now_ms)
+        Self::open_beside(dir, &dir.join(BACKUP_DIR), now_ms)
+    }
+
+    /// As [`Store::open`], where backups are also made elsewhere.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_beside(dir: &Path, backups: &Path, now_ms: i64) -> Result<Opened, OpenError> {
+        open::open(dir, backups, now_ms)
     }
 
     /// Runs `work` in a transaction and answers after its COMMIT.

@@ -68,7 +68,7 @@ pub enum OpenError {
     #[error(
         "{path} cannot be used ({because}) and no sound backup was found; nothing was changed. Copy a backup \
          into backups/ under its own name (`lucid backup verify FILE` checks one), or try \
-         `sqlite3 {path} .recover`, or start empty on purpose: move the database, backups/ and runs/ away"
+         `sqlite3 {path} .recover`, or start empty on purpose: move the database, its backups and runs/ away"
     )]
     NoBackup { path: PathBuf, because: String },
     #[error(
@@ -105,13 +105,13 @@ impl OpenError {
 }
 
 /// On a full disk the reserve is given up for it: a daemon that is up can say what is the matter.
-pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
-    let full = match open_once(dir, now_ms) {
+pub(super) fn open(dir: &Path, backups: &Path, now_ms: i64) -> Result<Opened, OpenError> {
+    let full = match open_once(dir, backups, now_ms) {
         Err(error) if error.is_full_disk(dir) => error,
         done => return done,
     };
     let spent = ballast::spend(dir);
-    let again = if spent { open_once(dir, now_ms) } else { Err(full) };
+    let again = if spent { open_once(dir, backups, now_ms) } else { Err(full) };
     match again {
         Ok(mut opened) => {
             opened.notices.push(Notice::DiskFull { ballast_spent: spent });
@@ -124,7 +124,7 @@ pub(super) fn open(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     }
 }
 
-fn open_once(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
+fn open_once(dir: &Path, backups: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < LIBRARY_MIN {
         return Err(OpenError::OldLibrary { found: rusqlite::version() });
     }
@@ -132,7 +132,7 @@ fn open_once(dir: &Path, now_ms: i64) -> Result<Opened, OpenError> {
     prepare_dir(dir, &mut notices)?;
     let path = dir.join(DATABASE_FILE);
     failpoint::hit("store.open").map_err(|fault| sqlite_error("opening the database")(fault.into()))?;
-    settle(dir, &path, now_ms)?;
+    settle(dir, backups, &path, now_ms)?;
     let mut conn = writer(&path)?;
     let migrated = migrate(&mut conn, dir, now_ms, migrate::MIGRATIONS)?;
     let noted = restore::noted(&conn).map_err(sqlite_error("asking whether this is a backup"))?;
@@ -170,11 +170,12 @@ fn prepare_dir(dir: &Path, notices: &mut Vec<Notice>) -> Result<(), OpenError> {
 }
 
 /// Leaves a file at `path` that is ours, sound and not too new, or new and empty by right.
-fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<(), OpenError> {
+fn settle(dir: &Path, backups: &Path, path: &Path, now_ms: i64) -> Result<(), OpenError> {
+    let restore = |because: &str| restore::restore(dir, backups, now_ms, because);
     if !path.exists()
-        && let Some(trace) = trace_of_former_life(dir, path)
+        && let Some(trace) = trace_of_former_life(dir, backups, path)
     {
-        return restore::restore(dir, now_ms, &format!("it is gone, but {trace}"));
+        return restore(&format!("it is gone, but {trace}"));
     }
     connection::private_file(path)
         .map_err(|source| OpenError::NotWritable { dir: dir.to_owned(), source })?;
@@ -182,8 +183,8 @@ fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<(), OpenError> {
     let found = inspect(path, Role::Reader, Depth::Quick).map_err(sqlite_error("checking the database"))?;
     match found {
         Condition::Sound { .. } => Ok(()),
-        Condition::Empty => match trace_of_former_life(dir, path) {
-            Some(trace) => restore::restore(dir, now_ms, &format!("it is empty, but {trace}")),
+        Condition::Empty => match trace_of_former_life(dir, backups, path) {
+            Some(trace) => restore(&format!("it is empty, but {trace}")),
             // The new file's name has to be as durable as what will be acknowledged from it.
             None => backup::sync(dir).map_err(|source| OpenError::Backup { source }),
         },
@@ -193,15 +194,17 @@ fn settle(dir: &Path, path: &Path, now_ms: i64) -> Result<(), OpenError> {
         Condition::Newer { version } => {
             Err(OpenError::Newer { path: path.to_owned(), found: version, known: migrate::NEWEST })
         }
-        Condition::Broken { because } => restore::restore(dir, now_ms, &because),
+        Condition::Broken { because } => restore(&because),
     }
 }
 
 /// What shows that there was a database here.
-fn trace_of_former_life(dir: &Path, path: &Path) -> Option<&'static str> {
+fn trace_of_former_life(dir: &Path, backups: &Path, path: &Path) -> Option<&'static str> {
     let holds = |name: &str| fs::read_dir(dir.join(name)).is_ok_and(|mut entries| entries.next().is_some());
     let log = fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
-    match (holds(BACKUP_DIR), holds(RUNS_DIR), log && !path.exists()) {
+    // Other things may lie in a folder that somebody has chosen.
+    let is_backed_up = holds(BACKUP_DIR) || backup::list(backups).is_ok_and(|names| !names.is_empty());
+    match (is_backed_up, holds(RUNS_DIR), log && !path.exists()) {
         (true, _, _) => Some("there are backups of it"),
         (_, true, _) => Some("there are runs that it gave numbers to"),
         (_, _, true) => Some("its log is there"),

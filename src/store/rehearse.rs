@@ -5,15 +5,13 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use super::backup::{self, BackupError};
+use super::backup::{self, BackupError, REHEARSAL};
 use super::condition::{Condition, inspect};
 use super::connection::Role;
 use super::maintain::Depth;
 use super::restore;
 use super::{BACKUP_DIR, DATABASE_FILE};
 
-/// Begins the name of the folder, beside the backups, that a rehearsal has for itself.
-const FOLDER: &str = ".rehearsal-";
 /// Ends the name of a backup that no longer counts.
 const DAMAGED: &str = ".damaged";
 
@@ -28,7 +26,7 @@ pub fn rehearse(path: &Path, now_ms: i64) -> Result<(), BackupError> {
         move |source| BackupError::Io { doing, path, source }
     };
     let home = path.parent().unwrap_or(Path::new("."));
-    let state = home.join(format!("{FOLDER}{}", std::process::id()));
+    let state = home.join(format!("{REHEARSAL}{}", std::process::id()));
     let _ = fs::remove_dir_all(&state);
     let backups = state.join(BACKUP_DIR);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&backups).map_err(io("making", &backups))?;
@@ -41,7 +39,8 @@ pub fn rehearse(path: &Path, now_ms: i64) -> Result<(), BackupError> {
 
 fn restored(path: &Path, state: &Path, now_ms: i64) -> Result<(), BackupError> {
     let damaged = |because: String| BackupError::Damaged { path: path.to_owned(), because };
-    restore::restore(state, now_ms, "a rehearsal").map_err(|e| damaged(e.to_string()))?;
+    restore::restore(state, &state.join(BACKUP_DIR), now_ms, "a rehearsal")
+        .map_err(|e| damaged(e.to_string()))?;
     let found = inspect(&state.join(DATABASE_FILE), Role::Sealed, Depth::Full);
     match found.map_err(|source| BackupError::Sqlite { doing: "checking what was restored", source })? {
         Condition::Sound { .. } => Ok(()),

@@ -14,7 +14,7 @@ use super::condition::{Condition, inspect};
 use super::connection::{self, Role, beside};
 use super::maintain::Depth;
 use super::open::OpenError;
-use super::{BACKUP_DIR, DATABASE_FILE, Notice, RUNS_DIR, backup, rotate};
+use super::{BACKUP_DIR, BackupError, DATABASE_FILE, Notice, RUNS_DIR, backup, rotate};
 use crate::platform::failpoint;
 
 /// After a restore every numbering goes on this far above what the backup knew, since numbers given
@@ -37,17 +37,16 @@ struct Mark {
     because: String,
 }
 
-/// Puts the newest sound backup of the state directory `dir` into place; [`noted`] tells of it from then on.
-pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<(), OpenError> {
+/// Puts the newest sound backup of the state directory `dir`, in it or in `elsewhere`, into place; [`noted`] tells
+/// of it from then on.
+pub(super) fn restore(dir: &Path, elsewhere: &Path, now_ms: i64, because: &str) -> Result<(), OpenError> {
     let database = dir.join(DATABASE_FILE);
     let copy = beside(&database, ".restoring");
-    let backups = dir.join(BACKUP_DIR);
     // A crash after the broken file was moved: only the copy that was not put in place knows where to.
     let known = connection::open(&copy, Role::Reader).and_then(|conn| mark(&conn));
     let mut former = known.ok().flatten().unwrap_or_default();
-    let names = backup::list(&backups).map_err(|source| OpenError::Backup { source })?;
-    for name in names {
-        let candidate = backups.join(name.file_name());
+    let candidates = candidates(dir, elsewhere, now_ms).map_err(|source| OpenError::Backup { source })?;
+    for candidate in candidates {
         if !try_copy(&candidate, &copy)? {
             tracing::warn!(backup = %candidate.display(), "this backup is damaged, an older one is tried");
             continue;
@@ -74,6 +73,21 @@ pub(super) fn restore(dir: &Path, now_ms: i64, because: &str) -> Result<(), Open
         return Ok(());
     }
     Err(OpenError::NoBackup { path: database, because: because.to_owned() })
+}
+
+/// All backups, in the order in which they are tried: the newest first, and last those that a clock which was wrong
+/// has dated in the future, for nobody knows how old they are.
+fn candidates(dir: &Path, elsewhere: &Path, now_ms: i64) -> Result<Vec<PathBuf>, BackupError> {
+    let own = dir.join(BACKUP_DIR);
+    let mut found = Vec::new();
+    for folder in [own.as_path(), elsewhere] {
+        let names = backup::list(folder)?.into_iter();
+        found.extend(names.map(|name| (folder.join(name.file_name()), name)));
+    }
+    found.sort_by(|(_, a), (_, b)| (a.is_future(now_ms), b).cmp(&(b.is_future(now_ms), a)));
+    let mut paths: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
+    paths.dedup();
+    Ok(paths)
 }
 
 /// Copies one backup and checks the copy; false when it is damaged.

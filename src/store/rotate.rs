@@ -34,6 +34,12 @@ impl BackupName {
         }
     }
 
+    /// Whether a clock that was wrong has dated it. A day is left to clocks that are only set.
+    #[must_use]
+    pub fn is_future(&self, now_ms: i64) -> bool {
+        self.at_ms.saturating_sub(now_ms) > DAY_MS
+    }
+
     #[must_use]
     pub fn parse(file_name: &str) -> Option<Self> {
         let inner = file_name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;

@@ -236,7 +236,8 @@ impl Registry {
         } else {
             self.snapshot.entries.clone()
         };
-        self.snapshot = Arc::new(Snapshot::new(entries, vec![found]));
+        let snapshot = Snapshot::new(entries, vec![found]);
+        self.snapshot = Arc::new(Snapshot { is_unlisted: !gone, ..snapshot });
     }
 
     fn is_news(&self, found: &Candidate) -> bool {

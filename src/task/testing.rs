@@ -28,7 +28,9 @@ pub fn named(id: &str, front: &str) -> Arc<Task> {
     }
 }
 
-fn rules() -> Rules {
+/// With which the tasks here are read.
+#[must_use]
+pub fn rules() -> Rules {
     Rules {
         defaults: Defaults {
             timeout: Duration::from_secs(600),

@@ -43,6 +43,7 @@ mod telegram;
 mod telegram_calls;
 mod streams;
 mod sync_crash;
+mod sync_secrets;
 mod syncs;
 mod time;
 mod verdicts;

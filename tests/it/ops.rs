@@ -187,6 +187,13 @@ secrets: {file: secrets.env}
     world.lucid(["enable", "ticket-pickup"]).expect(0);
     until(&world, &id, "review");
     assert!(watch().contains("dispatch goes on again"));
+    // Where nobody looks any more, nobody would say that it is over.
+    world.lucid(["disable", "ticket-pickup"]).expect(0);
+    new(&world, "waits", "FAKE_MODE=commit", "fake");
+    world.until("it is told", || Some(watch()).filter(|said| said.contains("held up: 1 ticket")));
+    let cleared = world.events("condition_cleared");
+    world.lucid(["disable", "pickup-watchdog"]).expect(0);
+    world.until("it is dropped", || (world.events("condition_cleared") > cleared).then_some(()));
 }
 
 #[test]

@@ -315,11 +315,9 @@ fn a_question_that_was_put_off_is_asked_again_once_and_in_full() {
     world.serve();
     let question = asks(&world, &fake);
     assert!(question.visible.contains("Reply to this message"), "{}", question.visible);
-    // Taken, and no number is told of it.
-    fake.set(Mode::Unnamed);
     let query = fake.presses(OWNER, CHAT, question.id, "t:snooze:MC-1:1s");
     assert!(until_toast(&world, &fake, &query).starts_with("Asked again at "));
-    let asked = || fake.with("⏰ Still so: ");
+    let asked = || fake.with("Still so: ");
     let again = world.until_within(LONG, "it is asked again", || asked().into_iter().next());
     assert!(again.visible.contains("MC-1 needs you"), "{}", again.visible);
     assert!(again.visible.contains("Reply to this message"), "{}", again.visible);
@@ -327,4 +325,7 @@ fn a_question_that_was_put_off_is_asked_again_once_and_in_full() {
         (world.number("SELECT count(*) FROM bot_snoozes") == 0).then_some(())
     });
     assert_eq!(asked().len(), 1);
+    // Its buttons are those of the question.
+    let has_snooze = again.buttons.iter().any(|(_, data)| data == "t:snooze:MC-1:3h");
+    assert!(has_snooze, "{:?}", again.buttons);
 }

@@ -10,7 +10,7 @@ use crate::workers::git;
 use crate::world::{PATIENCE, World};
 
 /// A world with a bare origin, a working copy `notes`, and another one, `other`, of somebody else.
-fn world(sync: &str) -> World {
+pub fn world(sync: &str) -> World {
     let world = World::with(&format!(
         "secrets: {{file: secrets.env}}\nsyncs:\n  notes:\n    repo: notes\n    action: git-sync\n    timeout: 1m\n{sync}"
     ));
@@ -28,18 +28,18 @@ fn world(sync: &str) -> World {
     world
 }
 
-fn put(dir: &Path, name: &str, text: &str) {
+pub fn put(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
     fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
     fs::write(path, text).expect("a file");
 }
 
-fn sync(world: &World) -> crate::world::Output {
+pub fn sync(world: &World) -> crate::world::Output {
     world.lucid(["action", "git-sync"])
 }
 
 /// What the remote has.
-fn remote(world: &World) -> Vec<String> {
+pub fn remote(world: &World) -> Vec<String> {
     let listed = git(&world.path("origin.git"), &["ls-tree", "-r", "--name-only", "main"]);
     listed.lines().map(str::to_owned).collect()
 }
@@ -171,19 +171,6 @@ fn secrets_databases_logs_and_repositories_within_never_go() {
     assert!(said.contains("token.md holds the value of the secret TOKEN"), "{said}");
     let objects = git(&world.path("origin.git"), &["rev-list", "--objects", "--all"]);
     assert!(!objects.contains(".env") && !objects.contains("token.md"), "{objects}");
-}
-
-#[test]
-fn the_bots_token_does_not_go_either() {
-    let world = world("");
-    world.configure("telegram: {token_file: bot.token}\nsyncs: {notes: {repo: notes, action: git-sync}}");
-    let token = "123456:AAF-abcdefghijklmnopqrstuvwxyz";
-    world.write("bot.token", format!("{token}\n"));
-    put(&world.path("notes"), "deep/how-to.md", &format!("curl https://api.example/bot{token}/getMe\n"));
-    let said = sync(&world).expect(1).stdout;
-    assert!(said.contains("how-to.md holds the value of the secret telegram.token_file"), "{said}");
-    assert!(!said.contains("AAF-"), "{said}");
-    assert_eq!(remote(&world), ["a.md", "scripts/run.sh"]);
 }
 
 /// Has the remote refuse what is pushed, or take it again.

@@ -90,7 +90,7 @@ impl Daemon {
         let snapshot = Arc::clone(&self.snapshot);
         let (before, standings) = self.transact(move |tx| {
             let before = tasks::all(tx)?;
-            reload::take_over(tx, &snapshot, now_ms)?;
+            reload::take_over(tx, &snapshot, &[], now_ms)?;
             let standings = reload::standings(tasks::all(tx)?, tasks::anchors(tx)?, &snapshot);
             Ok((before, standings))
         })?;

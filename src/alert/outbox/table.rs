@@ -188,34 +188,6 @@ pub(in crate::alert) fn put_back(
     .map(|_rows| ())
 }
 
-/// Rows that a daemon left in the middle of a call. An edit does no harm twice, and of several only the newest is
-/// needed.
-pub(in crate::alert) fn recover(conn: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
-    conn.execute(
-        "UPDATE outbox SET state = 'dropped', ended_ms = ?1 WHERE state = 'sending' AND purpose = 'edit' \
-         AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.original = outbox.original \
-         AND newer.purpose = 'edit' AND (newer.state = 'pending' \
-         OR newer.state = 'sending' AND newer.id > outbox.id))",
-        [now_ms],
-    )?;
-    conn.execute(
-        "UPDATE outbox SET state = 'pending', doubtful = max(doubtful, purpose <> 'edit') \
-         WHERE state = 'sending'",
-        [],
-    )
-}
-
-/// Gives up what has waited since before `before_ms`; which rows.
-pub(in crate::alert) fn expire(conn: &Connection, before_ms: i64, now_ms: i64) -> rusqlite::Result<Vec<i64>> {
-    conn.prepare_cached(
-        "UPDATE outbox SET state = CASE WHEN purpose = 'edit' THEN 'dropped' ELSE 'dead' END, ended_ms = ?2, \
-         error = 'not delivered within 24 h' || coalesce('; last: ' || error, '') \
-         WHERE state = 'pending' AND created_ms < ?1 AND not_before_ms < ?2 RETURNING id",
-    )?
-    .query_map(params![before_ms, now_ms], |row| row.get(0))?
-    .collect()
-}
-
 /// Takes back that an alert was told, as its message `id` has died and no other is in line: it goes on untold, and
 /// is told when the way to people is well again. Not for ever: each time costs a dead letter.
 pub(in crate::alert) fn untell(conn: &Connection, id: i64) -> rusqlite::Result<()> {
@@ -320,12 +292,6 @@ pub(in crate::alert) fn of_alert(
         })
     })?
     .collect()
-}
-
-/// Whether something has waited since before `before_ms`.
-pub(in crate::alert) fn is_stale(conn: &Connection, before_ms: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM outbox WHERE state = 'pending' AND created_ms < ?1")?
-        .exists([before_ms])
 }
 
 /// How far one row has come.

@@ -4,6 +4,7 @@ use super::{Facts, Missed, RunFacts, TaskFacts, Verdict, bold, code, number, ord
 use crate::alert::dedupe::{Over, Tell};
 use crate::alert::words::{Tail, clip, passage, phrase};
 use crate::model::event::Event;
+use crate::model::ids::TaskId;
 use crate::model::notice::{Button, Notice, NoticeKind, Part, Shown};
 use crate::model::run::{Run, RunState, Trigger};
 use crate::model::span::span;
@@ -339,16 +340,21 @@ pub(super) fn file_broken(event: &Event, facts: &Facts) -> Vec<Verdict> {
 }
 
 pub(super) fn file_mended(event: &Event) -> Vec<Verdict> {
-    let Some(task) = &event.task else { return Vec::new() };
     let is_removed = event.kind == crate::model::event::EventKind::TaskRemoved;
     let over = |subject, kinds, tell| {
         let ending = if is_removed { vec![plain("The file was removed.")] } else { Vec::new() };
         Verdict::Clear(Over { subject, kinds, ending, tell })
     };
-    let mut verdicts = vec![over(format!("file:{task}"), Vec::new(), Tell::Reply)];
-    if is_removed {
-        // Nothing would ever end them.
-        verdicts.push(over(format!("task:{task}"), Vec::new(), Tell::Edit));
+    // So many at once that they were recorded together.
+    let many = event.data.get("tasks").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let tasks = event.task.iter().map(TaskId::as_str).chain(many.filter_map(|task| task.as_str()));
+    let mut verdicts = Vec::new();
+    for task in tasks {
+        verdicts.push(over(format!("file:{task}"), Vec::new(), Tell::Reply));
+        if is_removed {
+            // Nothing would ever end them.
+            verdicts.push(over(format!("task:{task}"), Vec::new(), Tell::Edit));
+        }
     }
     verdicts
 }

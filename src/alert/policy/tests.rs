@@ -21,6 +21,8 @@ use crate::model::task::{AlertEvent, Alerts, Deliver, Severity};
 mod bare;
 #[path = "tests/causes.rs"]
 mod causes;
+#[path = "tests/files.rs"]
+mod files;
 #[path = "tests/missed.rs"]
 mod missed;
 

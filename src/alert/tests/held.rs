@@ -14,12 +14,13 @@ fn well() -> Over {
     Over { subject: "condition:health".into(), ..over(0, Tell::Reply) }
 }
 
-/// Purposes of what is to be sent about `task:t{n}`.
+/// Purposes of messages of their own about `task:t{n}`.
 async fn said(alerts: &Alerts, n: usize) -> Vec<Purpose> {
     let subject = format!("task:t{n}");
     let views = all(alerts).await;
     let of = views.iter().filter(|view| view.alert.notice.subject == subject);
-    of.flat_map(|view| view.deliveries.iter().map(|delivery| delivery.purpose)).collect()
+    let purposes = of.flat_map(|view| view.deliveries.iter().map(|delivery| delivery.purpose));
+    purposes.filter(|purpose| *purpose != Purpose::Edit).collect()
 }
 
 async fn sweep(alerts: &Alerts) -> usize {
@@ -147,4 +148,26 @@ async fn what_comes_and_goes_is_not_told_by_the_time_alone() {
         .await
         .unwrap();
     assert_eq!(sweep(&alerts).await, 0);
+}
+
+#[tokio::test]
+async fn what_was_put_off_is_said_again_once_and_not_over_a_mute() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
+    folds::deliver(&alerts).await;
+    let (id, now_ms) = (AlertId(1), Clock::system().wall_ms());
+    alerts.mute(id, Duration::from_secs(3_600), "telegram:7").await.unwrap();
+    // Whoever puts it off after that does not end the mute of the trouble.
+    alerts.snooze(id, Duration::ZERO, "telegram:7").await.unwrap();
+    let until_ms = alerts.remind(id, i64::MAX).await.unwrap().unwrap();
+    assert!((3_500_000..3_700_000).contains(&(until_ms - now_ms)), "{until_ms}");
+    assert_eq!(said(&alerts, 1).await, [Purpose::First]);
+    alerts.unmute(id, "telegram:7").await.unwrap();
+    assert_eq!(alerts.remind(id, now_ms - 3_600_000).await.unwrap(), None);
+    assert_eq!(said(&alerts, 1).await, [Purpose::First], "it was said since then");
+    alerts.snooze(id, Duration::ZERO, "telegram:7").await.unwrap();
+    assert_eq!(alerts.remind(id, i64::MAX).await.unwrap(), None);
+    assert_eq!(said(&alerts, 1).await, [Purpose::First, Purpose::Again]);
+    assert_eq!(all(&alerts).await[0].state, AlertState::Firing);
 }

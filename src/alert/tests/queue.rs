@@ -184,3 +184,50 @@ async fn nothing_is_said_again_before_the_first_word_has_gone() {
         messages(&all(&alerts).await).iter().map(|(_, purpose, _)| *purpose).collect();
     assert_eq!(purposes, [Purpose::First, Purpose::Again]);
 }
+
+#[tokio::test]
+async fn what_is_marked_as_being_sent_is_taken_up_while_nobody_sends() {
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    alerts.at_desk(|desk, _| Ok(desk.raise(notice(1))?)).await.unwrap();
+    let row = bench.begin().await;
+    {
+        let _turn = alerts.0.calling.lock().await;
+        alerts.mend_line().await;
+        assert_eq!(bench.state(row.id).await, DeliveryState::Sending, "somebody is at it");
+    }
+    for _ in 0..3 {
+        alerts.mend_line().await;
+        assert_eq!(bench.state(row.id).await, DeliveryState::Pending);
+        assert!(bench.begin().await.is_doubtful);
+    }
+    alerts.mend_line().await;
+    assert_eq!(bench.state(row.id).await, DeliveryState::Sending, "not for ever");
+}
+
+#[tokio::test]
+async fn what_is_in_line_neither_dies_of_a_clock_that_is_set_nor_waits_for_it() {
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+    let bench = Bench::new();
+    let alerts = bench.alerts(None).await;
+    for step_ms in [YEAR_MS, -YEAR_MS] {
+        alerts
+            .at_desk(move |desk, tx| {
+                let text = || vec![crate::model::notice::Part::Text("x".to_owned())];
+                let before = Desk { now_ms: desk.now_ms - step_ms, ..*desk };
+                let old = before.text(Purpose::Brief, crate::model::notice::Topic::Briefs, text())?;
+                let new = desk.text(Purpose::Brief, crate::model::notice::Topic::Briefs, text())?;
+                desk.shift(step_ms)?;
+                assert_eq!(desk.sweep()?, 0);
+                for row in [old, new] {
+                    let created_ms = table::get(tx, row)?.created_ms;
+                    assert!((created_ms - desk.now_ms).abs() < 1_000, "{created_ms} {step_ms}");
+                    assert_eq!(table::next_id(tx, desk.now_ms)?, Some(row));
+                    table::end(tx, row, DeliveryState::Dropped, None, desk.now_ms)?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}

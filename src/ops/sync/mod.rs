@@ -206,10 +206,24 @@ impl Work<'_> {
         if tree == old.tree {
             return Ok(old.clone());
         }
+        self.look_at_tree(old, &tree)?;
         synced.committed = taken.len();
         let parents: Vec<&str> = old.commit.as_deref().into_iter().collect();
         let commit = copy.write_commit(&tree, &parents, &self.sync.message, budget)?;
         Ok(Point { commit: Some(commit), tree })
+    }
+
+    /// What goes is what git took: a file may have been written after it was looked through, and a filter may have
+    /// changed it.
+    fn look_at_tree(&self, old: &Point, tree: &str) -> Result<(), SyncError> {
+        if self.secrets.is_empty() {
+            return Ok(());
+        }
+        let look = |path: &Path, content: &[u8]| {
+            let secret = self.secrets.within(content)?.to_owned();
+            Some(SyncError::Secret { path: path.to_owned(), secret })
+        };
+        self.copy.look_at_news(&old.tree, tree, self.budget, look)?.map_or(Ok(()), Err)
     }
 
     /// Ours and the remote's as one.

@@ -33,6 +33,11 @@ impl Secrets {
         Self { values, longest }
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The name of a secret whose value stands in `bytes`.
     #[must_use]
     pub fn within(&self, bytes: &[u8]) -> Option<&str> {

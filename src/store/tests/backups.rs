@@ -140,8 +140,16 @@ fn an_abandoned_copy_is_cleared_away_and_a_young_one_is_not() {
     let modified = fs::metadata(&partial).unwrap().modified().unwrap();
     let modified_ms =
         i64::try_from(modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let rehearsal = |pid: &str| {
+        let folder = dest.join(format!(".rehearsal-{pid}"));
+        fs::create_dir_all(folder.join("backups")).unwrap();
+        fs::write(folder.join("lucid.db"), b"whole").unwrap();
+        folder
+    };
+    // No process has so high a number; this one has ours.
+    let (killed, at_work) = (rehearsal("99999999"), rehearsal(&std::process::id().to_string()));
     backup::backup(&store.path(), &dest, modified_ms + DAY_MS / 2).unwrap();
-    assert!(partial.exists());
+    assert!(partial.exists() && at_work.exists() && !killed.exists());
     backup::backup(&store.path(), &dest, modified_ms + 2 * DAY_MS).unwrap();
-    assert!(!partial.exists());
+    assert!(!partial.exists() && !at_work.exists());
 }

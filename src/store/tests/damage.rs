@@ -155,6 +155,48 @@ fn a_damaged_backup_is_passed_over_for_an_older_one() {
 }
 
 #[test]
+fn backups_that_are_kept_elsewhere_count_and_the_newest_of_all_is_taken() {
+    let dir = with_backup(300);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let newest = elsewhere.path().join("lucid-20260703T120000Z.db");
+    fs::copy(dir.path().join("backups/lucid-20260703T030000Z.db"), &newest).unwrap();
+    fs::copy(&newest, elsewhere.path().join("lucid-20260702T120000Z.db")).unwrap();
+    fs::remove_file(database(dir.path())).unwrap();
+    for left in [2, 1, 0] {
+        let opened = Store::open_beside(dir.path(), elsewhere.path(), NOW_MS).unwrap();
+        recorded(&opened.store);
+        assert!(matches!(&opened.notices[..], [Notice::Restored { .. }]), "{:?}", opened.notices);
+        assert_is_the_backup(&opened.store, 300);
+        opened.store.close();
+        let tried = match &opened.notices[..] {
+            [Notice::Restored { backup, .. }] => backup.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(tried == newest, left == 2, "{}", tried.display());
+        fs::remove_file(&tried).unwrap();
+        fs::remove_file(database(dir.path())).unwrap();
+    }
+    assert!(fs::read_dir(elsewhere.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn a_backup_that_is_dated_in_the_future_is_the_last_to_be_tried() {
+    let dir = with_backup(300);
+    let backups = dir.path().join("backups");
+    fs::copy(backups.join("lucid-20260703T030000Z.db"), backups.join("lucid-20400101T000000Z.db")).unwrap();
+    let newest = crate::store::backup::newest(&backups, NOW_MS).unwrap().unwrap();
+    assert_eq!(newest.file_name(), "lucid-20260703T030000Z.db");
+    for expected in ["lucid-20260703T030000Z.db", "lucid-20400101T000000Z.db"] {
+        fs::remove_file(database(dir.path())).unwrap();
+        let opened = open(dir.path());
+        opened.store.close();
+        let [Notice::Restored { backup, .. }] = &opened.notices[..] else { panic!("{:?}", opened.notices) };
+        assert_eq!(backup.file_name().unwrap(), expected);
+        fs::remove_file(backup).unwrap();
+    }
+}
+
+#[test]
 fn broken_without_a_backup_is_refused_and_nothing_is_moved() {
     let (dir, store) = fresh();
     store.close();

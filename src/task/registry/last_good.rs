@@ -123,9 +123,9 @@ impl Registry {
             entries.insert(id, Arc::new(revived));
         }
         self.expire(&mut entries, now_ms, &mut Change::default());
-        let files = self.snapshot.files;
+        let (files, is_unlisted) = (self.snapshot.files, self.snapshot.is_unlisted);
         let snapshot = Snapshot::new(entries, self.snapshot.loose.clone());
-        self.snapshot = Arc::new(Snapshot { files, ..snapshot });
+        self.snapshot = Arc::new(Snapshot { files, is_unlisted, ..snapshot });
     }
 }
 

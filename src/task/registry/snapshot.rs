@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub entries: BTreeMap<TaskId, Arc<Entry>>,
     /// Findings that belong to no task: names that are no ids, a folder that is missing.
     pub loose: Vec<Diagnostic>,
+    /// The folder could not be listed: what is not here may be there all the same.
+    pub is_unlisted: bool,
     /// Task files seen, readable or not.
     pub files: usize,
     /// Tasks that are switched on.
@@ -33,7 +35,8 @@ impl Snapshot {
         };
         let actions =
             entries.iter().filter(|(_, entry)| is_action(entry)).map(|(id, _)| id.clone()).collect();
-        Self { files: entries.len(), enabled, broken, entries, loose, actions }
+        let files = entries.len();
+        Self { is_unlisted: false, files, enabled, broken, entries, loose, actions }
     }
 
     /// The tasks that do the built-in `action`, switched on or not, by id.

@@ -131,12 +131,10 @@ impl Checkout {
     fn staged(&self, budget: Budget) -> Result<BTreeMap<PathBuf, Option<Entry>>, GitError> {
         let listed = self.tree.call().read(["ls-files", "-s", "-z"], budget)?;
         let mut entries = BTreeMap::new();
-        for record in fields(&listed) {
-            let Some(tab) = record.iter().position(|b| *b == b'\t') else { continue };
-            let head = String::from_utf8_lossy(&record[..tab]);
+        for (head, path) in fields_of(&listed) {
             let [mode, id, stage] = head.split(' ').collect::<Vec<_>>()[..] else { continue };
             let entry = (stage == "0").then(|| (mode.to_owned(), id.to_owned()));
-            entries.insert(path_of(&record[tab + 1..]), entry);
+            entries.insert(path, entry);
         }
         Ok(entries)
     }
@@ -144,14 +142,20 @@ impl Checkout {
     pub(super) fn entries(&self, tree: &str, budget: Budget) -> Result<BTreeMap<PathBuf, Entry>, GitError> {
         let listed = self.shared().read(["ls-tree", "-r", "-z", "--full-tree", tree], budget)?;
         let mut entries = BTreeMap::new();
-        for record in fields(&listed) {
-            let Some(tab) = record.iter().position(|b| *b == b'\t') else { continue };
-            let head = String::from_utf8_lossy(&record[..tab]);
+        for (head, path) in fields_of(&listed) {
             let [mode, _, id] = head.split(' ').collect::<Vec<_>>()[..] else { continue };
-            entries.insert(path_of(&record[tab + 1..]), (mode.to_owned(), id.to_owned()));
+            entries.insert(path, (mode.to_owned(), id.to_owned()));
         }
         Ok(entries)
     }
+}
+
+/// What git says of each path, and the path.
+pub(super) fn fields_of(listed: &[u8]) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, PathBuf)> {
+    fields(listed).filter_map(|record| {
+        let tab = record.iter().position(|b| *b == b'\t')?;
+        Some((String::from_utf8_lossy(&record[..tab]), path_of(&record[tab + 1..])))
+    })
 }
 
 /// Whether `dir`, which is to be a file, holds a file that git did not know at `before`.

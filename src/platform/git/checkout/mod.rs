@@ -5,6 +5,7 @@
 //! last steps, which are refused whole where they would overwrite something; `back` takes back what was half done.
 
 mod back;
+mod content;
 mod crash;
 mod files;
 mod network;
