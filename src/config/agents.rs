@@ -87,11 +87,14 @@ fn agent(reader: &mut Reader<'_>, name: &str) -> Agent {
     agent
 }
 
+/// The value is in no word about it: it may be a secret.
 fn check_pair(pair: &str) -> Result<(), String> {
-    let (name, _) = pair.split_once('=').unwrap_or(("", ""));
+    let Some((name, _)) = pair.split_once('=') else {
+        return Err("an entry is no NAME: value, a variable and what it holds".to_owned());
+    };
     let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("`{pair}` is no variable and its value"));
+        return Err(format!("`{name}` is no name of a variable: letters, digits and `_`, no digit first"));
     }
     Ok(())
 }

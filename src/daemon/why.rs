@@ -53,7 +53,7 @@ impl App {
             }
             None => None,
         };
-        let about = instant.unwrap_or(asked);
+        let mut about = instant.unwrap_or(asked);
         let (task, about_ms) = (id.clone(), about.as_millisecond());
         let row = self
             .store
@@ -64,7 +64,19 @@ impl App {
             (None, None) => view.recent.first().cloned(),
             (row, _) => row,
         };
+        let is_off = at.is_none() && !view.entry.enabled && view.definition().is_some();
+        let row = if is_off { view.recent.first().cloned() } else { row };
+        // Where nothing is due the answer is about when that last thing was.
+        if (is_off || instant.is_none())
+            && let (None, Some(run)) = (at, &row)
+            && let Some(was) = run.scheduled_ms.or(run.started_ms).or(run.ended_ms)
+        {
+            about = Timestamp::from_millisecond(was).unwrap_or(about);
+        }
         let answer = match (&row, self.was_kept(&view, instant).await?) {
+            (Some(run), _) if is_off => {
+                format!("{id} is disabled; before that, {}", self.told(run, view.definition()).await?)
+            }
             (Some(run), _) => self.told(run, view.definition()).await?,
             (None, true) => self.no_row(&view, instant, about, now),
             (None, false) => format!(

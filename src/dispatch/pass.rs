@@ -254,7 +254,8 @@ impl Dispatch {
             if lock(&self.state.releasing).contains(&lease) || self.is_held(&holder).await? {
                 continue;
             }
-            warn!(slot = slot.id, %holder, "nobody works in this slot any more: giving it back");
+            // A run's own end brings a pass; what a dead daemon has left comes the same way.
+            info!(slot = slot.id, %holder, "nobody works in this slot any more: giving it back");
             let this = self.clone();
             tokio::spawn(async move { this.release(lease).await });
         }
