@@ -235,12 +235,11 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
     let Some(id) = event.ticket.as_deref().and_then(|id| id.parse::<TicketId>().ok()) else {
         return Ok(None);
     };
-    let ticket = match app.tickets.get(&id).await {
+    let ticket = match app.tickets.get(&id).await.map_err(TicketError::database) {
         Ok(Some(ticket)) => ticket,
         Ok(None) => return Ok(None),
-        Err(TicketError::Store(e)) => return Err(e),
-        Err(TicketError::Sql(e)) => return Err(e.into()),
-        Err(e) => {
+        Err(Ok(e)) => return Err(e),
+        Err(Err(e)) => {
             warn!(ticket = %id, error = %e, "a ticket could not be read; its alert says less");
             return Ok(None);
         }
@@ -263,13 +262,12 @@ async fn ticket_facts(app: &App, event: &Event) -> Result<Option<TicketFacts>, S
 
 async fn message_facts(app: &App, event: &Event) -> Result<Option<Facts>, StoreError> {
     let Some(id) = event.data.get("message").and_then(serde_json::Value::as_i64) else { return Ok(None) };
-    match app.tickets.message(MessageId(id)).await {
+    match app.tickets.message(MessageId(id)).await.map_err(TicketError::database) {
         Ok(message) => Ok(message.map(|message| {
             Facts::Message(MessageFacts { text: message.text, created_ms: message.created_ms })
         })),
-        Err(TicketError::Store(e)) => Err(e),
-        Err(TicketError::Sql(e)) => Err(e.into()),
-        Err(e) => {
+        Err(Ok(e)) => Err(e),
+        Err(Err(e)) => {
             warn!(message = id, error = %e, "a message could not be read; its alert says less");
             Ok(None)
         }

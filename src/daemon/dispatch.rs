@@ -283,12 +283,12 @@ pub fn rescue_notice(tickets: &Tickets) -> crate::pool::OnRescue {
         match tickets
             .find_in(tx, &id)
             .and_then(|_| tickets.comment_in(tx, &id, CommentKind::Notice, &text, &author, now_ms))
+            .map_err(TicketError::database)
         {
             // A slot must not wait for a ticket that is gone.
-            Ok(_) | Err(TicketError::NoTicket(_)) => Ok(()),
-            Err(TicketError::Store(e)) => Err(e),
-            Err(TicketError::Sql(e)) => Err(e.into()),
-            Err(e) => {
+            Ok(_) | Err(Err(TicketError::NoTicket(_))) => Ok(()),
+            Err(Ok(e)) => Err(e),
+            Err(Err(e)) => {
                 warn!(ticket = %id, error = %e, "could not say what was rescued");
                 Ok(())
             }

@@ -38,21 +38,10 @@ pub fn within<T: Send + 'static>(limit: Duration, looks: Vec<Look<T>>) -> Vec<Op
     let mut seen: Vec<Option<T>> = looks.iter().map(|_| None).collect();
     let mut away = BTreeMap::new();
     for (at, Look { path, how }) in looks.into_iter().enumerate() {
-        if hangs(&path) {
-            continue;
-        }
-        let (tell, is_over) = (tell.clone(), Arc::new(AtomicBool::new(false)));
-        let over = Over(Arc::clone(&is_over));
-        let look = move || {
-            let saw = how();
-            drop(over);
-            // Nobody waits any more for one that is late.
-            let _ = tell.send((at, saw));
-        };
-        let thread = thread::Builder::new().name("lucid-glimpse".to_owned()).stack_size(STACK_BYTES);
-        if thread.spawn(look).is_ok() {
-            away.insert(at, (path, is_over));
-        }
+        let tell = tell.clone();
+        // Nobody waits any more for one that is late.
+        let begun = begin(&path, how, move |saw| drop(tell.send((at, saw))));
+        away.extend(begun.map(|is_over| (at, (path, is_over))));
     }
     drop(tell);
     while let Ok((at, saw)) = told.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -61,16 +50,53 @@ pub fn within<T: Send + 'static>(limit: Duration, looks: Vec<Look<T>>) -> Vec<Op
             *place = Some(saw);
         }
     }
-    let mut hanging = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
-    hanging.retain(|_, is_over| !is_over.load(Ordering::Acquire));
-    hanging.extend(away.into_values().filter(|(_, is_over)| !is_over.load(Ordering::Acquire)));
+    leave(away.into_values());
     seen
 }
 
 /// As [`within`], of one path and for [`LOOK_MAX`], where futures are run.
 pub async fn see<T: Send + 'static>(path: &Path, how: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let looks = vec![Look::new(path, how)];
-    tokio::task::spawn_blocking(move || within(LOOK_MAX, looks)).await.ok()?.pop()?
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let is_over = begin(path, how, move |saw| drop(tell.send(saw)))?;
+    // Also when whoever asked is gone before the answer.
+    let _late = Late(Some((path.to_owned(), is_over)));
+    tokio::time::timeout(LOOK_MAX, told).await.ok()?.ok()
+}
+
+/// A look that is waited for no longer when this goes.
+struct Late(Option<(PathBuf, Arc<AtomicBool>)>);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        leave(self.0.take());
+    }
+}
+
+/// Begins a look in a thread of its own, and gives what says that it is over; none where somebody hangs already.
+fn begin<T>(
+    path: &Path,
+    how: impl FnOnce() -> T + Send + 'static,
+    tell: impl FnOnce(T) + Send + 'static,
+) -> Option<Arc<AtomicBool>> {
+    if hangs(path) {
+        return None;
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Over(Arc::clone(&is_over));
+    let look = move || {
+        let saw = how();
+        drop(over);
+        tell(saw);
+    };
+    let thread = thread::Builder::new().name("lucid-glimpse".to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(look).ok().map(|_| is_over)
+}
+
+/// Leaves those alone that were not done in time, as long as they are not.
+fn leave(late: impl IntoIterator<Item = (PathBuf, Arc<AtomicBool>)>) {
+    let mut hanging = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
+    hanging.retain(|_, is_over| !is_over.load(Ordering::Acquire));
+    hanging.extend(late.into_iter().filter(|(_, is_over)| !is_over.load(Ordering::Acquire)));
 }
 
 fn hangs(path: &Path) -> bool {

@@ -61,6 +61,20 @@ pub enum TicketError {
     Invalid { field: &'static str, why: String },
 }
 
+impl TicketError {
+    /// What the database said, apart from what is wrong with the question.
+    ///
+    /// # Errors
+    /// Itself, where the database has answered.
+    pub fn database(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            Self::Sql(error) => Ok(error.into()),
+            other => Err(other),
+        }
+    }
+}
+
 impl From<Fault> for TicketError {
     fn from(fault: Fault) -> Self {
         Self::Store(fault.into())
