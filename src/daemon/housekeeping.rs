@@ -29,12 +29,12 @@ use super::message::ToTick;
 const SWEEP: &str = "* * * * * *";
 /// Small upkeep: every minute.
 const MINUTELY: &str = "13 * * * * *";
-/// Giving back memory that is held and not needed: every five minutes.
-const RESTING: &str = "29 */5 * * * *";
+/// Giving back memory that is held and not needed: every minute.
+const RESTING: &str = "29 * * * * *";
 /// Folding the log into the database: every hour.
 const HOURLY: &str = "41 7 * * * *";
-/// Jobs the scheduler's channel holds.
-const CHANNEL: usize = 1024;
+/// Messages that each of the scheduler's seven channels holds; with four jobs, far more than ever wait.
+const CHANNEL: usize = 64;
 /// Journal bytes kept for each event that may be kept.
 const EVENT_BYTES: u64 = 1024;
 /// Without the scheduler's poll, upkeep happens this often.
@@ -106,10 +106,10 @@ async fn plain(app: &App) {
             () = tokio::time::sleep(PLAIN_CADENCE) => {}
         }
         upkeep(app).await;
+        rest(app).await;
         if app.clock.wall_ms() - last_checkpoint_ms >= HOUR_MS {
             last_checkpoint_ms = app.clock.wall_ms();
             checkpoint(app).await;
-            rest(app).await;
         }
     }
 }

@@ -71,10 +71,12 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 pub fn next_fence(conn: &Connection) -> rusqlite::Result<Fence> {
     conn.prepare_cached(
         "INSERT INTO meta (key, value) VALUES ('fence', '1') \
-         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)",
+         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
     )?
-    .query_row([], |row| row.get(0))
-    .map(Fence)
+    .execute([])?;
+    conn.prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'fence'")?
+        .query_row([], |row| row.get(0))
+        .map(Fence)
 }
 
 /// Counts one more start of the daemon and gives its number.
@@ -311,11 +313,15 @@ pub fn set_retry(conn: &Connection, id: RunId, retry_ms: Option<i64>) -> rusqlit
 
 /// Forgets the retry that waits for `task`, if any, and gives the run it belonged to.
 pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<RunId>> {
-    conn.prepare_cached(
-        "UPDATE runs SET retry_ms = NULL WHERE task = ?1 AND retry_ms IS NOT NULL RETURNING id",
-    )?
-    .query_row([task.as_str()], |row| row.get(0).map(RunId))
-    .optional()
+    // Two statements: the answer of one that changes and tells goes through a table of its own, which costs more.
+    let waiting: Option<i64> = conn
+        .prepare_cached("SELECT id FROM runs WHERE task = ?1 AND retry_ms IS NOT NULL")?
+        .query_row([task.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(id) = waiting.map(RunId) else { return Ok(None) };
+    conn.prepare_cached("UPDATE runs SET retry_ms = NULL WHERE task = ?1 AND retry_ms IS NOT NULL")?
+        .execute([task.as_str()])?;
+    Ok(Some(id))
 }
 
 /// What the claim has to know of a task, read in the claim's own transaction.

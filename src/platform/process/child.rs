@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::cgroup::Cgroup;
-use super::sys::{self, Fork, Strings};
+use super::sys::{self, Strings};
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -45,26 +45,24 @@ pub struct Failure {
 pub fn start(what: &Start<'_>) -> Result<i32, Failure> {
     let prepared = Prepared::new(what)?;
     let system = |doing: &str, e: &io::Error| not_started(format!("cannot {doing}: {e}"));
-    let (reader, mut writer) = io::pipe().map_err(|e| system("make a pipe", &e))?;
+    let (reader, writer) = io::pipe().map_err(|e| system("make a pipe", &e))?;
     let keeper = rustix::process::getpid();
-    match prepared.fork().map_err(|e| system("fork", &e))? {
-        Fork::Child => {
-            let (step, error) = prepared.become_command(what, keeper);
-            let mut report = [0; 5];
-            report[0] = step as u8;
-            report[1..].copy_from_slice(&error.raw_os_error().unwrap_or(0).to_ne_bytes());
-            let _ = writer.write_all(&report);
-            sys::exit_now(CODE_NOT_STARTED)
-        }
-        Fork::Parent(pid) => {
-            drop(writer);
-            match read_report(reader) {
-                None => Ok(pid),
-                Some((step, error)) => {
-                    let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
-                    Err(explain(what, step, &error))
-                }
-            }
+    let child = || {
+        let (step, error) = prepared.become_command(what, keeper);
+        let mut report = [0; 5];
+        report[0] = step as u8;
+        report[1..].copy_from_slice(&error.raw_os_error().unwrap_or(0).to_ne_bytes());
+        let _ = (&writer).write_all(&report);
+        CODE_NOT_STARTED
+    };
+    let cgroup = prepared.cgroup.as_ref().map(File::as_fd);
+    let pid = sys::spawn(cgroup, &child).map_err(|e| system("fork", &e))?;
+    drop(writer);
+    match read_report(reader) {
+        None => Ok(pid),
+        Some((step, error)) => {
+            let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
+            Err(explain(what, step, &error))
         }
     }
 }
@@ -116,15 +114,7 @@ impl Prepared {
         })
     }
 
-    /// A cgroup that cannot be entered (an old kernel, a filter, a limit) is done without.
-    fn fork(&self) -> io::Result<Fork> {
-        match &self.cgroup {
-            Some(cgroup) => sys::fork_into(cgroup.as_fd()).or_else(|_| sys::fork()),
-            None => sys::fork(),
-        }
-    }
-
-    /// In the child. Returns only when it failed.
+    /// In the child, which may have our memory: only system calls. Returns only when it failed.
     fn become_command(&self, what: &Start<'_>, keeper: Pid) -> (Step, io::Error) {
         let setup = |e: io::Error| (Step::Setup, e);
         // First of all: from here on the kernel ends us with our keeper, and it may have died just before.
@@ -135,7 +125,7 @@ impl Prepared {
             return setup(io::Error::from_raw_os_error(libc::ESRCH));
         }
         let _ = rustix::process::setsid();
-        sys::reset_signals();
+        sys::unblock_signals();
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         for (fd, target) in [(what.stdin, 0), (what.stdout, 1), (what.stderr, 2)] {
             if let Err(e) = sys::dup_onto(fd, target) {

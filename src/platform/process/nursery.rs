@@ -4,12 +4,12 @@
 //! It holds nothing that would be missed: when it is killed the daemon starts another, and the keepers go on.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::{self, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ struct Nursery {
     signals: OwnedFd,
     /// Where runs get their cgroups; looked up once for all.
     cgroups: Option<PathBuf>,
-    keepers: HashMap<i32, PathBuf>,
+    keepers: HashMap<i32, Box<Path>>,
     /// A keeper was killed; what it left is ours until nothing but keepers is.
     orphans: bool,
 }
@@ -85,6 +85,8 @@ impl Nursery {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let _ = rustix::thread::set_name(c"lucid-nursery");
         let signals = sys::signal_fd(&[libc::SIGCHLD])?;
+        // Here once for all keepers and their commands. They are blocked, so it changes nothing for ourselves.
+        sys::default_signals();
         Ok(Self {
             socket: Some(socket),
             signals,
@@ -162,7 +164,8 @@ impl Nursery {
             match sys::fork() {
                 Ok(Fork::Child) => return Some(birth),
                 Ok(Fork::Parent(pid)) => {
-                    self.keepers.insert(pid, birth.dir);
+                    // To its own length: what lies about on the heap is copied by every keeper that comes by.
+                    self.keepers.insert(pid, birth.dir.into_boxed_path());
                 }
                 Err(e) => birth.refuse(&format!("cannot fork: {e}")),
             }
@@ -173,7 +176,7 @@ impl Nursery {
 
 /// One request; `None` when the daemon is gone.
 fn receive(socket: &OwnedFd) -> io::Result<Option<Birth>> {
-    let mut dir = vec![0; DIR_MAX_BYTES];
+    let mut dir = [0; DIR_MAX_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
@@ -181,14 +184,13 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Birth>> {
     if read == 0 {
         return Ok(None);
     }
-    dir.truncate(read);
     let mut fds = control.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<OwnedFd>>(),
         _ => Vec::new(),
     });
     match (fds.next(), fds.next()) {
         (Some(gate), Some(ready)) => {
-            let dir = PathBuf::from(OsString::from_vec(dir));
+            let dir = PathBuf::from(OsStr::from_bytes(&dir[..read]));
             Ok(Some(Birth { dir, cgroups: None, gate, ready }))
         }
         (_, _) => Err(io::ErrorKind::InvalidData.into()),

@@ -2,12 +2,13 @@
 //!
 //! The kernel maps the program's pages as they are first run, sixteen at a time, and a process that has started keeps
 //! them all mapped. They are the file's own, unchanged; what is still needed comes back from the page cache with a
-//! fault that reads no disk.
+//! fault that reads no disk, and then page by page, so that what is mapped is what is used.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::{fs, io};
 
-use super::sys;
+use super::sys::{self, PageByPage};
 
 /// Gives the system what the process holds and does not use. Takes some milliseconds.
 ///
@@ -16,8 +17,15 @@ use super::sys;
 pub fn give_memory_back() -> io::Result<()> {
     sys::trim_heap();
     let program = fs::read_link("/proc/self/exe")?;
+    // For as long as the process lives; where the kernel cannot, pages come back with their neighbours.
+    static BY_PAGE: OnceLock<Option<PageByPage>> = OnceLock::new();
+    let by_page = BY_PAGE.get_or_init(|| PageByPage::new().ok());
     for range in unchanged(&fs::read_to_string("/proc/self/smaps")?, &program.to_string_lossy()) {
-        sys::unmap_until_used(range);
+        if let Some(by_page) = by_page {
+            // A stretch that it does not take stays as it is.
+            let _ = by_page.add(&range);
+        }
+        sys::unmap_until_used(&range);
     }
     Ok(())
 }

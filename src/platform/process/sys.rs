@@ -1,8 +1,11 @@
 //! The few calls of the operating system that have no safe form: fork, exec, signal masks, closing descriptors.
 //!
-//! Everything `unsafe` of the crate is in this file. Forking is sound here because the nursery and its
-//! keepers have one thread.
+//! Everything `unsafe` of the crate is in this file and the two below it. Forking is sound here because the nursery
+//! and its keepers have one thread.
 #![allow(unsafe_code)]
+
+mod clone;
+mod memory;
 
 use std::ffi::CString;
 use std::io;
@@ -12,8 +15,8 @@ use libc::c_int;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// As linux/sched.h has it; the libc crate's own is an int, into which it does not fit.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+pub use clone::spawn;
+pub use memory::{PageByPage, spare_heap, trim_heap, unmap_until_used};
 
 /// Which side of a fork we are on.
 pub enum Fork {
@@ -25,26 +28,6 @@ pub enum Fork {
 pub fn fork() -> io::Result<Fork> {
     // SAFETY: the callers are single-threaded, so the child may use the heap like its parent did.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(pid)),
-    }
-}
-
-/// As [`fork`], with the child born in the cgroup whose directory is given. To move a process that exists costs
-/// some ten milliseconds, during which no other can start; to be born there costs nothing.
-pub fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Fork> {
-    let cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
-    // SAFETY: as for `fork`; without a stack of its own and without CLONE_VM the child goes on here, on a
-    // copy. The arguments live through the call, and their size is theirs.
-    let result = unsafe {
-        let mut arguments = std::mem::zeroed::<libc::clone_args>();
-        arguments.flags = CLONE_INTO_CGROUP;
-        arguments.exit_signal = libc::SIGCHLD as u64;
-        arguments.cgroup = cgroup;
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>())
-    };
-    match i32::try_from(result).map_err(io::Error::other)? {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
@@ -85,14 +68,21 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<c_int> {
     }
 }
 
-/// Gives every signal its default action and unblocks all: what a program expects when it is started.
-pub fn reset_signals() {
+/// Gives every signal its default action: what a program expects when it is started.
+pub fn default_signals() {
     // SAFETY: SIG_DFL is valid for every signal; numbers that refuse it (KILL, STOP, the C library's own)
     // only return an error.
     unsafe {
         for signal in 1..=libc::SIGRTMAX() {
             libc::signal(signal, libc::SIG_DFL);
         }
+    }
+}
+
+/// Lets every signal through.
+pub fn unblock_signals() {
+    // SAFETY: the set is initialised by sigemptyset before use.
+    unsafe {
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
@@ -162,43 +152,6 @@ pub fn exec(path: &CString, argv: &Strings, env: &Strings) -> io::Error {
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
     io::Error::last_os_error()
 }
-
-/// Returns to the system what the heap holds and does not use, in all its arenas. Takes some milliseconds.
-#[cfg(target_env = "gnu")]
-pub fn trim_heap() {
-    // SAFETY: may be called from any thread at any time, and takes the locks it needs.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Other allocators do it by themselves.
-#[cfg(not(target_env = "gnu"))]
-pub fn trim_heap() {}
-
-/// Drops a mapped stretch of the process from its resident memory, to come back from its file when it is used.
-pub fn unmap_until_used(range: std::ops::Range<usize>) {
-    let start = std::ptr::with_exposed_provenance_mut::<libc::c_void>(range.start);
-    // SAFETY: the caller names pages that are a file's, unwritable and unchanged, so the kernel shows the same bytes
-    // again at the next touch. A stretch that is gone by now only returns an error.
-    unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) };
-}
-
-/// Two arenas instead of eight for each processor, and every large block on its own, so that it goes back when it
-/// is freed. To be called before there are threads.
-#[cfg(target_env = "gnu")]
-pub fn spare_heap() {
-    const ARENAS_MAX: c_int = 2;
-    const MMAP_FROM_BYTES: c_int = 128 * 1024;
-    // SAFETY: only sets parameters of the allocator; one that it does not take changes nothing.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, MMAP_FROM_BYTES);
-    }
-}
-
-/// Other allocators are frugal by themselves.
-#[cfg(not(target_env = "gnu"))]
-pub fn spare_heap() {}
 
 /// A descriptor that tokio watches. Needs a runtime.
 pub fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
