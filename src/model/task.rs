@@ -23,7 +23,7 @@ pub fn located(root: &Path, home: Option<&Path>, path: &Path) -> PathBuf {
 
 /// One `tasks/*.md` file, parsed and checked. There may be ten thousand in memory: what many have in common is
 /// behind an `Arc`, so that it is there once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub id: TaskId,
     pub name: Box<str>,

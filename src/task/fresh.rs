@@ -136,7 +136,9 @@ pub fn merge(
     now_ms: i64,
 ) -> Entry {
     if let Some(task) = task {
-        let task: Arc<Task> = Arc::from(task);
+        // A file that was read again and says the same stays what others already hold.
+        let known = before.and_then(|entry| entry.definition.as_ref()).filter(|known| ***known == *task);
+        let task: Arc<Task> = known.map_or_else(|| Arc::from(task), Arc::clone);
         return Entry {
             enabled: task.enabled,
             file: Arc::clone(&task.file),
@@ -183,5 +185,35 @@ pub fn note(id: &TaskId, before: Option<&Arc<Entry>>, next: &Entry, change: &mut
     }
     if before.hash() != next.hash() {
         change.changed.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use crate::model::ids::TaskId;
+    use crate::platform::clock::Clock;
+    use crate::task::registry::Registry;
+    use crate::task::tests::rules;
+
+    #[test]
+    fn a_file_that_is_read_again_and_says_the_same_is_the_same_task() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut registry = Registry::new(dir.path().to_owned(), rules());
+        let id = TaskId::parse("a").unwrap();
+        let now_ms = Clock::system().wall_ms();
+        let mut read = |text: &str, times: i64| {
+            fs::write(dir.path().join("a.md"), text).unwrap();
+            registry.reload(now_ms + times * 5000);
+            registry.snapshot().definition(&id).unwrap()
+        };
+        let first = read("---\ncommand: ./x\nschedule: every 5m\n---\n", 1);
+        let again = read("---\ncommand: ./x\nschedule: every 5m\n---\n", 2);
+        assert!(Arc::ptr_eq(&first, &again));
+        let other = read("---\ncommand: ./x\nschedule: every 6m\n---\n", 3);
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert_ne!(first.schedule, other.schedule);
     }
 }

@@ -7,13 +7,19 @@ use crate::world::{World, since_epoch, wait_for, written};
 
 /// Due at one instant, as the work before the look.
 const AT_ONCE: u32 = 100;
+/// Runs that go on meanwhile, each under its keeper.
+const SLEEPERS: u32 = 20;
+/// What is not needed is given back every minute.
+const REST: Duration = Duration::from_secs(70);
 
-pub fn memory(pace: Pace) {
+pub fn memory(_: Pace) {
     for (tasks, target) in [(10, None), (1_000, Some(12)), (10_000, Some(25))] {
-        let mut world = World::with("");
+        let mut world = World::with("scheduler:\n  max_parallel_runs: 50\n");
         world.sleepers(tasks);
         world.task("minutely", "schedule: \"* * * * *\"\ncommand: [/bin/true]");
-        world.task("sleeper", "schedule: \"@startup\"\ncommand: [/bin/sleep, \"600\"]");
+        for n in 0..SLEEPERS {
+            world.task(&format!("sleeper-{n}"), "schedule: \"@startup\"\ncommand: [/bin/sleep, \"600\"]");
+        }
         let at = since_epoch().as_secs() + 12;
         for n in 0..AT_ONCE {
             world.task(&format!("due-{n:03}"), &format!("schedule: at {}\ncommand: echo done", written(at)));
@@ -21,7 +27,7 @@ pub fn memory(pace: Pace) {
         world.serve();
         wait_for(at);
         world.until("SELECT count(*) FROM runs WHERE task LIKE 'due-%' AND state = 'ok'", i64::from(AT_ONCE));
-        std::thread::sleep(pace.of(Duration::from_secs(60), Duration::from_secs(5)));
+        std::thread::sleep(REST);
         let (pid, nursery) = (world.pid(), world.nursery());
         let target = target.map_or_else(String::new, |mb| format!(" (target ≤ {mb} MB)"));
         println!(
@@ -29,13 +35,15 @@ pub fn memory(pace: Pace) {
             rollup_kb(pid, "Rss") as f64 / 1e3,
             rollup_kb(pid, "Anonymous") as f64 / 1e3,
         );
-        let keeper = children(nursery).first().copied().expect("the sleeper's keeper");
+        let keepers = children(nursery);
+        let private: u64 = keepers.iter().map(|keeper| private_kb(*keeper)).sum();
         println!(
-            "  nursery {} kB private, a keeper {} kB private (target 352 kB)",
+            "  nursery {} kB private, each of {} keepers {} kB private (target 352 kB)",
             private_kb(nursery),
-            private_kb(keeper)
+            keepers.len(),
+            private / keepers.len() as u64
         );
-        for keeper in children(nursery) {
+        for keeper in keepers {
             let pid = i32::try_from(keeper).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }

@@ -49,6 +49,15 @@ pub struct Schedule {
     warnings: Arc<[ScheduleWarning]>,
 }
 
+/// What is written says everything about it.
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts().eq(other.texts())
+    }
+}
+
+impl Eq for Schedule {}
+
 /// One line of a schedule, as written and as understood.
 #[derive(Debug)]
 struct Item {

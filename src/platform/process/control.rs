@@ -76,8 +76,13 @@ impl Orders {
     /// What the file system says.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(name::CONTROL);
-        let _ = std::fs::remove_file(&path);
-        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(FILE_MODE))?;
+        let make =
+            || rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(FILE_MODE));
+        match make() {
+            // Of a keeper that was never let go.
+            Err(rustix::io::Errno::EXIST) => std::fs::remove_file(&path).and_then(|()| Ok(make()?))?,
+            made => made?,
+        }
         let fifo = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         Ok(Self { fifo, half: Vec::new() })
     }
