@@ -191,7 +191,7 @@ mod tests {
         };
         let config = crate::config::load(&sources).unwrap();
         let now: Timestamp = "2026-11-26T11:30:00Z".parse().unwrap();
-        let report = check(&[], &root.join("tasks"), &super::super::boot::rules(&config), now).unwrap();
+        let report = check(&[], &root.join("tasks"), &super::super::boot::rules(&config), now);
         assert!(report.files >= ACTIONS.len(), "a task file for each action");
         let found: Vec<String> = report.diagnostics.iter().map(crate::task::Diagnostic::short).collect();
         assert_eq!(found, ["tasks/agent-brief.md:5:8: info[I307]: there is no agent profile `claude`"]);

@@ -290,7 +290,8 @@ fn file_facts(app: &App, task: &TaskId) -> FileFacts {
     let first = entry.diagnostics.iter().find(|found| found.severity == Severity::Error);
     FileFacts {
         wrong: first.map(|found| {
-            format!("{}:{}: {} {}", found.file.display(), found.place.line, found.code, found.message)
+            let line = if found.place.line == 0 { String::new() } else { format!(":{}", found.place.line) };
+            format!("{}{line}: {} {}", found.file.display(), found.code, found.message)
         }),
         is_stale: entry.stale_since.is_some() && !entry.expired && entry.enabled,
     }

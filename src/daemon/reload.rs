@@ -214,7 +214,7 @@ pub fn take_over(
         }
     }
     for (id, row) in &rows {
-        if row.present && !snapshot.is_unlisted && snapshot.get(id).is_none() {
+        if row.present && !snapshot.hides(id) && snapshot.get(id).is_none() {
             table::forget(tx, id)?;
             turns.push((EventKind::TaskRemoved, id));
         }

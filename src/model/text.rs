@@ -27,6 +27,18 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A text for a message: short, on one line.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    const SHOWN_MAX_CHARS: usize = 60;
+    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut shown: String = one_line.clone().take(SHOWN_MAX_CHARS).collect();
+    if one_line.count() > SHOWN_MAX_CHARS {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Writes a character as people write it in a source: `\n`, `\x1b`, `\u{202e}`.
 pub fn escape(c: char, out: &mut String) {
     // A String takes any text.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use super::diagnose::{Diagnostic, Severity};
 use super::fresh::Fresh;
 use super::parse::{Parsed, Rules};
 use super::registry::Registry;
+use super::scalars::shown;
 use super::scan;
 use crate::model::schedule::code;
 use crate::model::task::Task;
@@ -59,29 +60,55 @@ impl Report {
     }
 }
 
-/// Looks at `paths`, files or folders; at `tasks_dir` when there are none.
-///
-/// # Errors
-/// When a path cannot be looked at. A missing `tasks_dir` is a finding.
-pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules, now: Timestamp) -> anyhow::Result<Report> {
+/// Looks at `paths`, files or folders, each once; at `tasks_dir` when there are none. What is missing is a finding.
+#[must_use]
+pub fn check(paths: &[PathBuf], tasks_dir: &Path, rules: &Rules, now: Timestamp) -> Report {
     let mut report = Report::default();
     let rules = &Rules { now: Some(now), ..rules.clone() };
     if paths.is_empty() {
         folder(tasks_dir, tasks_dir.file_name().map(Path::new), rules, now, &mut report);
     }
+    let mut done = BTreeSet::new();
     for path in paths {
-        let meta = fs::metadata(path)
-            .or_else(|_| fs::symlink_metadata(path))
-            .with_context(|| format!("looking at {}", path.display()))?;
-        if meta.is_dir() {
-            folder(path, Some(path), rules, now, &mut report);
-        } else {
-            file(path, tasks_dir, rules, now, &mut report);
+        if !done.insert(placed(path)) {
+            continue;
+        }
+        match fs::metadata(path).or_else(|_| fs::symlink_metadata(path)) {
+            Ok(meta) if meta.is_dir() && !is_named_like_a_task(path, tasks_dir) => {
+                folder(path, Some(path), rules, now, &mut report);
+            }
+            Ok(_) => file(path, tasks_dir, rules, now, &mut report),
+            Err(error) => missing(path, &error, &mut report),
         }
     }
     report.diagnostics.sort_by(|a, b| (&a.file, a.place.line).cmp(&(&b.file, b.place.line)));
     report.diagnostics.dedup();
-    Ok(report)
+    report
+}
+
+/// Where a name really lies, without following the name itself: two links to one file are two tasks.
+fn placed(path: &Path) -> PathBuf {
+    let whole = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            fs::canonicalize(folder).map(|folder| folder.join(name))
+        }
+        _ => fs::canonicalize(path),
+    };
+    whole.unwrap_or_else(|_| path.to_owned())
+}
+
+/// A folder that is a mistake wherever it lies, unless it is the tasks folder itself.
+fn is_named_like_a_task(folder: &Path, tasks_dir: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).ok();
+    folder.extension().is_some_and(|end| end == "md") && whole(folder) != whole(tasks_dir)
+}
+
+fn missing(path: &Path, error: &io::Error, report: &mut Report) {
+    report.files += 1;
+    let message = format!("the file cannot be read: {error}");
+    let found = Diagnostic::whole_file(path, Severity::Error, "E122", message);
+    report.diagnostics.push(found.with_help("correct the path"));
 }
 
 fn folder(path: &Path, shown: Option<&Path>, rules: &Rules, now: Timestamp, report: &mut Report) {
@@ -116,13 +143,26 @@ fn dated(mut found: Diagnostic, task: Option<&Task>, now: Timestamp) -> Diagnost
     found
 }
 
-/// A file that is named is looked at whatever its name; its id is its path below `tasks_dir`, if it
-/// lies there.
+/// The part of a name that keeps lucid from reading what is so called.
+fn unread_part(name: &Path) -> Option<&str> {
+    name.components().find_map(|part| match part {
+        Component::Normal(part) => part.to_str().filter(|part| part.starts_with(['_', '.'])),
+        _ => None,
+    })
+}
+
+/// A file's id is its path below `tasks_dir`, if it lies there.
 fn file(path: &Path, tasks_dir: &Path, rules: &Rules, now: Timestamp, report: &mut Report) {
-    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let whole = placed(path);
     let root = fs::canonicalize(tasks_dir).ok().filter(|root| whole.starts_with(root));
     let root = root.or_else(|| whole.parent().map(Path::to_owned)).unwrap_or_default();
     let name = whole.strip_prefix(&root).unwrap_or(&whole).to_owned();
+    if let Some(part) = unread_part(&name) {
+        let message = format!("no task: `{}` starts with `{}`", shown(part), &part[..1]);
+        let found = Diagnostic::whole_file(path, Severity::Info, "I102", message);
+        report.diagnostics.push(found.with_help("rename it if it is meant to run"));
+        return;
+    }
     let Some(candidate) = scan::look(&root, name) else { return };
     let fresh = Fresh::read(&root, path, &candidate, rules);
     match fresh.parsed {
@@ -158,18 +198,17 @@ mod tests {
     fn files_and_folders_are_counted_and_files_that_are_no_tasks_are_not() {
         let corpus = Path::new(ROOT).join("tests/corpus");
         let paths = ["flag-typo.md", "not-a-task.md", "key-on.md"].map(|name| corpus.join(name));
-        let report = check(&paths, Path::new("/nowhere"), &rules(), now()).unwrap();
+        let report = check(&paths, Path::new("/nowhere"), &rules(), now());
         assert_eq!((report.files, report.count(Severity::Error), report.count(Severity::Warning)), (2, 1, 1));
         let json = report.json();
         assert_eq!((&json["schema_version"], &json["errors"]), (&json!(1), &json!(1)));
         assert_eq!(json["diagnostics"][0]["code"], "E103");
 
-        let whole = check(&[corpus], Path::new("/nowhere"), &rules(), now()).unwrap();
+        let whole = check(&[corpus], Path::new("/nowhere"), &rules(), now());
         assert!(whole.files > 120 && whole.files_with(Severity::Error) > 90);
-        assert!(check(&["/nowhere/x.md".into()], Path::new("/nowhere"), &rules(), now()).is_err());
-        let missing = check(&[], Path::new("/nowhere"), &rules(), now()).unwrap();
+        let missing = check(&[], Path::new("/nowhere"), &rules(), now());
         assert_eq!(missing.diagnostics[0].code, "E119");
-        let missing = check(&[], Path::new("/nowhere/tasks"), &rules(), now()).unwrap();
+        let missing = check(&[], Path::new("/nowhere/tasks"), &rules(), now());
         assert_eq!(missing.diagnostics[0].file, Path::new("/nowhere/tasks"));
     }
 
@@ -182,10 +221,36 @@ mod tests {
         std::fs::write(dir.path().join("READ.MD"), "# Notes\n").unwrap();
         std::fs::write(dir.path().join("notes.md"), "# Notes\n").unwrap();
         std::fs::create_dir(dir.path().join("folder.md")).unwrap();
-        let report = check(&[dir.path().to_owned()], Path::new("/nowhere"), &rules(), now()).unwrap();
+        let report = check(&[dir.path().to_owned()], Path::new("/nowhere"), &rules(), now());
         assert_eq!((report.files, report.files_with(Severity::Error)), (4, 2));
         let warnings: Vec<_> = report.diagnostics.iter().filter(|found| found.code == "W103").collect();
         assert!(warnings.len() == 1 && warnings[0].file.ends_with("LOUD.MD"), "{warnings:?}");
+    }
+
+    #[test]
+    fn each_path_that_is_named_gets_its_own_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = "---\ncommand: x\n---\n";
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(path("dir.md")).unwrap();
+        std::fs::create_dir(path("_old")).unwrap();
+        for name in ["a.md", "_draft.md", ".hid.md", "_old/x.md", "plain", "notes.txt"] {
+            std::fs::write(path(name), if name == "notes.txt" { "words" } else { good }).unwrap();
+        }
+        let told = |names: &[&str]| {
+            let paths: Vec<PathBuf> = names.iter().map(|name| path(name)).collect();
+            let report = check(&paths, dir.path(), &rules(), now());
+            (report.files, report.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&["gone.md", "a.md"]), (2, vec!["E122"]));
+        assert_eq!(told(&["a.md", "a.md", "dir.md/../a.md"]), (1, vec![]));
+        assert_eq!(told(&["_draft.md", ".hid.md", "_old/x.md"]), (0, vec!["I102", "I102", "I102"]));
+        assert_eq!(told(&["plain", "notes.txt"]), (1, vec!["W103"]));
+        assert_eq!(told(&["dir.md"]), (1, vec!["E123"]));
+        std::os::unix::fs::symlink("_old/x.md", path("link.md")).unwrap();
+        assert_eq!(told(&["link.md", "a.md"]), (2, vec![]));
+        let itself = check(&[path("dir.md")], &path("dir.md"), &rules(), now());
+        assert_eq!(itself.diagnostics, []);
     }
 
     #[test]
@@ -199,7 +264,7 @@ mod tests {
         let root = dir.path().to_owned();
         let codes = |here: Option<Here>| {
             let rules = Rules { here, ..rules() };
-            let report = check(std::slice::from_ref(&root), Path::new("/nowhere"), &rules, now()).unwrap();
+            let report = check(std::slice::from_ref(&root), Path::new("/nowhere"), &rules, now());
             report.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>()
         };
         let secrets = Some(BTreeSet::from(["OTHER".to_owned()]));
@@ -220,7 +285,7 @@ mod tests {
         let dates =
             "next: Mon 30 Nov 08:00, Tue 1 Dec 08:00, Mon 7 Dec 08:00, Mon 14 Dec 08:00, Mon 21 Dec 08:00";
         for path in [file, dir.path().to_owned()] {
-            let report = check(&[path], Path::new("/nowhere"), &rules(), now()).unwrap();
+            let report = check(&[path], Path::new("/nowhere"), &rules(), now());
             let help = report.diagnostics[0].help.as_deref().unwrap();
             assert!(help.ends_with(dates), "{help}");
         }

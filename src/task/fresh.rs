@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnose::{Diagnostic, Severity};
+use super::off;
 use super::parse::{self, Parsed, Rules};
 use super::registry::{Change, Entry};
-use super::scan::{self, Candidate, Content, Stamp, What};
+use super::scan::{self, Candidate, Content, Folder, Stamp, What};
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 
@@ -23,6 +24,8 @@ pub struct Fresh {
     /// What was read, of a good task.
     pub text: Option<Arc<[u8]>>,
     is_empty: bool,
+    /// What was read says `enabled: false`, task or not.
+    is_off: bool,
 }
 
 impl Fresh {
@@ -38,44 +41,53 @@ impl Fresh {
             loose: Vec::new(),
             text: None,
             is_empty: false,
+            is_off: false,
         };
         let content = match &found.what {
+            What::Folder(why) => {
+                fresh.loose = vec![left_out(&fresh.file, why)];
+                return fresh;
+            }
             What::NoFile(kind) => Ok(Content::NoFile(kind)),
             What::Hidden(error) => Err(io::Error::from(error.kind())),
             What::File(_) => scan::read(&root.join(&found.path)),
         };
         let error =
             |code, message: String| Diagnostic::whole_file(&fresh.file, Severity::Error, code, message);
-        let only =
-            |found: Diagnostic| Parsed::Task { task: None, says_disabled: false, diagnostics: vec![found] };
+        let only = |says_disabled, found: Diagnostic| Parsed::Task {
+            task: None,
+            says_disabled,
+            diagnostics: vec![found],
+        };
         let parsed = match content {
             Ok(Content::Bytes(bytes, stamp)) => {
                 fresh.stamp = Some(stamp);
                 fresh.is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+                let is_fenced =
+                    bytes.strip_prefix(parse::BYTE_ORDER_MARK).unwrap_or(&bytes).starts_with(b"---");
                 match &id {
-                    Err(_) if is_loud(&found.path) => {
-                        let has_fence = bytes.starts_with(b"---");
-                        let warning =
-                            || parse::not_read(&fresh.file, "the name ends in `.MD`", "name it `.md`");
-                        Parsed::NotATask(has_fence.then(warning))
+                    Err(_) if !found.path.extension().is_some_and(|end| end == "md") => {
+                        Parsed::NotATask(is_fenced.then(|| bad_end(&fresh.file)))
                     }
                     Ok(id) => {
                         let parsed = parse::parse(id, &fresh.file, &bytes, rules);
-                        if matches!(parsed, Parsed::Task { task: Some(_), .. }) {
-                            fresh.text = Some(Arc::from(bytes));
+                        match &parsed {
+                            Parsed::Task { task: Some(_), .. } => fresh.text = Some(Arc::from(bytes)),
+                            Parsed::NotATask(_) => fresh.is_off = off::says_disabled(&bytes),
+                            Parsed::Task { task: None, .. } => {}
                         }
                         parsed
                     }
-                    Err(why) if bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes).starts_with(b"---") => {
+                    Err(why) if is_fenced => {
                         fresh.loose = vec![bad_name(&fresh.file, why)];
                         return fresh;
                     }
                     Err(_) => Parsed::NotATask(None),
                 }
             }
-            Ok(Content::TooLarge(bytes, stamp)) => {
+            Ok(Content::TooLarge(size, bytes, stamp)) => {
                 fresh.stamp = Some(stamp);
-                only(parse::too_large(&fresh.file, bytes))
+                only(off::says_disabled(&bytes), parse::too_large(&fresh.file, size))
             }
             Ok(Content::NoFile(kind)) => {
                 let message = format!("this is {kind}, not a file");
@@ -84,26 +96,76 @@ impl Fresh {
             }
             Err(failure) => {
                 let message = format!("the file cannot be read: {failure}");
-                only(error("E122", message).with_help("let the daemon's user read it"))
+                only(false, error("E122", message).with_help("let the daemon's user read it"))
             }
         };
         fresh.parsed = Some(parsed);
         fresh
     }
 
+    /// What was a task a moment ago is a broken one, not none.
+    pub fn was_a_task(&mut self) {
+        let Some(Parsed::NotATask(warning)) = &self.parsed else { return };
+        let found = no_longer(&self.file, warning.as_ref(), self.is_empty);
+        self.parsed = Some(Parsed::Task { task: None, says_disabled: self.is_off, diagnostics: vec![found] });
+    }
+
     /// Emptied, or cut off in the middle: what a writer leaves that is not done yet.
     pub fn looks_half_written(&self) -> bool {
-        match &self.parsed {
-            Some(Parsed::Task { task: None, says_disabled, .. }) => !says_disabled,
-            Some(Parsed::NotATask(_)) => self.is_empty,
-            Some(Parsed::Task { task: Some(_), .. }) | None => false,
-        }
+        matches!(&self.parsed, Some(Parsed::Task { task: None, says_disabled: false, .. }))
     }
 }
 
-/// Named like a task, but for the case of its ending.
-fn is_loud(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end != "md" && end.eq_ignore_ascii_case("md"))
+/// What is said of a task whose file reads as none, with the reason where one was found.
+fn no_longer(file: &Path, warning: Option<&Diagnostic>, is_empty: bool) -> Diagnostic {
+    const END: &str = "to end the task, write `enabled: false` or remove the file";
+    let plain = || {
+        let why = if is_empty { "the file is empty" } else { "the file does not begin with a line `---`" };
+        Diagnostic::whole_file(file, Severity::Error, "E127", why.to_owned())
+    };
+    let mut found = warning.cloned().unwrap_or_else(plain);
+    let mend = found.help.take().map_or_else(String::new, |help| format!("{help}; "));
+    let why = found.message.strip_prefix(parse::NOT_READ).unwrap_or(&found.message);
+    let message = format!("no longer read as a task: {why}");
+    Diagnostic { severity: Severity::Error, code: "E127", message, ..found }.with_help(mend + END)
+}
+
+fn left_out(folder: &Path, why: &Folder) -> Diagnostic {
+    const RENAME: &str = "or start its name with `_` if it holds no tasks";
+    let (severity, code, message, help) = match why {
+        Folder::Closed(error) => (
+            Severity::Error,
+            "E126",
+            format!("the folder cannot be listed: {error}"),
+            format!("let the daemon's user read it, {RENAME}"),
+        ),
+        Folder::Crowded => (
+            Severity::Error,
+            "E126",
+            format!("the folder holds more than {} task files; the others are left out", scan::FILES_MAX),
+            "remove those that are not needed".to_owned(),
+        ),
+        Folder::Deep => (
+            Severity::Warning,
+            "W104",
+            format!("the folder is left out: it is more than {} levels deep", scan::DEPTH_MAX),
+            format!("move its tasks further up, {RENAME}"),
+        ),
+        Folder::Linked => (
+            Severity::Warning,
+            "W104",
+            "the folder is left out: links to folders are not followed".to_owned(),
+            format!("make it a folder and link the files in it, {RENAME}"),
+        ),
+    };
+    Diagnostic::whole_file(folder, severity, code, message).with_help(help)
+}
+
+/// Named like a task, but for its ending.
+fn bad_end(file: &Path) -> Diagnostic {
+    let loud = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("md"));
+    let why = if loud { "the name ends in `.MD`" } else { "the name does not end in `.md`" };
+    parse::not_read(file, why, "name it `.md`")
 }
 
 fn bad_name(file: &Path, why: &str) -> Diagnostic {
@@ -115,7 +177,8 @@ fn bad_name(file: &Path, why: &str) -> Diagnostic {
 /// The id that a path below the tasks folder gives.
 pub fn id_of(path: &Path) -> Result<TaskId, String> {
     let Some(text) = path.to_str() else { return Err("it is not UTF-8".to_owned()) };
-    TaskId::parse(text.strip_suffix(".md").unwrap_or(text)).map_err(|error| error.why.to_owned())
+    let Some(text) = text.strip_suffix(".md") else { return Err("it does not end in `.md`".to_owned()) };
+    TaskId::parse(text).map_err(|error| error.why.to_owned())
 }
 
 pub fn remove(entries: &mut BTreeMap<TaskId, Arc<Entry>>, id: Option<TaskId>, change: &mut Change) {

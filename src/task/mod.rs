@@ -20,6 +20,7 @@ mod front;
 mod here;
 pub mod keys;
 pub mod names;
+mod off;
 pub mod parse;
 pub mod registry;
 mod scalars;

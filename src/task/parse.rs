@@ -2,6 +2,7 @@
 //!
 //! Pure: no file is opened here and no clock is read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use sha2::{Digest as _, Sha256};
 use super::build::{Whole, build};
 use super::contradict;
 use super::diagnose::{Diagnostic, Place, Severity, Source};
-use super::fields::{Fields, Flag, Reader};
+use super::fields::{Fields, Reader};
 use super::front::{self, Front, Meant, Split};
 use super::here::Here;
 use super::keys;
-use super::scalars::flag_word;
+use super::off::{is_utf16, says_disabled};
 use super::yaml::{self, Content, Refusal, Why};
 use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
@@ -31,6 +32,9 @@ pub const COMMAND_BODY_MAX_BYTES: usize = 1024;
 
 /// Most findings about one file that are kept, the worst first.
 pub const FOUND_MAX: usize = 100;
+
+/// Some editors put it before a text in UTF-8; it says nothing.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What applies where a file says nothing.
 #[derive(Debug, Clone)]
@@ -88,18 +92,23 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
     if bytes.len() as u64 > FILE_MAX_BYTES {
         return Parsed::Task {
             task: None,
-            says_disabled: says_disabled(&String::from_utf8_lossy(bytes)),
+            says_disabled: says_disabled(bytes),
             diagnostics: vec![too_large(file, bytes.len() as u64)],
         };
     }
     if is_utf16(bytes) {
         return Parsed::NotATask(Some(not_read(file, "the file is UTF-16", "save it as UTF-8")));
     }
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    if has_more_marks(bytes) {
+        let (why, help) = ("it begins with more than one byte order mark", "save it without them");
+        return Parsed::NotATask(Some(not_read(file, why, help)));
+    }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => return not_utf8(file, bytes, error.valid_up_to()),
     };
+    let text = &*even(text);
     let source = Source::new(text);
     let mut reader = Reader { file, source: &source, found: Vec::new() };
     let front = match front::split(text) {
@@ -119,33 +128,41 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
     finish(task, text, reader)
 }
 
+/// A carriage return alone ends a line for YAML: in the front-matter it does so for everybody.
+fn even(text: &str) -> Cow<'_, str> {
+    let Some(Split::Task(front)) = text.contains('\r').then(|| front::split(text)) else {
+        return Cow::Borrowed(text);
+    };
+    let head = text.strip_suffix(front.body).unwrap_or(text).replace("\r\n", "\n");
+    if head.contains('\r') { Cow::Owned(head.replace('\r', "\n") + front.body) } else { Cow::Borrowed(text) }
+}
+
 fn finish(task: Option<Task>, text: &str, mut reader: Reader<'_>) -> Parsed {
-    if reader.found.len() > FOUND_MAX {
+    let more = reader.found.len().saturating_sub(FOUND_MAX);
+    if more > 0 {
         reader.found.sort_by_key(|found| std::cmp::Reverse(found.severity));
         reader.found.truncate(FOUND_MAX);
     }
     reader.found.sort_by_key(|found| (found.place.line, found.place.column));
+    if more > 0 {
+        let message = format!("{more} more of its findings are not shown");
+        let note = Diagnostic::whole_file(reader.file, Severity::Info, "I204", message);
+        reader.found.push(note.with_help("mend the worst first; those that are left are shown then"));
+    }
     let says_disabled = match &task {
         Some(task) => !task.enabled,
-        None => says_disabled(text),
+        None => says_disabled(text.as_bytes()),
     };
     Parsed::Task { task: task.map(Box::new), says_disabled, diagnostics: reader.found }
 }
 
-/// Looks for `enabled: false` in a front-matter that cannot be read as a whole.
-///
-/// A person who switches a task off must be obeyed even when something else in the file is wrong.
-#[must_use]
-pub fn says_disabled(text: &str) -> bool {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    front::raw_lines(text).any(|(_, line)| {
-        line.strip_prefix("enabled").and_then(|rest| rest.trim_start().strip_prefix(':')).is_some_and(
-            |value| {
-                let word = value.split('#').next().unwrap_or("").trim().trim_matches(['"', '\'']);
-                flag_word(word) == Some(Flag::Off)
-            },
-        )
-    })
+/// A fence behind what should have been the only byte order mark.
+fn has_more_marks(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(next) = rest.strip_prefix(BYTE_ORDER_MARK) {
+        rest = next;
+    }
+    rest.len() < bytes.len() && rest.starts_with(b"---")
 }
 
 fn first_line() -> Place {
@@ -163,21 +180,17 @@ fn no_fence(reader: &Reader<'_>, meant: Meant) -> Diagnostic {
             (1, "its lines end in a carriage return alone", "save the file with line ends of LF or CRLF")
         }
     };
-    let message = format!("not read as a task: {why}");
+    let message = format!("{NOT_READ}{why}");
     let place = Place { line, ..first_line() };
     Diagnostic::at(reader.file, reader.source, place, Severity::Warning, "W103", message).with_help(help)
 }
 
+/// How a W103 begins.
+pub const NOT_READ: &str = "not read as a task: ";
+
 /// A file that holds a task and is read as none, for a reason that is no line of it.
 pub fn not_read(file: &Path, why: &str, help: &str) -> Diagnostic {
-    Diagnostic::whole_file(file, Severity::Warning, "W103", format!("not read as a task: {why}"))
-        .with_help(help)
-}
-
-/// A fence in two-byte characters, with a byte order mark or without.
-fn is_utf16(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xFF\xFE").or(bytes.strip_prefix(b"\xFE\xFF")).unwrap_or(bytes);
-    bytes.starts_with(b"-\0-\0-\0") || bytes.starts_with(b"\0-\0-\0-")
+    Diagnostic::whole_file(file, Severity::Warning, "W103", format!("{NOT_READ}{why}")).with_help(help)
 }
 
 pub fn too_large(file: &Path, bytes: u64) -> Diagnostic {
@@ -201,7 +214,7 @@ fn not_utf8(file: &Path, bytes: &[u8], valid: usize) -> Parsed {
     let message = format!("the byte 0x{byte:02X} is not UTF-8");
     let found = Diagnostic::at(file, &source, place, Severity::Error, "E114", message)
         .with_help("save the file as UTF-8");
-    Parsed::Task { task: None, says_disabled: says_disabled(&text), diagnostics: vec![found] }
+    Parsed::Task { task: None, says_disabled: says_disabled(bytes), diagnostics: vec![found] }
 }
 
 fn read(reader: &mut Reader<'_>, whole: &Whole<'_>, front: &Front<'_>, rules: &Rules) -> Option<Task> {
@@ -241,7 +254,7 @@ fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
     let Refusal { place, why } = refusal;
     match why {
         Why::Syntax(what) => {
-            if let Some(place) = tab_near(reader, place.line) {
+            if let Some(place) = tab_near(reader, place.line, &what) {
                 reader.error(place, "E116", "a tab cannot indent".to_owned(), "YAML wants spaces here");
                 return;
             }
@@ -270,9 +283,12 @@ fn refuse(reader: &mut Reader<'_>, refusal: Refusal) {
     }
 }
 
-/// The tab that indents the line at which YAML gave up, or one beside it: it often gives up late.
-fn tab_near(reader: &Reader<'_>, line: u32) -> Option<Place> {
-    [line, line.saturating_sub(1), line.saturating_add(1)].into_iter().find_map(|line| {
+/// The tab that indents the line at which YAML gave up, or one beside it where YAML says that it met one: any other
+/// may be part of a text.
+fn tab_near(reader: &Reader<'_>, line: u32, what: &str) -> Option<Place> {
+    let beside = [line.saturating_sub(1), line.saturating_add(1)];
+    let lines = std::iter::once(line).chain(beside.into_iter().filter(|_| what.contains("tab")));
+    lines.into_iter().find_map(|line| {
         let spaces = reader.source.line(line).chars().take_while(|c| *c == ' ').count();
         let column = u32::try_from(spaces).unwrap_or(0) + 1;
         let place = Place { line, column, end_column: column + 1 };

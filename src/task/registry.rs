@@ -6,11 +6,11 @@
 //! it at once. Blocking, so it runs on a thread that may wait; it never starts or stops a run.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod closed;
 mod last_good;
 mod snapshot;
 
@@ -18,7 +18,7 @@ pub use last_good::{Kept, Text};
 pub use snapshot::Snapshot;
 
 use self::last_good::Texts;
-use super::diagnose::{Diagnostic, Severity};
+use super::diagnose::Diagnostic;
 use super::fresh::{Fresh, id_of, merge, note, remove};
 use super::parse::{Parsed, Rules};
 use super::scan::{self, Candidate, Stamp, What};
@@ -187,15 +187,18 @@ impl Registry {
     /// A folder that is gone has no tasks; one that cannot be listed keeps those it had. Both are
     /// in [`Snapshot::loose`].
     pub fn reload(&mut self, now_ms: i64) -> Change {
-        let mut change = Change::default();
-        let listed = match scan::list(&self.root) {
-            Ok(listed) => listed,
+        match scan::list(&self.root) {
+            Ok(listed) => self.take_list(&listed, now_ms),
             Err(error) => {
-                let gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-                self.unlisted(&error, gone, &mut change);
-                return change;
+                let mut change = Change::default();
+                self.unlisted(&error, &mut change);
+                change
             }
-        };
+        }
+    }
+
+    fn take_list(&mut self, listed: &[Candidate], now_ms: i64) -> Change {
+        let mut change = Change::default();
         let changed: Vec<&Candidate> = listed.iter().filter(|found| self.is_news(found)).collect();
         if changed.is_empty() && listed.len() == self.seen.len() && !self.expiry_is_due(now_ms) {
             return change;
@@ -206,7 +209,8 @@ impl Registry {
                 self.take(&mut entries, &candidate.path, fresh, now_ms, &mut change);
             }
         }
-        self.forget(&mut entries, &listed, &mut change);
+        let closed = closed::closed(listed);
+        self.forget(&mut entries, listed, &closed, now_ms, &mut change);
         self.expire(&mut entries, now_ms, &mut change);
         let loose: Vec<Diagnostic> = listed
             .iter()
@@ -216,40 +220,23 @@ impl Registry {
         let mut snapshot = Snapshot::new(entries, loose);
         // What gives no task has one finding a file.
         snapshot.files += snapshot.loose.len();
-        self.snapshot = Arc::new(snapshot);
+        self.snapshot = Arc::new(Snapshot { closed, ..snapshot });
         change
-    }
-
-    fn unlisted(&mut self, error: &io::Error, gone: bool, change: &mut Change) {
-        let message = if gone {
-            format!("the tasks folder {} is missing", self.root.display())
-        } else {
-            format!("the tasks folder {} cannot be listed: {error}", self.root.display())
-        };
-        let found = Diagnostic::whole_file(&self.root, Severity::Error, "E119", message)
-            .with_help("create it, or correct `tasks_dir` in the config");
-        let entries = if gone {
-            self.seen.clear();
-            self.texts = Texts::default();
-            change.removed = self.snapshot.entries.keys().cloned().collect();
-            BTreeMap::new()
-        } else {
-            self.snapshot.entries.clone()
-        };
-        let snapshot = Snapshot::new(entries, vec![found]);
-        self.snapshot = Arc::new(Snapshot { is_unlisted: !gone, ..snapshot });
     }
 
     fn is_news(&self, found: &Candidate) -> bool {
         match (&found.what, self.seen.get(&found.path)) {
             (What::File(stamp), Some(seen)) => seen.racy || seen.stamp != Some(*stamp),
-            (What::File(_) | What::NoFile(_) | What::Hidden(_), _) => true,
+            (What::File(_) | What::NoFile(_) | What::Hidden(_) | What::Folder(_), _) => true,
         }
     }
 
     fn read_all(&self, changed: &[&Candidate]) -> Vec<Fresh> {
         let one = |found: &&Candidate| {
-            Fresh::read(&self.root, &self.shown_root.join(&found.path), found, &self.rules)
+            // An empty path would leave a slash at the end.
+            let is_root = found.path.as_os_str().is_empty();
+            let file = if is_root { self.shown_root.clone() } else { self.shown_root.join(&found.path) };
+            Fresh::read(&self.root, &file, found, &self.rules)
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         if changed.len() < PARALLEL_MIN_FILES || threads < 2 {
@@ -275,7 +262,7 @@ impl Registry {
         &mut self,
         entries: &mut BTreeMap<TaskId, Arc<Entry>>,
         path: &Path,
-        fresh: Fresh,
+        mut fresh: Fresh,
         now_ms: i64,
         change: &mut Change,
     ) {
@@ -283,6 +270,10 @@ impl Registry {
         let racy = (..RACY_MS).contains(&age_ms);
         let before = fresh.id.as_ref().and_then(|id| entries.get(id));
         let was_good = before.is_some_and(|entry| !entry.is_broken());
+        let had_one = before.is_some_and(|entry| entry.definition.is_some());
+        if had_one || fresh.id.as_ref().is_some_and(|id| self.texts.keeps(id)) {
+            fresh.was_a_task();
+        }
         if was_good && (0..SETTLE_MS).contains(&age_ms) && fresh.looks_half_written() {
             change.unsettled = true;
             return;
@@ -298,9 +289,8 @@ impl Registry {
                         change.unsettled = true;
                     }
                 }
-                let mut next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
-                let since = next.stale_since.filter(|_| next.definition.is_some() && !next.expired);
-                next.expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
+                let next = merge(before, task, says_disabled, diagnostics, fresh.file, now_ms);
+                let next = self.lasting(next);
                 note(&id, before, &next, change);
                 entries.insert(id, Arc::new(next));
                 Vec::new()
@@ -320,26 +310,41 @@ impl Registry {
         self.seen.insert(path.to_owned(), Seen { stamp, racy, loose: loose.into() });
     }
 
-    /// Drops what is no longer in the folder.
+    /// A stale entry with the end of its time.
+    fn lasting(&self, entry: Entry) -> Entry {
+        let since = entry.stale_since.filter(|_| entry.definition.is_some() && !entry.expired);
+        let expires_ms = since.map(|since| since.saturating_add(self.stale_max_ms()));
+        Entry { expires_ms, ..entry }
+    }
+
+    /// Drops what is no longer in the folder, but for what may be in one that is `closed`.
     fn forget(
         &mut self,
         entries: &mut BTreeMap<TaskId, Arc<Entry>>,
         listed: &[Candidate],
+        closed: &[PathBuf],
+        now_ms: i64,
         change: &mut Change,
     ) {
         if listed.len() == self.seen.len() {
             return;
         }
-        let texts = &mut self.texts;
-        self.seen.retain(|path, _| {
-            let there = listed.binary_search_by(|found| found.path.as_path().cmp(path)).is_ok();
-            if !there {
-                let id = id_of(path).ok();
-                texts.forget(id.as_ref());
-                remove(entries, id, change);
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.retain(|path, seen| {
+            if listed.binary_search_by(|found| found.path.as_path().cmp(path)).is_ok() {
+                return true;
             }
-            there
+            if closed.iter().any(|folder| path.starts_with(folder)) {
+                seen.stamp = None;
+                self.close(entries, path, now_ms, change);
+                return true;
+            }
+            let id = id_of(path).ok();
+            self.texts.forget(id.as_ref());
+            remove(entries, id, change);
+            false
         });
+        self.seen = seen;
     }
 
     /// Gives up last good versions that are older than allowed.

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::Watch;
 use super::registry::{Change, Registry, STALE_MAX};
 use super::tests::rules;
 use crate::model::ids::TaskId;
@@ -113,11 +111,8 @@ fn files_come_change_and_go() {
     fs::rename(folder.path(".d.md.tmp"), folder.path("d.md")).unwrap();
     assert_eq!(folder.reload().changed, [id("d")]);
 
-    // A note that turns into a task, and back.
     folder.write("README.md", "# More notes\n");
     assert!(folder.reload().is_empty());
-    folder.write("c.md", "# No task any more\n");
-    assert_eq!(folder.reload().removed, [id("c")]);
 }
 
 #[test]
@@ -199,10 +194,38 @@ fn a_half_written_file_waits_a_moment() {
     folder.write("a.md", "---\nenabled: false\ncommand: [\n---\n");
     folder.now_ms = wall_ms();
     assert_eq!(folder.reload().disabled, [id("a")]);
-    // And emptied for good is gone.
-    folder.write("a.md", "");
+    folder.write("a.md", GOOD);
     folder.now_ms = wall_ms() + 5_000;
-    assert_eq!(folder.reload().removed, [id("a")]);
+    folder.reload();
+    // Emptied for good is broken.
+    folder.write("a.md", "");
+    assert_eq!(folder.reload().broken, [id("a")]);
+}
+
+#[test]
+fn a_task_that_reads_as_none_is_broken_until_it_is_gone() {
+    let mut folder = Folder::with(&[("a.md", GOOD), ("never.md", BROKEN)]);
+    let utf16 = GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for text in ["", "# A note\n", "\n---\ncommand: ./x\n---\n", " ---\ncommand: ./x\n---\n"]
+        .map(str::as_bytes)
+        .into_iter()
+        .chain([utf16.as_slice()])
+    {
+        fs::write(folder.path("a.md"), text).unwrap();
+        assert_eq!(folder.reload().broken, [id("a")], "{text:?}");
+        assert_eq!(folder.state("a"), "stale E127", "{text:?}");
+        folder.write("a.md", GOOD);
+        assert_eq!(folder.reload().mended, [id("a")]);
+    }
+    folder.write("a.md", "# half a note");
+    folder.now_ms = wall_ms();
+    assert!(folder.reload().unsettled);
+    folder.write("a.md", "\n---\nenabled: false\n---\n");
+    assert_eq!(folder.reload().disabled, [id("a")]);
+    assert_eq!(folder.state("a"), "off E127");
+    folder.write("never.md", "# A note\n");
+    fs::remove_file(folder.path("a.md")).unwrap();
+    assert_eq!(folder.reload().removed, [id("never"), id("a")]);
 }
 
 #[test]
@@ -237,11 +260,9 @@ fn what_is_no_file_is_never_opened() {
     folder.reload();
     assert!(Clock::system().boot() - start < Duration::from_secs(2));
     assert_eq!(folder.ids(), ["link", "real"]);
-    let expected: Vec<String> = ["dangling", "name", "pipe", "sock", "zero"]
-        .iter()
-        .map(|name| format!("E123 tasks/{name}.md"))
-        .collect();
-    assert_eq!(folder.loose(), expected);
+    let expected = ["E123 tasks/dangling.md", "W104 tasks/loop"].map(str::to_owned).into_iter();
+    let others = ["name", "pipe", "sock", "zero"].map(|name| format!("E123 tasks/{name}.md"));
+    assert_eq!(folder.loose(), expected.chain(others).collect::<Vec<_>>());
     assert!(folder.reload().is_empty());
 
     // A task that turns into a FIFO is gone.
@@ -273,6 +294,9 @@ fn large_and_unreadable_files_are_told() {
     fs::set_permissions(folder.path("b.md"), fs::Permissions::from_mode(0o000)).unwrap();
     folder.reload();
     assert_eq!(folder.state("a"), "stale E112");
+    folder.write("a.md", &format!("---\nenabled: false\n---\n{}", "x".repeat(300_000)));
+    folder.reload();
+    assert_eq!(folder.state("a"), "off E112");
     // Root may read everything.
     if fs::File::open(folder.path("b.md")).is_err() {
         assert_eq!(folder.state("b"), "stale E122");
@@ -303,42 +327,6 @@ fn other_rules_read_every_file_again() {
     folder.registry.set_rules(rules);
     folder.reload();
     assert_eq!(folder.state("a"), "runs");
-}
-
-#[tokio::test]
-async fn changes_are_noticed_also_in_a_folder_made_anew() {
-    let dir = TempDir::new().unwrap();
-    let root = dir.path().join("tasks");
-    fs::create_dir(&root).unwrap();
-    let mut watch = Watch::start(root.clone(), Duration::from_secs(60));
-    assert!(watch.is_watching());
-    let soon = Duration::from_secs(2);
-    let wait = async |watch: &mut Watch| tokio::time::timeout(soon, watch.next()).await.is_ok();
-
-    let write = |name: &str| {
-        let path: &Path = &root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, GOOD).unwrap();
-    };
-    write("a.md");
-    assert!(wait(&mut watch).await);
-    write("sub/b.md");
-    assert!(wait(&mut watch).await);
-    assert!(!wait(&mut watch).await, "nothing happened since");
-    write("sub/b.md");
-    assert!(wait(&mut watch).await, "a folder that came later is watched too");
-    while wait(&mut watch).await {}
-
-    fs::remove_dir_all(&root).unwrap();
-    assert!(wait(&mut watch).await);
-    assert!(!watch.is_watching());
-    assert!(wait(&mut watch).await, "without notices it is looked at often");
-    write("c.md");
-    assert!(wait(&mut watch).await);
-    assert!(watch.is_watching());
-    while wait(&mut watch).await {}
-    write("c.md");
-    assert!(wait(&mut watch).await);
 }
 
 #[test]

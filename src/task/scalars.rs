@@ -10,6 +10,8 @@ use super::keys;
 use super::names;
 use super::yaml::{Content, Node};
 use crate::model::schedule::{Zone, code, parse_duration, parse_size};
+pub use crate::model::text::shown;
+
 /// A backoff multiplies the wait by at most this.
 const FACTOR_MAX_MILLI: u32 = 100_000;
 
@@ -186,15 +188,4 @@ pub fn zone(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Zone> {
             None
         }
     }
-}
-
-/// A text for a message: short, on one line.
-pub fn shown(text: &str) -> String {
-    const SHOWN_MAX_CHARS: usize = 60;
-    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = one_line.clone().take(SHOWN_MAX_CHARS).collect();
-    if one_line.count() > SHOWN_MAX_CHARS {
-        shown.push('…');
-    }
-    shown
 }

@@ -331,7 +331,11 @@ fn say_schedule(
     let quote = u32::from(reader.source.char_at(place).is_some_and(|c| c == '"' || c == '\''));
     let start = place.column + quote + chars(finding.column);
     let end = place.column + quote + chars(finding.column + finding.len);
-    if end <= place.end_column {
+    // Where something is escaped or goes over several lines, nobody can tell the column.
+    let ahead = (place.column + quote).saturating_sub(1) as usize;
+    let is_plain =
+        reader.source.line(place.line).chars().skip(ahead).take(text.chars().count()).eq(text.chars());
+    if is_plain && end <= place.end_column {
         place.column = start;
         place.end_column = end.max(start + 1);
     }

@@ -107,7 +107,10 @@ fn what_is_printed() {
     }
     insta::assert_snapshot!(text);
     // These need a folder or a machine, not a text; other tests earn them.
-    let elsewhere = ["E112", "E119", "E122", "E123", "E124", "W304", "W305", "W306", "W307"];
+    let elsewhere = [
+        "E112", "E119", "E122", "E123", "E124", "E126", "E127", "W104", "W304", "W305", "W306", "W307",
+        "I102", "I204",
+    ];
     for page in PAGES.iter().filter(|page| !elsewhere.contains(&page.code)) {
         assert!(codes.contains(page.code), "no file of the corpus earns {}", page.code);
     }
@@ -171,13 +174,40 @@ fn a_broken_file_that_says_disabled_is_disabled() {
     }
     for text in [
         "---\nenabled: true\ncommand: [\n---\n",
-        "---\n  enabled: false\ncommand: [\n---\n",
         "---\nenabled_by: false\ncommand: [\n---\n",
         "---\ncommand: [\n---\nenabled: false\n",
         "enabled: false\n",
     ] {
         assert!(!parsed(text.as_bytes()).2, "{text:?}");
     }
+}
+
+#[test]
+fn findings_point_at_what_is_wrong() {
+    for slip in ["name: \"open", "tags: [a"] {
+        let line = verdict(format!("---\ncommand: |\n  \tfoo\n{slip}\n---\n").as_bytes());
+        assert!(line.starts_with(" E110"), "{slip}: {line}");
+    }
+    assert_eq!(verdict(b"---\ncommand: x\rname: y\rtimout: 1\n---\n"), " E101:4:1 refused");
+    assert_eq!(verdict(b"---\ncommand: x\nschedule: \"\\u002a/5 61 * * *\"\n---\n"), " E202:3:11 refused");
+    assert_eq!(verdict("\u{feff}\u{feff}---\ncommand: x\n---\n".as_bytes()), " W103:0:0 refused");
+}
+
+#[test]
+fn what_is_said_is_short_and_says_that_there_is_more() {
+    for key in ["timezone", "timeout", "log_max"] {
+        let (_, found, _) =
+            parsed(format!("---\ncommand: x\n{key}: {}\n---\n", "a".repeat(200_000)).as_bytes());
+        let [one] = found.as_slice() else { panic!("{key}: {} findings", found.len()) };
+        assert!(one.message.len() < 200 && one.human(Color::Never).len() < 2_000, "{key}");
+    }
+    let keys: String = (0..150).map(|n| format!("other{n}: 1\n")).collect();
+    let (task, found, _) = parsed(format!("---\ncommand: x\n{keys}---\n").as_bytes());
+    assert!(task.is_some() && found.len() == 101);
+    assert_eq!(
+        found.last().map(Diagnostic::short).as_deref(),
+        Some("tasks/x.md: info[I204]: 50 more of its findings are not shown")
+    );
 }
 
 #[test]

@@ -3,16 +3,22 @@
 //! The kernel's notices, gathered over a short time, with a periodic look as a backstop. Where
 //! there are no notices (no watches left, the folder is gone) the looks come often. It reads no
 //! task file.
+//!
+//! Each folder has a watch of its own, as have the folders of files that links lead to: one that may
+//! not be watched takes no notices from the others.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+use super::scan::{self, Step};
 
 /// Changes are gathered for so long: a save by an editor is several.
 pub const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -22,6 +28,9 @@ const GATHER_MAX: Duration = Duration::from_secs(1);
 
 /// Time between two looks while the kernel gives no notices.
 pub const BLIND_RESCAN: Duration = Duration::from_secs(1);
+
+/// Links that lead to one another are followed so far.
+const LINKS_MAX: usize = 8;
 
 /// Why the folder is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +46,8 @@ pub struct Watch {
     rescan: Duration,
     news: Arc<Notify>,
     watching: Option<Watching>,
+    /// What kept the kernel from giving notices, as it was last told.
+    told: Option<String>,
     last_look: Instant,
     /// When the first notice came that no look has answered yet, and the last.
     pending: Option<(Instant, Instant)>,
@@ -44,8 +55,11 @@ pub struct Watch {
 
 /// Kept alive by being held: dropping it ends the notices.
 struct Watching {
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
     identity: (u64, u64),
+    folders: BTreeSet<PathBuf>,
+    /// Files elsewhere that links lead to; other files beside them are nobody's business.
+    targets: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Watch {
@@ -59,6 +73,7 @@ impl Watch {
             rescan,
             news: Arc::new(Notify::new()),
             watching: None,
+            told: None,
             last_look: Instant::now(),
             pending: None,
         };
@@ -98,34 +113,201 @@ impl Watch {
         }
     }
 
-    /// Watches the folder that has the name now: it may have been deleted and made again.
+    /// Watches what has the names now: it may have been deleted and made again.
     fn attach(&mut self) {
         let identity = identity(&self.root);
-        if self.watching.as_ref().map(|watching| watching.identity) == identity && identity.is_some() {
-            return;
+        let kept = self.watching.take().filter(|watching| Some(watching.identity) == identity);
+        let Some(identity) = identity else { return };
+        let watched = match kept {
+            Some(watching) => Ok(watching),
+            None => self.watching(identity),
         }
-        self.watching = identity.and_then(|identity| {
-            let watcher = self.watcher().inspect_err(|error| {
-                tracing::warn!(folder = %self.root.display(), %error, "no notices of changed task files");
-            });
-            Some(Watching { _watcher: watcher.ok()?, identity })
-        });
+        .and_then(|mut watching| watching.cover(&self.root).map(|()| watching));
+        let told = watched.as_ref().err().map(ToString::to_string);
+        if let Some(error) = told.as_ref().filter(|_| told != self.told) {
+            tracing::warn!(folder = %self.root.display(), %error, "no notices of changed task files");
+        }
+        self.told = told;
+        self.watching = watched.ok();
     }
 
-    fn watcher(&self) -> notify::Result<RecommendedWatcher> {
-        let news = Arc::clone(&self.news);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    fn watching(&self, identity: (u64, u64)) -> notify::Result<Watching> {
+        let (news, root) = (Arc::clone(&self.news), self.root.clone());
+        let targets: Arc<Mutex<BTreeSet<PathBuf>>> = Arc::default();
+        let known = Arc::clone(&targets);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let is_ours = |path: &PathBuf| {
+                path.starts_with(&root) || known.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+            };
             // An error is a notice too: whatever was lost, a look finds it.
-            if event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_))) {
+            let is_news = event.map_or(true, |event| {
+                !matches!(event.kind, EventKind::Access(_))
+                    && (event.paths.is_empty() || event.paths.iter().any(is_ours))
+            });
+            if is_news {
                 news.notify_one();
             }
         })?;
-        watcher.watch(&self.root, RecursiveMode::Recursive)?;
-        Ok(watcher)
+        Ok(Watching { watcher, identity, folders: BTreeSet::new(), targets })
     }
+}
+
+impl Watching {
+    /// Watches the folders that there are now, each before it is listed, and none that is gone.
+    fn cover(&mut self, root: &Path) -> notify::Result<()> {
+        let before = std::mem::take(&mut self.folders);
+        // A folder that was moved has the same watch under both names, so the old one ends first.
+        for gone in before.iter().filter(|folder| !folder.is_dir()) {
+            let _ = self.watcher.unwatch(gone);
+        }
+        let (mut links, mut failed) = (Vec::new(), None);
+        let walked = scan::walk(root, &mut |step| match step {
+            Step::Enter(folder) => failed = failed.take().or(self.watch(at(root, folder)).err()),
+            Step::Name(path, kind) if kind.is_some_and(|kind| kind.is_symlink()) => links.push(path),
+            Step::Name(..) | Step::Skip(..) => {}
+        });
+        walked.map_err(notify::Error::io)?;
+        let ways: Vec<PathBuf> = links.into_iter().flat_map(|link| way(root.join(link))).collect();
+        // Watched before it counts, so that no change falls in between.
+        for folder in ways.iter().filter_map(|target| target.parent()) {
+            failed = failed.or(self.watch(folder.to_owned()).err());
+        }
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = ways.into_iter().collect();
+        for gone in before.difference(&self.folders) {
+            let _ = self.watcher.unwatch(gone);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Again and again: it does nothing where the folder is watched already, and it may be another one now.
+    fn watch(&mut self, folder: PathBuf) -> notify::Result<()> {
+        match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Ok(()) => {}
+            // No watches are left: looks have to come often.
+            Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => return Err(error),
+            // It is closed or gone, and the list of tasks says so; the folder above tells when that changes.
+            Err(_) => return Ok(()),
+        }
+        self.folders.insert(folder);
+        Ok(())
+    }
+}
+
+fn at(root: &Path, folder: &Path) -> PathBuf {
+    if folder.as_os_str().is_empty() { root.to_owned() } else { root.join(folder) }
+}
+
+/// The paths that a link leads along, without those in the folder of the link before.
+fn way(link: PathBuf) -> Vec<PathBuf> {
+    let mut way = Vec::new();
+    let mut here = link;
+    for _ in 0..LINKS_MAX {
+        let (Ok(to), Some(folder)) = (fs::read_link(&here), here.parent()) else { break };
+        let to = folder.join(to);
+        let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else { break };
+        let Ok(folder) = fs::canonicalize(folder) else { break };
+        here = folder.join(name);
+        way.push(here.clone());
+    }
+    way
 }
 
 fn identity(folder: &Path) -> Option<(u64, u64)> {
     let meta = fs::metadata(folder).ok().filter(fs::Metadata::is_dir)?;
     Some((meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const GOOD: &str = "---\ncommand: ./x\n---\n";
+
+    async fn wakes(watch: &mut Watch) -> bool {
+        tokio::time::timeout(Duration::from_secs(2), watch.next()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn changes_are_noticed_also_in_a_folder_made_anew() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("tasks");
+        fs::create_dir(&root).unwrap();
+        let mut watch = Watch::start(root.clone(), Duration::from_secs(60));
+        assert!(watch.is_watching());
+        let write = |name: &str| {
+            let path: &Path = &root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, GOOD).unwrap();
+        };
+        write("a.md");
+        assert!(wakes(&mut watch).await);
+        write("sub/b.md");
+        assert!(wakes(&mut watch).await);
+        assert!(!wakes(&mut watch).await, "nothing happened since");
+        write("sub/b.md");
+        assert!(wakes(&mut watch).await, "a folder that came later is watched too");
+        while wakes(&mut watch).await {}
+
+        fs::remove_dir_all(&root).unwrap();
+        assert!(wakes(&mut watch).await);
+        assert!(!watch.is_watching());
+        assert!(wakes(&mut watch).await, "without notices it is looked at often");
+        write("c.md");
+        assert!(wakes(&mut watch).await);
+        assert!(watch.is_watching());
+        while wakes(&mut watch).await {}
+        write("c.md");
+        assert!(wakes(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn the_files_that_links_lead_to_are_watched_and_those_beside_them_are_not() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for folder in ["tasks", "tasks/_lib", "far", "farther"] {
+            fs::create_dir(path(folder)).unwrap();
+        }
+        for file in ["farther/x.md", "tasks/_lib/y.md"] {
+            fs::write(path(file), GOOD).unwrap();
+        }
+        symlink("../farther/x.md", path("far/x.md")).unwrap();
+        symlink("../far/x.md", path("tasks/x.md")).unwrap();
+        symlink("_lib/y.md", path("tasks/y.md")).unwrap();
+        let mut watch = Watch::start(path("tasks"), Duration::from_secs(60));
+        for file in ["farther/x.md", "tasks/_lib/y.md"] {
+            fs::write(path(file), GOOD).unwrap();
+            assert!(wakes(&mut watch).await, "{file}");
+            while wakes(&mut watch).await {}
+        }
+        fs::write(path("farther/new"), GOOD).unwrap();
+        fs::rename(path("farther/new"), path("farther/x.md")).unwrap();
+        assert!(wakes(&mut watch).await, "another file under the name");
+        while wakes(&mut watch).await {}
+        fs::write(path("farther/other.md"), GOOD).unwrap();
+        assert!(!wakes(&mut watch).await, "a file that no link leads to");
+    }
+
+    #[tokio::test]
+    async fn a_folder_under_another_name_is_still_watched() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("tasks");
+        fs::create_dir_all(root.join("a/deep")).unwrap();
+        let mut watch = Watch::start(root.clone(), Duration::from_secs(60));
+        fs::rename(root.join("a"), root.join("b")).unwrap();
+        assert!(wakes(&mut watch).await);
+        while wakes(&mut watch).await {}
+        fs::write(root.join("b/deep/x.md"), GOOD).unwrap();
+        assert!(wakes(&mut watch).await);
+        while wakes(&mut watch).await {}
+        fs::remove_dir_all(root.join("b")).unwrap();
+        fs::create_dir(root.join("b")).unwrap();
+        assert!(wakes(&mut watch).await);
+        while wakes(&mut watch).await {}
+        fs::write(root.join("b/x.md"), GOOD).unwrap();
+        assert!(wakes(&mut watch).await);
+    }
 }

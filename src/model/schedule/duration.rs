@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::text::shown;
+
 /// Longest length that is accepted, in days; keeps every later sum of instants in range.
 pub const DURATION_MAX_DAYS: u64 = 36_500;
 
@@ -38,9 +40,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     } else if text.bytes().all(|b| b.is_ascii_digit()) {
         number(text, text)?.checked_mul(1_000)
     } else if text.contains(':') {
-        return Err(error(format!("`{text}` is a time of day, not a duration"), colon_help(text)));
+        return Err(error(format!("`{}` is a time of day, not a duration", shown(text)), colon_help(text)));
     } else if text.starts_with('-') {
-        return Err(error(format!("`{text}` is negative"), HELP));
+        return Err(error(format!("`{}` is negative", shown(text)), HELP));
     } else if text.starts_with(['P', 'p']) {
         iso(text)?
     } else {
@@ -48,9 +50,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     };
     match total_ms {
         Some(ms) if ms <= DURATION_MAX_DAYS * MS_PER_DAY => Ok(Duration::from_millis(ms)),
-        Some(_) | None => {
-            Err(error(format!("`{text}` is too long"), format!("the longest is {DURATION_MAX_DAYS}d")))
-        }
+        Some(_) | None => Err(error(
+            format!("`{}` is too long", shown(text)),
+            format!("the longest is {DURATION_MAX_DAYS}d"),
+        )),
     }
 }
 
@@ -74,7 +77,7 @@ fn colon_help(text: &str) -> String {
 }
 
 fn number(digits: &str, text: &str) -> Result<u64, DurationError> {
-    digits.parse::<u64>().map_err(|_| error(format!("`{text}` is too long"), HELP))
+    digits.parse::<u64>().map_err(|_| error(format!("`{}` is too long", shown(text)), HELP))
 }
 
 /// A sum of `<digits><unit>`, in milliseconds; `None` when it overflows.
@@ -88,14 +91,14 @@ fn units(text: &str) -> Result<Option<u64>, DurationError> {
         let letters = after.len() - after.trim_start_matches(char::is_alphabetic).len();
         let (unit, after) = after.split_at(letters);
         if amount.is_empty() {
-            return Err(error(format!("`{text}` is no duration"), fraction_help(text)));
+            return Err(error(format!("`{}` is no duration", shown(text)), fraction_help(text)));
         }
         let Some(position) = UNITS.iter().position(|(name, _)| *name == unit) else {
-            return Err(error(format!("`{text}` is no duration"), unit_help(amount, unit, after)));
+            return Err(error(format!("`{}` is no duration", shown(text)), unit_help(amount, unit, after)));
         };
         if position < next_unit {
             return Err(error(
-                format!("`{text}` names `{unit}` twice or out of order"),
+                format!("`{}` names `{unit}` twice or out of order", shown(text)),
                 "write the longest unit first, each once, such as `1h30m`",
             ));
         }
@@ -117,7 +120,7 @@ fn unit_help(amount: &str, unit: &str, after: &str) -> String {
     }
     let spelled = if unit.is_empty() { after.trim() } else { unit };
     match short_unit(spelled) {
-        Some(short) => format!("write `{amount}{short}`"),
+        Some(short) => format!("write `{}{short}`", shown(amount)),
         None => HELP.to_owned(),
     }
 }
@@ -161,7 +164,8 @@ pub(super) fn spoken(short: &str) -> String {
 /// `P[nW][nD][T[nH][nM][nS]]`, in milliseconds.
 fn iso(text: &str) -> Result<Option<u64>, DurationError> {
     let upper = text.to_ascii_uppercase();
-    let bad = || error(format!("`{text}` is no ISO 8601 duration"), "write `PT90S`, `P1DT2H` or `90s`");
+    let bad =
+        || error(format!("`{}` is no ISO 8601 duration", shown(text)), "write `PT90S`, `P1DT2H` or `90s`");
     let body = upper.strip_prefix('P').ok_or_else(bad)?;
     let (date, time) = match body.split_once('T') {
         Some((_, "")) => return Err(bad()),

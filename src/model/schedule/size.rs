@@ -1,5 +1,7 @@
 //! Amounts of bytes as people write them; `MB` is decimal, `MiB` is binary.
 
+use crate::model::text::shown;
+
 /// Why a text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -41,11 +43,13 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     let unit = unit.trim_start().to_lowercase();
     let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let (Some(factor), false) = (factor, amount.is_empty()) else {
-        return Err(error(format!("`{text}` is no size")));
+        return Err(error(format!("`{}` is no size", shown(text))));
     };
     let bytes = amount.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
     // The database keeps sizes in signed integers.
-    bytes.filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(|| error(format!("`{text}` is too large")))
+    bytes
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+        .ok_or_else(|| error(format!("`{}` is too large", shown(text))))
 }
 
 /// `96.1 MB`, `512 B`: one decimal, decimal units.

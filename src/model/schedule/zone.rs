@@ -9,6 +9,8 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::model::text::shown;
+
 /// A zone of the IANA database. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
@@ -17,7 +19,7 @@ pub struct Zone {
 
 /// Why a text is no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no time zone `{name}`")]
+#[error("there is no time zone `{}`", shown(.name))]
 pub struct ZoneError {
     pub name: String,
     /// What to write instead.

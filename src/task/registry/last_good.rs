@@ -58,6 +58,11 @@ impl Texts {
         }
     }
 
+    /// Whether there is a good text of `id`, of this daemon or an earlier one.
+    pub(super) fn keeps(&self, id: &TaskId) -> bool {
+        self.saved.contains_key(id) || self.unsaved.contains_key(id)
+    }
+
     fn drop_unsaved(&mut self, id: &TaskId) {
         if let Some(text) = self.unsaved.remove(id) {
             self.unsaved_bytes -= text.bytes.len();
@@ -123,9 +128,9 @@ impl Registry {
             entries.insert(id, Arc::new(revived));
         }
         self.expire(&mut entries, now_ms, &mut Change::default());
-        let (files, is_unlisted) = (self.snapshot.files, self.snapshot.is_unlisted);
+        let (files, closed) = (self.snapshot.files, self.snapshot.closed.clone());
         let snapshot = Snapshot::new(entries, self.snapshot.loose.clone());
-        self.snapshot = Arc::new(Snapshot { files, is_unlisted, ..snapshot });
+        self.snapshot = Arc::new(Snapshot { files, closed, ..snapshot });
     }
 }
 
@@ -183,6 +188,16 @@ mod tests {
         assert!(entry.expired && entry.runnable().is_none() && entry.definition.is_some());
         // A mark from a clock that was wrong gives no more than its time.
         assert_eq!(revived(broken, Some(NOW_MS + stale_ms())).stale_since, Some(NOW_MS));
+    }
+
+    #[test]
+    fn what_reads_as_no_task_since_then_is_a_broken_one() {
+        for now in ["", "# A note\n", "\n---\ncommand: ./x\n---\n", " ---\ncommand: ./x\n---\n"] {
+            let entry = revived(now, None);
+            assert!(entry.runnable().is_some() && entry.is_broken(), "{now:?}");
+            assert_eq!(entry.diagnostics.first().map(|found| found.code), Some("E127"), "{now:?}");
+        }
+        assert!(revived("\n---\nenabled: false\n---\n", None).runnable().is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the task files came to at one moment, and what is asked of all of them together. It only answers.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Entry;
@@ -14,8 +15,8 @@ pub struct Snapshot {
     pub entries: BTreeMap<TaskId, Arc<Entry>>,
     /// Findings that belong to no task: names that are no ids, a folder that is missing.
     pub loose: Vec<Diagnostic>,
-    /// The folder could not be listed: what is not here may be there all the same.
-    pub is_unlisted: bool,
+    /// Folders that could not be listed, by their paths below the tasks folder; its own is empty.
+    pub closed: Vec<PathBuf>,
     /// Task files seen, readable or not.
     pub files: usize,
     /// Tasks that are switched on.
@@ -36,7 +37,7 @@ impl Snapshot {
         let actions =
             entries.iter().filter(|(_, entry)| is_action(entry)).map(|(id, _)| id.clone()).collect();
         let files = entries.len();
-        Self { is_unlisted: false, files, enabled, broken, entries, loose, actions }
+        Self { closed: Vec::new(), files, enabled, broken, entries, loose, actions }
     }
 
     /// The tasks that do the built-in `action`, switched on or not, by id.
@@ -52,6 +53,13 @@ impl Snapshot {
     #[must_use]
     pub fn get(&self, id: &TaskId) -> Option<&Arc<Entry>> {
         self.entries.get(id)
+    }
+
+    /// Whether a task that is not here may be there all the same, in a folder that could not be listed.
+    #[must_use]
+    pub fn hides(&self, id: &TaskId) -> bool {
+        let path = Path::new(id.as_str());
+        self.closed.iter().any(|folder| path != folder && path.starts_with(folder))
     }
 
     /// Every task, by id.
