@@ -33,6 +33,23 @@ pub enum Content {
     Map(Vec<Pair>),
 }
 
+impl Node {
+    /// Whether both say the same, wherever it stands.
+    pub fn equals(&self, other: &Self) -> bool {
+        match (&self.content, &other.content) {
+            (Content::Empty, Content::Empty) => true,
+            (Content::Text(a), Content::Text(b)) => a == b,
+            (Content::List(a), Content::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b))
+            }
+            (Content::Map(a), Content::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key == b.key && a.value.equals(&b.value))
+            }
+            (Content::Empty | Content::Text(_) | Content::List(_) | Content::Map(_), _) => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub key: String,
