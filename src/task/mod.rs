@@ -21,6 +21,7 @@ mod here;
 pub mod keys;
 pub mod names;
 pub mod parse;
+mod quotes;
 pub mod registry;
 mod scalars;
 mod scan;
@@ -34,7 +35,7 @@ mod yaml;
 
 pub use diagnose::{Diagnostic, Severity};
 pub use edit::{Edit, set_enabled};
-pub use here::Here;
+pub use here::{Here, Secrets};
 pub use parse::{Defaults, Known, Parsed, Rules, parse};
 pub use registry::{Change, Entry, Registry, Snapshot};
 pub use watch::Watch;
