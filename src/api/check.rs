@@ -89,6 +89,7 @@ pub async fn preview(
         fires: fires.into_iter().map(convert::fire).collect(),
         human: Some(schedule.describe(&zone)),
         timezone: Some(zone.name().to_owned()),
+        note: schedule.remark(),
     }))
 }
 

@@ -65,7 +65,7 @@ async fn known(api: &Api, task: TaskId) -> Result<(), ApiError> {
     }
     let any = history::Query { task: Some(task.clone()), limit: 1, ..history::Query::default() };
     match api.app.list_runs(any).await?.is_empty() {
-        true => Err(Refused::no_task(&task).into()),
+        true => Err(api.app.no_task(&task).into()),
         false => Ok(()),
     }
 }

@@ -75,7 +75,7 @@ pub async fn show(State(api): State<Api>, TaskPath(id): TaskPath) -> Result<Answ
 
 async fn view(api: &Api, id: &TaskId) -> Result<TaskView, ApiError> {
     let view = api.app.task(id).await.map_err(anyhow::Error::from)?;
-    view.ok_or_else(|| ApiError::from(Refused::no_task(id)))
+    view.ok_or_else(|| ApiError::from(api.app.no_task(id)))
 }
 
 async fn document(api: &Api, id: &TaskId) -> Result<TaskDocument, ApiError> {
@@ -156,6 +156,7 @@ pub async fn next(
             .collect(),
         human: Some(task.schedule.describe(&task.settings.zone)),
         timezone: Some(task.settings.zone.name().to_owned()),
+        note: task.remark(view.entry.enabled, view.pause.is_some()),
     }))
 }
 

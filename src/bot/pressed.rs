@@ -189,7 +189,7 @@ impl Bot {
     }
 
     async fn pause_once(&self, task: &TaskId, length: Duration, by: &Person) -> Result<Answer, Refused> {
-        let view = self.app.task(task).await?.ok_or_else(|| Refused::no_task(task))?;
+        let view = self.app.task(task).await?.ok_or_else(|| self.app.no_task(task))?;
         let held = view.pause.filter(|pause| pause.actor.starts_with("telegram:")).and_then(|p| p.until_ms);
         match held {
             Some(until_ms) => Ok(Answer::toast(format!("Paused until {} already", self.clock(until_ms)))),

@@ -191,7 +191,7 @@ impl Bot {
             history::Query { task: Some(task.clone()), own: true, limit: 20, ..history::Query::default() };
         let runs = self.app.list_runs(query).await?;
         if runs.is_empty() && self.app.snapshot().get(task).is_none() {
-            return Err(Refused::no_task(task));
+            return Err(self.app.no_task(task));
         }
         match runs.iter().find(|run| run.started_ms.is_some()) {
             Some(run) => Ok(Answer::default().and(Show::Log(run.id))),

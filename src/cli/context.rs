@@ -55,9 +55,9 @@ impl Context {
     /// # Errors
     /// [`Failure::Usage`] beyond the end of time.
     pub fn resolve(&self, written: Instant) -> Result<Timestamp, Failure> {
-        written
-            .resolve(&self.zone(), self.clock.wall())
-            .ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
+        written.resolve(&self.zone(), self.clock.wall()).ok_or_else(|| {
+            Failure::usage("this time is out of range", "times run from the year -9999 to 30 December 9999")
+        })
     }
 
     /// How standard output looks now.

@@ -80,7 +80,7 @@ fn find_key(word: &str) -> Option<&'static Key> {
 
 fn offer(word: &str) -> String {
     let names = KEYS.iter().map(|key| key.name).chain(PAGES.iter().map(|page| page.code));
-    match names::near(names, word) {
+    match names::synonym(word).or_else(|| names::near(names, word)) {
         Some(near) => format!(", did you mean `{near}`?"),
         None => "; `lucid explain` lists them".to_owned(),
     }
@@ -119,6 +119,8 @@ mod tests {
         let (exit, page, error) = explained(Some("timout"), Format::Text);
         assert_eq!((exit, page.as_str()), (4, ""));
         assert!(error.contains("did you mean `timeout`?"), "{error}");
+        let (_, _, error) = explained(Some("cron"), Format::Text);
+        assert!(error.contains("did you mean `schedule`?"), "{error}");
         let (exit, list, _) = explained(None, Format::Text);
         assert_eq!(exit, 0);
         assert!(list.contains("E301") && list.contains("catch_up_window"));

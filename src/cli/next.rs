@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::context::{Context, Document, accepted, api, quoted};
+use super::context::{Context, Document, accepted, api};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
 use super::instant::{Instant, instant};
@@ -101,16 +101,20 @@ fn start(at: Option<Instant>, zone: &Zone, now: Timestamp) -> Result<Start, Fail
         };
         Some(Start { anchor, after })
     });
-    start.ok_or_else(|| Failure::usage("this time is out of range", "years run from -9999 to 9999"))
+    start.ok_or_else(|| {
+        Failure::usage("this time is out of range", "times run from the year -9999 to 30 December 9999")
+    })
 }
 
 fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fires, Failure> {
     let zone = match &args.tz {
-        Some(name) => Zone::parse(name).map_err(|error| Failure::usage(error.to_string(), error.help))?,
+        Some(name) => {
+            Zone::parse(name).map_err(|error| Failure::usage(clean(&error.to_string()), error.help))?
+        }
         None => config::load(context).map_or_else(|_| machine_zone(), |config| config.zone),
     };
     let schedule = Schedule::parse(&[expression]).map_err(|error| {
-        Failure::usage(format!("{}\n{}", error.message, pointer(expression, &error)), error.help)
+        Failure::usage(format!("{}\n{}", clean(&error.message), pointer(expression, &error)), error.help)
     })?;
     for warning in schedule.warnings() {
         context.note(&format!("warning[{}]: {}", warning.code, clean(&warning.message)));
@@ -118,7 +122,8 @@ fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fir
     let now = context.clock.wall();
     let start = start(args.at, &zone, now)?;
     let n = args.n.unwrap_or(SHOWN_DEFAULT);
-    Ok(fires(preview(&schedule, &zone, start.anchor, start.after, n as usize), &schedule, &zone))
+    let coming = preview(&schedule, &zone, start.anchor, start.after, n as usize);
+    Ok(fires(coming, &schedule, &zone, schedule.remark()))
 }
 
 /// The expression with a caret under the place that is wrong.
@@ -134,13 +139,14 @@ fn machine_zone() -> Zone {
     name.and_then(|name| Zone::parse(&name).ok()).unwrap_or(Zone::UTC)
 }
 
-fn fires(coming: Vec<Preview>, schedule: &Schedule, zone: &Zone) -> wire::Fires {
+fn fires(coming: Vec<Preview>, schedule: &Schedule, zone: &Zone, note: Option<String>) -> wire::Fires {
     let fire = |fire: Preview| wire::Fire { at: fire.at, local: fire.local, note: fire.note };
     wire::Fires {
         schema_version: wire::SchemaVersion::default(),
         fires: coming.into_iter().map(fire).collect(),
         human: Some(schedule.describe(zone)),
         timezone: Some(zone.name().to_owned()),
+        note,
     }
 }
 
@@ -176,7 +182,8 @@ fn of_task(context: &Context, args: &Args, id: &TaskId) -> Result<Document<wire:
             "lucid: no daemon answers, so this counts from {from}, not from when it first saw the task"
         ));
     }
-    written(&fires(task.coming(start.anchor, start.after, n as usize), &task.schedule, &task.settings.zone))
+    let coming = task.coming(start.anchor, start.after, n as usize);
+    written(&fires(coming, &task.schedule, &task.settings.zone, task.remark(task.enabled, false)))
 }
 
 /// A coming instant and whose it is.
@@ -235,8 +242,9 @@ enum Countdown {
 }
 
 fn render_one(fires: &wire::Fires, look: &Look, countdown: Countdown) -> String {
+    let note = fires.note.as_deref().map(|note| format!("{}\n", look.paint(Tone::Warn, &clean(note))));
     if fires.fires.is_empty() {
-        return "Never again by itself.\n".to_owned();
+        return note.unwrap_or_else(|| "Never again by itself.\n".to_owned());
     }
     let zone = fires.timezone.as_deref().and_then(|name| Zone::parse(name).ok());
     let zone = zone.map_or_else(|| look.zone.clone(), |zone| zone.tz().clone());
@@ -259,7 +267,7 @@ fn render_one(fires: &wire::Fires, look: &Look, countdown: Countdown) -> String 
             Cell::new(Tone::Warn, fire.note.as_deref().unwrap_or_default()),
         ]);
     }
-    grid.render(look)
+    note.unwrap_or_default() + &grid.render(look)
 }
 
 fn in_zone(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
@@ -284,16 +292,6 @@ fn render_all(fires: &TaskFires, look: &Look) -> String {
     grid.render(look)
 }
 
-/// No such task in the files.
-#[must_use]
-pub fn no_such_task(id: &TaskId) -> Failure {
-    Failure::Ended {
-        exit: Exit::NoSuchId,
-        message: format!("there is no task {}", quoted(id.as_str())),
-        help: Some("list them with `lucid check` or `lucid tasks`".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::look::Paint;
@@ -315,6 +313,7 @@ mod tests {
             ],
             human: None,
             timezone: Some("Europe/Berlin".to_owned()),
+            note: None,
         }
     }
 
@@ -323,6 +322,20 @@ mod tests {
         let look = look(Paint::Plain);
         insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::Without));
         insta::assert_snapshot!(render_one(&berlin(), &look, Countdown::With));
+    }
+
+    #[test]
+    fn a_task_that_does_not_run_is_not_shown_as_one_that_does() {
+        let task = crate::task::testing::named("off", "enabled: false\nschedule: '@daily'");
+        let shown =
+            |note| render_one(&wire::Fires { note, ..berlin() }, &look(Paint::Plain), Countdown::Without);
+        let off = shown(task.remark(task.enabled, false));
+        assert!(off.starts_with("off is disabled: it does not run by itself (lucid enable off)\n"), "{off}");
+        assert!(shown(task.remark(true, true)).starts_with("off is paused"), "{off}");
+        let start = Schedule::parse(&["@startup"]).unwrap();
+        let none = fires(Vec::new(), &start, &Zone::UTC, start.remark());
+        let text = render_one(&none, &look(Paint::Plain), Countdown::Without);
+        assert_eq!(text, "it runs whenever the daemon starts\n");
     }
 
     #[test]

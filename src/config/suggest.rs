@@ -5,10 +5,17 @@
 #[must_use]
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
+    let letters = word.chars().count();
+    // Each letter too many is an edit, so most names need no look at their letters.
+    let may_be_near = |name: &str| {
+        let others = name.chars().count();
+        letters.abs_diff(others) * 3 <= letters.max(others)
+    };
     names
         .into_iter()
+        .filter(|name| may_be_near(name))
         .map(|name| (distance(&word, &name.to_lowercase()), name))
-        .filter(|(distance, name)| distance * 3 <= word.chars().count().max(name.chars().count()))
+        .filter(|(distance, name)| distance * 3 <= letters.max(name.chars().count()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -46,6 +53,7 @@ mod tests {
         assert_eq!(nearest("rot", names), Some("root"));
         assert_eq!(nearest("pools", names), None);
         assert_eq!(nearest("", names), None);
+        assert_eq!(nearest(&"scheduler.tick".repeat(4), names), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Where runs find themselves: folders, environment, secrets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::{CgroupUse, Config, SecretsFile};
 use crate::platform::process::spec::Cgroups;
-use crate::run::command::{INHERITED, Site, parse_env};
+use crate::run::command::{INHERITED, SECRET_MIN_BYTES, Site, parse_env};
+use crate::task::Secrets;
 
 use super::boot::{BootError, Surroundings};
 
@@ -33,12 +34,18 @@ pub(super) fn site(config: &Config, surroundings: &Surroundings) -> Result<Site,
     })
 }
 
-/// The names that the secrets file holds; `None` where only the daemon can tell.
+/// What the secrets file holds, by name; `None` where only the daemon can tell.
 #[must_use]
-pub fn secret_names(config: &Config) -> Option<BTreeSet<String>> {
+pub fn secret_names(config: &Config) -> Option<Secrets> {
     match &config.secrets.file {
         SecretsFile::Stdin => None,
-        SecretsFile::Nowhere | SecretsFile::Path(_) => Some(read_secrets(config).ok()?.into_keys().collect()),
+        SecretsFile::Nowhere => Some(Secrets::NoFile),
+        SecretsFile::Path(_) => {
+            let secrets = read_secrets(config).ok()?;
+            let short = secrets.iter().filter(|(_, value)| value.len() < SECRET_MIN_BYTES);
+            let short = short.map(|(name, _)| name.clone()).collect();
+            Some(Secrets::File { short, names: secrets.into_keys().collect() })
+        }
     }
 }
 

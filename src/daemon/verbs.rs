@@ -62,7 +62,7 @@ impl App {
     ) -> Result<Run, Refused> {
         let retries = again.map(|run| run.id);
         let snapshot = self.snapshot();
-        let entry = snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
+        let entry = snapshot.get(id).ok_or_else(|| self.no_task(id))?;
         let task = entry.definition.clone().ok_or_else(|| Refused::broken(id))?;
         if !entry.enabled && !manual.force {
             return Err(Refused::disabled(id));
@@ -184,7 +184,7 @@ impl App {
             })
             .await?;
         match (known, id) {
-            (false, Some(id)) => Err(Refused::no_task(id)),
+            (false, Some(id)) => Err(self.no_task(id)),
             (_, _) => Ok(()),
         }
     }
@@ -197,7 +197,7 @@ impl App {
         if let Some(id) = id
             && self.snapshot().get(id).is_none()
         {
-            return Err(Refused::no_task(id));
+            return Err(self.no_task(id));
         }
         let (journal, task, actor) = (self.journal.clone(), id.cloned(), actor.to_owned());
         let now_ms = self.clock.wall_ms();
@@ -230,7 +230,7 @@ impl App {
     ) -> Result<Option<Edit>, Refused> {
         let path = {
             let snapshot = self.snapshot();
-            snapshot.get(id).ok_or_else(|| Refused::no_task(id))?;
+            snapshot.get(id).ok_or_else(|| self.no_task(id))?;
             self.config.tasks_dir.join(format!("{id}.md"))
         };
         let edit = tokio::task::spawn_blocking(move || crate::task::set_enabled(&path, enabled))

@@ -13,6 +13,7 @@ use crate::pool;
 use crate::run::{history, table as runs_table};
 use crate::store::StoreError;
 use crate::task::due::Instants;
+use crate::task::names;
 use crate::task::table::{self, Pause, TaskRow};
 use crate::task::{Entry, Snapshot};
 
@@ -122,6 +123,20 @@ struct Rows {
 }
 
 impl App {
+    /// That there is no such task, with the one that was probably meant.
+    #[must_use]
+    pub fn no_task(&self, id: &TaskId) -> Refused {
+        let refused = Refused::no_task(id);
+        let snapshot = self.snapshot();
+        match names::near(snapshot.entries.keys().map(TaskId::as_str), id.as_str()) {
+            Some(near) => {
+                let help = format!("did you mean `{near}`? {}", refused.help);
+                Refused { help, ..refused }
+            }
+            None => refused,
+        }
+    }
+
     /// # Errors
     /// Only what the database says.
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {

@@ -37,10 +37,12 @@ impl App {
         let Some(view) = self.task(id).await? else { return self.why_gone(id, at).await };
         let now = self.clock.wall();
         let asked = at.unwrap_or(now);
+        let mut first = None;
         let instant = match view.definition() {
             Some(task) => {
                 let anchor = self.anchor_of(task).await?;
                 let instants = Instants::new(task, anchor);
+                first = instants.next(asked);
                 // The last instant before the question; one just after it when that is nearer.
                 let before = instants.latest(asked);
                 let after =
@@ -78,7 +80,7 @@ impl App {
                 format!("{id} is disabled; before that, {}", self.told(run, view.definition()).await?)
             }
             (Some(run), _) => self.told(run, view.definition()).await?,
-            (None, true) => self.no_row(&view, instant, about, now),
+            (None, true) => self.no_row(&view, instant, first, about),
             (None, false) => format!(
                 "no row is kept of {about}: rows of {id} from so long ago have been deleted (keep_runs, keep_for)"
             ),
@@ -128,7 +130,7 @@ impl App {
     /// The ledger outlives the file.
     async fn why_gone(&self, id: &TaskId, at: Option<Timestamp>) -> Result<Why, Refused> {
         let any = history::Query { task: Some(id.clone()), limit: 1, ..history::Query::default() };
-        let latest = self.list_runs(any).await?.into_iter().next().ok_or_else(|| Refused::no_task(id))?;
+        let latest = self.list_runs(any).await?.into_iter().next().ok_or_else(|| self.no_task(id))?;
         let row = match at.map(Timestamp::as_millisecond) {
             None => Some(latest),
             Some(at_ms) => {
@@ -152,25 +154,38 @@ impl App {
         &self,
         view: &super::view::TaskView,
         instant: Option<Timestamp>,
+        first: Option<Timestamp>,
         about: Timestamp,
-        now: Timestamp,
     ) -> String {
         let id = &view.id;
-        if view.definition().is_none() {
+        let Some(task) = view.definition() else {
             return format!("{id} has no due instants: its file has errors (lucid check)");
-        }
+        };
         if !view.entry.enabled {
             return format!("{id} is disabled: it has no due instants (lucid enable {id})");
         }
         match instant {
-            None => format!(
-                "{id} has no schedule that names an instant up to {about}: it runs when asked (lucid run {id})"
-            ),
-            Some(at) if at > now => format!("{at} has not come yet"),
+            None => nothing_due(task, first, about),
+            Some(at) if at > self.clock.wall() => format!("{at} has not come yet"),
             Some(at) => format!(
                 "no row covers {at}: the task was new, disabled or had another schedule then, so nothing was due"
             ),
         }
+    }
+}
+
+/// Why nothing was due up to `about`; `first` is the first instant after it.
+fn nothing_due(task: &Task, first: Option<Timestamp>, about: Timestamp) -> String {
+    let (id, starts) = (&task.id, task.schedule.has_startup());
+    match first {
+        Some(first) => {
+            let also = if starts { "; it runs when the daemon starts, too" } else { "" };
+            format!("nothing was due up to {about}: {id} is first due at {first}{also}")
+        }
+        None if starts => format!("{id} has no due instants: it runs when the daemon starts"),
+        None => format!(
+            "{id} has no schedule that names an instant up to {about}: it runs when asked (lucid run {id})"
+        ),
     }
 }
 
@@ -255,5 +270,29 @@ fn late(run: &Run) -> String {
             format!(", {} s late", (started - due) / 1000)
         }
         (_, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_due_yet_is_told_with_its_first_instant() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        let said = |front: &str| {
+            let task = crate::task::testing::named("fut", front);
+            nothing_due(&task, Instants::new(&task, now).next(now), now)
+        };
+        for (schedule, first) in [
+            ("at 2027-06-01T00:00Z", "first due at 2027-06-01T00:00:00Z"),
+            ("every 1w", "first due at 2026-12-04T12:00:00Z"),
+            ("'@startup'", "it runs when the daemon starts"),
+            ("['@startup', in 2s]", "2026-11-27T12:00:02Z; it runs when the daemon starts, too"),
+            ("manual", "it runs when asked"),
+        ] {
+            let text = said(&format!("schedule: {schedule}"));
+            assert!(text.contains(first), "{schedule}: {text}");
+        }
     }
 }

@@ -92,6 +92,19 @@ impl Task {
         nominal.into_iter().filter_map(|fire| fire.delayed(delay, &self.settings.zone)).collect()
     }
 
+    /// What its coming instants do not say: that it does not run at them, or runs at others as well.
+    #[must_use]
+    pub fn remark(&self, is_enabled: bool, is_paused: bool) -> Option<String> {
+        let id = &self.id;
+        match (is_enabled, is_paused) {
+            (false, _) => Some(format!("{id} is disabled: it does not run by itself (lucid enable {id})")),
+            (true, true) => {
+                Some(format!("{id} is paused: it does not run until that ends (lucid resume {id})"))
+            }
+            (true, false) => self.schedule.remark(),
+        }
+    }
+
     /// The task's own stable delay in `0..jitter`, a pure function of its id.
     #[must_use]
     pub fn jitter_offset(&self) -> Duration {

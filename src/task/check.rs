@@ -184,7 +184,7 @@ fn file(path: &Path, tasks_dir: &Path, rules: &Rules, now: Timestamp, report: &m
 
 #[cfg(test)]
 mod tests {
-    use super::super::here::Here;
+    use super::super::here::{Here, Secrets};
     use super::super::tests::rules;
     use super::*;
 
@@ -267,10 +267,16 @@ mod tests {
             let report = check(std::slice::from_ref(&root), Path::new("/nowhere"), &rules, now());
             report.diagnostics.iter().map(|found| found.code).collect::<Vec<_>>()
         };
-        let secrets = Some(BTreeSet::from(["OTHER".to_owned()]));
+        let secrets =
+            Some(Secrets::File { names: BTreeSet::from(["OTHER".to_owned()]), short: BTreeSet::new() });
         let here = Here { root: root.clone(), home: Some(root.clone()), secrets };
         assert_eq!(codes(None), [""; 0], "elsewhere nobody can tell");
         assert_eq!(codes(Some(here.clone())), ["W304", "W305", "W306", "W307"]);
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let short = Some(Secrets::File { names: set(&["KEY", "OTHER"]), short: set(&["KEY"]) });
+        assert_eq!(codes(Some(Here { secrets: short, ..here.clone() }))[3..], ["W308"]);
+        let nowhere = Here { secrets: Some(Secrets::NoFile), ..here.clone() };
+        assert_eq!(codes(Some(nowhere))[3..], ["W307", "W307"]);
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         std::fs::write(dir.path().join("x.env"), "A=1\n").unwrap();
         assert_eq!(codes(Some(Here { secrets: None, ..here })), ["W306"]);

@@ -83,6 +83,7 @@ pub const PAGES: &[Page] = &[
     page("W306", "shell missing", "A text under `command` is given to that program.", "Name a shell that is there, or remove the line for the default.", "shell: /bin/nosh"),
     page("W307", "no such secret", "A run gets its secrets by name; without one of them it ends `blocked`.", "Add it to the file that `secrets.file` of the config names, or correct the name. The daemon reads that file when it starts.", "secrets: [API_KEY]"),
     page("I102", "no task by its name", "Files and folders whose names start with `_` or `.` are no tasks, whatever is in them.", "Nothing, or rename it if it is meant to run.", "tasks/_draft.md"),
+    page("W308", "secret too short", "Secrets are masked in what a run prints. One of a few characters would mask half of it, so a run that wants it ends `blocked`.", "Use a secret of at least 8 characters; what is no secret goes under `env`.", "secrets: [PIN]"),
     page("I203", "value not quoted", "lucid reads it, a YAML parser refuses it: other tools that look at the file will fail.", "Put the value into quotes.", "schedule: */5 * * * *"),
     page("I204", "more findings", "A file shows a hundred findings, the worst first; a file with more usually has one slip that makes all of them.", "Mend those that are shown and check again.", "(a list of 200 wrong names)"),
     page("I306", "no such pool, task disabled", "Switched on, the task's runs would end `blocked`.", "Add the pool before you enable the task.", "enabled: false\npool: maim"),

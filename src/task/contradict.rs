@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::diagnose::{Place, Severity};
 use super::fields::{Fields, Reader};
@@ -23,6 +23,9 @@ pub const BLOCKING: [&str; 2] = ["E306", "E307"];
 
 /// Instants looked at to find the shortest time between two.
 const INTERVAL_SAMPLE: usize = 32;
+
+/// A run that is put off by more than this was not meant to be.
+const JITTER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// The one kind that the file names.
 pub fn kind(reader: &mut Reader<'_>, fields: &Fields, front: &Front<'_>, rules: &Rules) -> Option<Kind> {
@@ -139,13 +142,21 @@ fn retries(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     }
     let (Some(place), true) = (delay_place, task.settings.retries.max > 0) else { return };
     let Some(interval) = shortest_interval(task) else { return };
+    let (shown_interval, never) =
+        (format_duration(interval), "a waiting retry gives way to the next due instant");
     if task.settings.retries.delay >= interval {
-        let message = format!(
-            "a retry after {} never comes: the schedule is due again after {}",
-            format_duration(task.settings.retries.delay),
-            format_duration(interval)
-        );
-        reader.error(place, "E303", message, "a waiting retry gives way to the next due instant");
+        let delay = format_duration(task.settings.retries.delay);
+        if is_ever_apart(task, task.settings.retries.delay) {
+            let message = format!(
+                "a retry after {delay} is dropped where the schedule is due again after {shown_interval}"
+            );
+            reader.say(Severity::Warning, place, "W303", message, never);
+        } else {
+            let message = format!(
+                "a retry after {delay} never comes: the schedule is due again after {shown_interval}"
+            );
+            reader.error(place, "E303", message, never);
+        }
         return;
     }
     let mut wait = task.settings.retries.delay;
@@ -153,11 +164,16 @@ fn retries(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     for attempt in 1..=task.settings.retries.max {
         total = total.saturating_add(wait);
         if total >= interval {
-            let message = format!(
-                "retry {attempt} of {} never comes: the schedule is due again after {}",
-                task.settings.retries.max,
-                format_duration(interval)
-            );
+            let max = task.settings.retries.max;
+            let message = if is_ever_apart(task, total) {
+                format!(
+                    "retry {attempt} of {max} is dropped where the schedule is due again after {shown_interval}"
+                )
+            } else {
+                format!(
+                    "retry {attempt} of {max} never comes: the schedule is due again after {shown_interval}"
+                )
+            };
             reader.say(Severity::Warning, place, "W303", message, "lower max, delay or backoff");
             return;
         }
@@ -172,7 +188,15 @@ fn jitter(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     if task.settings.jitter.is_zero() {
         return;
     }
-    if let Some(interval) = shortest_interval(task).filter(|interval| task.settings.jitter >= *interval) {
+    if task.settings.jitter > JITTER_MAX {
+        let message = format!("jitter ({}) is longer than a year", format_duration(task.settings.jitter));
+        reader.error(place, "E305", message, "lower it");
+        return;
+    }
+    // A task's jitter is the same each time, so its runs keep their distances.
+    let too_near =
+        |interval: &Duration| task.settings.jitter >= *interval && !is_ever_apart(task, task.settings.jitter);
+    if let Some(interval) = shortest_interval(task).filter(too_near) {
         let message = format!(
             "jitter ({}) must be shorter than the time between two runs ({})",
             format_duration(task.settings.jitter),
@@ -182,10 +206,33 @@ fn jitter(reader: &mut Reader<'_>, fields: &Fields, task: &Task) {
     }
 }
 
+/// 2027-01-01: any fixed instant serves, and no clock is read.
+const FROM: Timestamp = Timestamp::constant(1_798_761_600, 0);
+
+/// Whether two due instants lie further apart than `wait`, ever: looked for among the next ones, at each hour of a
+/// week, and on each day of a year.
+fn is_ever_apart(task: &Task, wait: Duration) -> bool {
+    const HOUR_SECS: i64 = 3_600;
+    let ctx = Context { zone: task.settings.zone.clone(), anchor: FROM };
+    // After the last instant nothing comes that a wait could run into.
+    let gap = |after: Timestamp| match task.schedule.next(after, &ctx) {
+        Some(fire) => (Duration::try_from(fire.at.duration_since(after)).unwrap_or_default(), Some(fire.at)),
+        None => (Duration::MAX, None),
+    };
+    let Some(mut last) = gap(FROM).1 else { return false };
+    for _ in 0..INTERVAL_SAMPLE * 2 {
+        let (length, next) = gap(last);
+        let (true, Some(next)) = (length <= wait, next) else { return true };
+        last = next;
+    }
+    let hours = (0..7 * 24).chain((7..366).map(|day| day * 24));
+    let mut looks =
+        hours.filter_map(|hour| FROM.checked_add(SignedDuration::from_secs(hour * HOUR_SECS)).ok());
+    looks.any(|at| gap(at).0 > wait)
+}
+
 /// The shortest time between two of the next due instants, from a fixed date on.
 fn shortest_interval(task: &Task) -> Option<Duration> {
-    /// 2027-01-01: any fixed instant serves, and no clock is read.
-    const FROM: Timestamp = Timestamp::constant(1_798_761_600, 0);
     let ctx = Context { zone: task.settings.zone.clone(), anchor: FROM };
     let first = task.schedule.next(FROM, &ctx)?.at;
     let mut shortest: Option<Duration> = None;

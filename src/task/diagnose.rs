@@ -166,12 +166,12 @@ impl Diagnostic {
             Severity::Info => "notice",
         };
         let text = match &self.help {
-            Some(help) => format!("{}\n{help}", self.message),
-            None => self.message.clone(),
+            Some(help) => format!("{}\n{}", clean(&self.message), clean(help)),
+            None => clean(&self.message).into_owned(),
         };
         format!(
             "::{level} file={},line={},col={},endColumn={},title={}::{}",
-            escape_property(&self.file.display().to_string()),
+            escape_property(&self.name()),
             self.place.line.max(1),
             self.place.column.max(1),
             self.place.end_column.max(1),
@@ -211,25 +211,32 @@ impl Diagnostic {
         };
         let message = clean(&self.message);
         let title = level.primary_title(message.as_ref()).id(self.code);
-        if self.place.line == 0 {
-            let mut group = Group::with_title(title).element(annotate_snippets::Origin::path(self.name()));
-            if let Some(help) = &self.help {
-                group = group.element(Level::HELP.message(help.as_str()));
+        let help = self.help.as_deref().map(clean);
+        let (line, column) = (self.place.line as usize, self.place.column as usize);
+        // What lies beyond the excerpt has no source line to point at.
+        if line == 0 || column > SOURCE_LINE_MAX_CHARS {
+            let mut origin = annotate_snippets::Origin::path(self.name());
+            if line > 0 {
+                origin = origin.line(line).char_column(column);
+            }
+            let mut group = Group::with_title(title).element(origin);
+            if let Some(help) = &help {
+                group = group.element(Level::HELP.message(help.as_ref()));
             }
             return renderer.render(&[group]);
         }
-        let at_caret = self.help.as_deref().filter(|help| help.chars().count() <= CARET_HELP_MAX_CHARS);
+        let at_caret = help.as_deref().filter(|help| help.chars().count() <= CARET_HELP_MAX_CHARS);
         let mut snippet = Snippet::source(&*self.excerpt.text)
             .path(self.name())
             .line_start(self.excerpt.start as usize)
             .annotation(AnnotationKind::Primary.span(self.excerpt.span(self.place)).label(at_caret));
         for label in &self.labels {
             let span = self.excerpt.span(label.place);
-            snippet = snippet.annotation(AnnotationKind::Context.span(span).label(label.text.as_str()));
+            snippet = snippet.annotation(AnnotationKind::Context.span(span).label(clean(&label.text)));
         }
         let mut group = Group::with_title(title).element(snippet);
-        if let (None, Some(help)) = (at_caret, &self.help) {
-            group = group.element(Level::HELP.message(help.as_str()));
+        if let (None, Some(help)) = (at_caret, &help) {
+            group = group.element(Level::HELP.message(help.as_ref()));
         }
         renderer.render(&[group])
     }
@@ -315,6 +322,39 @@ mod tests {
         found.excerpt = Source::new("---\nx").excerpt(2, 2);
         let human = found.human(Color::Never);
         assert!(human.contains("a\\x1b[2J\\nb.md:2:1") && !human.contains('\x1b'), "{human}");
+    }
+
+    #[test]
+    fn no_part_of_a_finding_reaches_the_terminal_as_it_stands() {
+        let hostile = "x\x1b[31m\x07y";
+        let source = Source::new("---\nx: y");
+        let place = Place { line: 2, column: 1, end_column: 2 };
+        let file = Path::new("a\x1b.md");
+        let at = |place| Diagnostic::at(file, &source, place, Severity::Error, "E201", hostile.to_owned());
+        let long = hostile.repeat(30);
+        for found in [
+            at(place).with_help(hostile).with_label(&source, place, hostile),
+            at(place).with_help(long.as_str()),
+            at(Place::default()).with_help(hostile),
+            at(Place { column: 900, ..place }).with_help(hostile),
+        ] {
+            for text in [found.human(Color::Never), found.short(), found.github()] {
+                assert!(!text.contains(['\x1b', '\x07']), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_far_to_the_right_is_told_as_it_is() {
+        let line = format!("command: {}", "x".repeat(900));
+        let place = Place { line: 1, column: 608, end_column: 609 };
+        let source = Source::new(&line);
+        let found =
+            Diagnostic::at(Path::new("x.md"), &source, place, Severity::Error, "E110", "what".to_owned())
+                .with_help("mend it");
+        let human = found.human(Color::Never);
+        assert!(human.contains("x.md:1:608") && human.contains("mend it"), "{human}");
+        assert!(found.short().contains("x.md:1:608"));
     }
 
     #[test]

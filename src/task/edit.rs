@@ -8,11 +8,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::diagnose::Place;
 use super::fields::Flag;
 use super::front::{self, Split};
 use super::parse::FILE_MAX_BYTES;
 use super::scalars::flag_word;
 use super::scan;
+use super::yaml::{self, Content, Node, Pair};
 use crate::platform::failpoint;
 use crate::platform::files;
 
@@ -40,6 +42,8 @@ pub enum EditError {
     Unreadable(PathBuf),
     #[error("the front-matter of {} is not one key a line; change it by hand", .0.display())]
     Unusual(PathBuf),
+    #[error("{} has no room for another line: a task file has at most {FILE_MAX_BYTES} bytes", .0.display())]
+    Full(PathBuf),
     #[error("{} says `enabled:` {count} times; keep one", path.display())]
     Twice { path: PathBuf, count: usize },
 }
@@ -61,12 +65,17 @@ pub fn set_enabled(path: &Path, enabled: bool) -> Result<Option<Edit>, EditError
         }
     };
     let text = String::from_utf8(bytes).map_err(|_| EditError::Unreadable(path.to_owned()))?;
-    let Some((edit, text)) = rewrite(path, &text, if enabled { Flag::On } else { Flag::Off })? else {
-        return Ok(None);
-    };
+    let flag = if enabled { Flag::On } else { Flag::Off };
+    let Some((edit, edited)) = rewrite(path, &text, flag)? else { return Ok(None) };
+    if edited.len() as u64 > FILE_MAX_BYTES {
+        return Err(EditError::Full(path.to_owned()));
+    }
+    if !changes_nothing_else(&text, &edited, flag) {
+        return Err(EditError::Unusual(path.to_owned()));
+    }
     let mode = fs::metadata(&real).map_err(io)?.permissions().mode() & MODE_BITS;
     failpoint::hit("task.edit").map_err(|fault| io(fault.into()))?;
-    files::replace(&real, text.as_bytes(), mode).map_err(io)?;
+    files::replace(&real, edited.as_bytes(), mode).map_err(io)?;
     Ok(Some(edit))
 }
 
@@ -81,15 +90,17 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
         Split::NotATask { .. } | Split::Unclosed => return Err(EditError::NoFrontMatter(path.to_owned())),
         Split::Task(_) => {}
     }
-    if front::raw_lines(text).any(|(_, line)| is_unusual(line)) {
+    let indent = indent(text);
+    if front::raw_lines(text).any(|(_, line)| line.strip_prefix(indent).is_some_and(is_unusual)) {
         return Err(EditError::Unusual(path.to_owned()));
     }
-    let lines: Vec<(u32, &str)> = front::raw_lines(text).filter(|(_, line)| is_enabled_line(line)).collect();
+    let is_ours = |line: &str| line.strip_prefix(indent).is_some_and(is_enabled_line);
+    let lines: Vec<(u32, &str)> = front::raw_lines(text).filter(|(_, line)| is_ours(line)).collect();
     let (edit, start, end) = match lines[..] {
         [] => {
             let fence = text.split_inclusive('\n').next().unwrap_or("");
             let line_end = if fence.ends_with("\r\n") { "\r\n" } else { "\n" };
-            let after = format!("enabled: {word}");
+            let after = format!("{indent}enabled: {word}");
             let at = whole.len() - text.len() + fence.len();
             let edited = format!("{}{after}{line_end}{}", &whole[..at], &whole[at..]);
             return Ok(Some((Edit { line: 2, before: None, after }, edited)));
@@ -97,7 +108,9 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
         [(number, line)] => {
             // A value that goes on below would be left there.
             let mut below = front::raw_lines(text).filter(|(n, line)| *n > number && !line.trim().is_empty());
-            let goes_on = |line: &str| line.starts_with([' ', '\t']) && !line.trim().starts_with('#');
+            let deeper =
+                |line: &str| line.strip_prefix(indent).is_some_and(|rest| rest.starts_with([' ', '\t']));
+            let goes_on = |line: &str| deeper(line) && !line.trim().starts_with('#');
             if below.next().is_some_and(|(_, line)| goes_on(line)) {
                 return Err(EditError::Unusual(path.to_owned()));
             }
@@ -122,6 +135,41 @@ fn rewrite(path: &Path, whole: &str, flag: Flag) -> Result<Option<(Edit, String)
     };
     let edited = format!("{}{}{}", &whole[..start], edit.after, &whole[end..]);
     Ok(Some((edit, edited)))
+}
+
+/// The spaces before the keys of the front-matter: those before its first.
+fn indent(text: &str) -> &str {
+    let first = front::raw_lines(text).map(|(_, line)| line).find(|line| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#')
+    });
+    first.map_or("", |line| &line[..line.len() - line.trim_start_matches(' ').len()])
+}
+
+/// Whether a front-matter that could be read says the same as before and `enabled` besides. One that could not is
+/// searched for that line alone, so it may be written there.
+fn changes_nothing_else(before: &str, after: &str, flag: Flag) -> bool {
+    let Some(before) = pairs(before) else { return true };
+    let Some(after) = pairs(after) else { return false };
+    let others = |pairs: &[Pair]| -> Vec<Pair> {
+        pairs.iter().filter(|pair| pair.key != "enabled").cloned().collect()
+    };
+    let as_map = |pairs: &[Pair]| Node { place: Place::default(), content: Content::Map(others(pairs)) };
+    let says = |pair: &Pair| {
+        pair.key == "enabled"
+            && matches!(&pair.value.content, Content::Text(text) if flag_word(text) == Some(flag))
+    };
+    as_map(&before).equals(&as_map(&after)) && after.iter().any(says)
+}
+
+/// The keys of a front-matter that can be read.
+fn pairs(text: &str) -> Option<Vec<Pair>> {
+    let Split::Task(front) = front::split(text.strip_prefix('\u{feff}').unwrap_or(text)) else { return None };
+    match yaml::read(&front.yaml, &front.quoted).ok()?.map(|node| node.content) {
+        None | Some(Content::Empty) => Some(Vec::new()),
+        Some(Content::Map(pairs)) => Some(pairs),
+        Some(Content::Text(_) | Content::List(_)) => None,
+    }
 }
 
 /// A quoted `enabled`, an explicit key, or a mapping in braces: YAML, but not a line that can be edited.
@@ -152,6 +200,37 @@ mod tests {
         }
         fs::write(&path, "---\nenabled: true\n  # why\n\ncommand: x\n---\n").unwrap();
         assert!(set_enabled(&path, false).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_can_be_read_afterwards() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.md");
+        for (before, after) in [
+            (
+                "---\n  command: \"true\"\n  env:\n    enabled: x\n  enabled: true\n---\n",
+                "---\n  command: \"true\"\n  env:\n    enabled: x\n  enabled: false\n---\n",
+            ),
+            ("---\n# why\n  command: x\n---\n", "---\n  enabled: false\n# why\n  command: x\n---\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            set_enabled(&path, false).unwrap().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+        let full = format!("---\ncommand: x\n---\n{}", "x".repeat(256 * 1024 - 19));
+        for refused in [
+            "---\n!!map\ncommand: x\n---\n",
+            "---\nenabled: &e true\ncommand: x\nmeta: {on: *e}\n---\n",
+            "---\n &top\n command: x\n---\n",
+            "---\nenabled: !!str true\ncommand: |\n enabled\n---\n",
+            &full,
+        ] {
+            fs::write(&path, refused).unwrap();
+            let changed = set_enabled(&path, false);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(changed.is_err() && text == refused || pairs(&text).is_some(), "{refused}");
+        }
+        assert!(matches!(set_enabled(&path, false), Err(EditError::Full(_))), "{}", full.len());
     }
 
     #[test]

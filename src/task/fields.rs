@@ -102,7 +102,7 @@ impl Fields {
                     fields.push(Field { key, key_place: pair.place, place: pair.value.place, value });
                 }
             } else if !pair.key.starts_with("x-") {
-                unknown(reader, keys, holder, pair);
+                unknown(reader, keys, holder, pair, pairs);
             }
         }
         Self(fields)
@@ -230,7 +230,7 @@ pub fn dotted(holder: &str, name: &str) -> String {
     if holder.is_empty() { name.to_owned() } else { format!("{holder}.{name}") }
 }
 
-fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &Pair) {
+fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &Pair, beside: &[Pair]) {
     let shown: String = pair.key.chars().take(64).collect();
     let is_top = holder.is_empty();
     if is_top && matches!(pair.key.as_str(), "depends_on" | "needs") {
@@ -244,6 +244,9 @@ fn unknown(reader: &mut Reader<'_>, keys: &'static [Key], holder: &str, pair: &P
     match meant.and_then(|name| Key::find(keys, name)) {
         Some(meant) => {
             let help = match meant.default {
+                _ if beside.iter().any(|other| other.key == meant.name) => {
+                    format!("`{}` is there already: remove this line", meant.name)
+                }
                 "" => String::new(),
                 default => format!("without it the default of {default} applies"),
             };

@@ -5,6 +5,8 @@
 
 use serde_yaml::granit_parser::{Event, Parser};
 
+use super::names;
+use super::quotes::is_cut_in_quotes;
 use super::yaml::parser_options;
 
 /// What a file is, seen from its first line.
@@ -46,6 +48,10 @@ pub struct Quoted {
     /// Characters from 1; the end is one past the last.
     pub column: u32,
     pub end_column: u32,
+    /// Where it starts in the prepared text: further to the right when another one on its line was quoted before it.
+    pub at: u32,
+    /// Characters that quoting it has added.
+    pub added: u32,
 }
 
 /// Number of the file's line that the YAML starts on.
@@ -101,55 +107,112 @@ fn meant(text: &str) -> Option<Meant> {
     }
 }
 
-/// Quotes exactly those values of the lenient keys that YAML would refuse.
+/// Quotes exactly those values of the lenient keys that YAML would refuse, or cut off within a quote of the shell's.
 fn prepare(raw: &str) -> (String, Vec<Quoted>) {
     let lines: Vec<&str> = raw.split('\n').collect();
     let mut text = String::with_capacity(raw.len() + 16);
     let mut quoted = Vec::new();
-    let mut in_schedule_list = false;
+    let mut below = Below::Other;
     for (index, line) in lines.iter().enumerate() {
         if index > 0 {
             text.push('\n');
         }
-        let value = match value_start(line) {
-            Some((key, start)) => {
-                in_schedule_list = key == "schedule" && bare(&line[start..]).is_empty();
-                // A shell drops its comments by itself, and knows what is in quotes.
-                let value = if key == "command" { line[start..].trim_end() } else { bare(&line[start..]) };
-                // No schedule starts so, but a list of schedules does.
-                let is_list = key == "schedule" && value.starts_with(['[', '{']);
-                (LENIENT.contains(&key) && !is_list).then_some((start, value))
-            }
-            None if in_schedule_list => item_start(line).map(|start| (start, bare(&line[start..]))),
-            None => None,
-        };
-        in_schedule_list &= value.is_some() || line.trim().is_empty() || line.trim_start().starts_with('#');
         let next = lines.get(index + 1).copied().unwrap_or("");
-        match value.filter(|(_, value)| refused(value, next)) {
-            Some((start, value)) => {
-                text.push_str(&line[..start]);
-                text.push('\'');
-                text.push_str(&value.replace('\'', "''"));
-                text.push('\'');
-                text.push_str(&line[start + value.len()..]);
-                let number = FIRST_YAML_LINE + u32::try_from(index).unwrap_or(u32::MAX - FIRST_YAML_LINE);
-                let column = 1 + count(&line[..start]);
-                quoted.push(Quoted { line: number, column, end_column: column + count(value) });
-            }
-            None => text.push_str(line),
+        let number = FIRST_YAML_LINE + u32::try_from(index).unwrap_or(u32::MAX - FIRST_YAML_LINE);
+        let (mut done, mut added) = (0, 0);
+        for (start, value) in unquoted(line, next, &mut below) {
+            text.push_str(&line[done..start]);
+            done = start + value.len();
+            let column = 1 + count(&line[..start]);
+            let in_quotes = format!("'{}'", value.replace('\'', "''"));
+            let (at, grown) = (column + added, count(&in_quotes) - count(value));
+            added += grown;
+            quoted.push(Quoted { line: number, column, end_column: column + count(value), at, added: grown });
+            text.push_str(&in_quotes);
         }
+        text.push_str(&line[done..]);
     }
     (text, quoted)
+}
+
+/// What the lines below a key may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// The line that has the value of `schedule`, or the first item of its list.
+    Value,
+    /// Further items of the list.
+    Items,
+    Other,
+}
+
+/// The values of a line that are to be quoted, each with its place in bytes.
+fn unquoted<'l>(line: &'l str, next: &str, below: &mut Below) -> Vec<(usize, &'l str)> {
+    let one = |start: usize, value: &'l str| -> Vec<(usize, &'l str)> {
+        if refused(value, next) { vec![(start, value)] } else { Vec::new() }
+    };
+    if let Some((key, start)) = value_start(line) {
+        let value = bare(&line[start..]);
+        *below = if key == "schedule" && value.is_empty() { Below::Value } else { Below::Other };
+        return match lenient(key) {
+            // A shell drops its comments by itself, and knows what is in quotes.
+            Some("command") => {
+                let value = line[start..].trim_end();
+                if is_cut_in_quotes(value) && !goes_on(next) {
+                    vec![(start, value)]
+                } else {
+                    one(start, value)
+                }
+            }
+            // No schedule starts so, but a list of schedules does.
+            Some(_) if value.starts_with(['[', '{']) => flow_items(value, start),
+            Some(_) => one(start, value),
+            None => Vec::new(),
+        };
+    }
+    if line.trim().is_empty() || line.trim_start().starts_with('#') || *below == Below::Other {
+        return Vec::new();
+    }
+    let item = item_start(line);
+    let start = item.or_else(|| {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        (*below == Below::Value && indent > 0 && line[indent..].starts_with(['*', '@'])).then_some(indent)
+    });
+    *below = if item.is_some() { Below::Items } else { Below::Other };
+    start.map_or_else(Vec::new, |start| one(start, bare(&line[start..])))
+}
+
+/// The key whose values are meant, also where it is called by another name: its own error is told then, not YAML's.
+fn lenient(key: &str) -> Option<&'static str> {
+    let is_lenient = |name: &&'static str| LENIENT.contains(name);
+    LENIENT
+        .into_iter()
+        .find(|name| *name == key)
+        .or_else(|| names::synonym(key).filter(is_lenient))
+        .or_else(|| names::near(LENIENT, key))
+}
+
+/// The items of a list in brackets that YAML refuses.
+fn flow_items(value: &str, start: usize) -> Vec<(usize, &str)> {
+    let Some(inner) = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+        return Vec::new();
+    };
+    if inner.contains(['[', ']', '{', '}', '"', '\'']) {
+        return Vec::new();
+    }
+    let items = inner.split(',').map(str::trim).filter(|item| refused(item, ""));
+    items.map(|item| (start + (item.as_ptr() as usize - value.as_ptr() as usize), item)).collect()
 }
 
 fn count(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
-/// The top-level key of a line and where its value starts.
+/// The top-level key of a line, without its quotes, and where its value starts.
 fn value_start(line: &str) -> Option<(&str, usize)> {
     let colon = line.find(':')?;
-    let key = &line[..colon];
+    let key = line[..colon].trim_end_matches(' ');
+    let inner = |quote| key.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    let key = inner('"').or_else(|| inner('\'')).unwrap_or(key);
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let rest = &line[colon + 1..];
     let value = rest.trim_start_matches([' ', '\t']);
@@ -182,9 +245,6 @@ fn refused(value: &str, next: &str) -> bool {
     if value.is_empty() || (starts_plainly && !value.contains(':')) {
         return false;
     }
-    let goes_on = next.starts_with([' ', '\t', ']', '}'])
-        && !next.trim().is_empty()
-        && !next.trim_start().starts_with(['#', '-']);
     // An opening mark without its end is a slip, not a command.
     let ends = |close: char| value.chars().skip(1).any(|c| c == close);
     let is_open = match value.chars().next() {
@@ -193,7 +253,19 @@ fn refused(value: &str, next: &str) -> bool {
         Some(quote @ ('"' | '\'')) => !ends(quote),
         Some(_) | None => false,
     };
-    !goes_on && !is_open && !is_yaml_value(value)
+    !goes_on(next) && !is_open && (is_starred(value) || !is_yaml_value(value))
+}
+
+/// Whether a value of the line before may end on `next` only.
+fn goes_on(next: &str) -> bool {
+    next.starts_with([' ', '\t', ']', '}'])
+        && !next.trim().is_empty()
+        && !next.trim_start().starts_with(['#', '-'])
+}
+
+/// A field of cron that YAML would take for the name of an anchor.
+fn is_starred(value: &str) -> bool {
+    value.strip_prefix('*').is_some_and(|rest| rest.starts_with(['/', '-', ',', ' ']))
 }
 
 fn is_yaml_value(value: &str) -> bool {
@@ -229,6 +301,20 @@ mod tests {
             ("command: echo 'a: #b' # c", "command: 'echo ''a: #b'' # c'"),
             ("command: [ -f /x ] && echo y", "command: '[ -f /x ] && echo y'"),
             ("command: \"a\" b", "command: '\"a\" b'"),
+            ("schedule: */5", "schedule: '*/5'"),
+            ("schedule: [@daily]", "schedule: ['@daily']"),
+            (
+                "schedule: [every 5m, @daily,*/5 * * * *] # x",
+                "schedule: [every 5m, '@daily','*/5 * * * *'] # x",
+            ),
+            ("cron: */5 * * * *", "cron: '*/5 * * * *'"),
+            ("shedule: @daily", "shedule: '@daily'"),
+            ("\"schedule\": */5 * * * *", "\"schedule\": '*/5 * * * *'"),
+            ("schedule : */5 * * * *", "schedule : '*/5 * * * *'"),
+            ("schedule:\n  */5 * * * *\ncommand: x", "schedule:\n  '*/5 * * * *'\ncommand: x"),
+            ("command: sed -n \"s/ #.*//p\" f", "command: 'sed -n \"s/ #.*//p\" f'"),
+            ("command: echo 'nr #1 of 2' # c", "command: 'echo ''nr #1 of 2'' # c'"),
+            ("command: echo \"a \\\" #b\"", "command: 'echo \"a \\\" #b\"'"),
             (
                 "schedule:\n  - */5 * * * *\n  - @daily\ncommand: x",
                 "schedule:\n  - '*/5 * * * *'\n  - '@daily'\ncommand: x",
@@ -243,7 +329,11 @@ mod tests {
             "schedule: *anchor",
             "command: [",
             "command: \"open",
-            "schedule: [@daily]",
+            "command: echo x # it's \"y\"",
+            "command: echo \"a\" # it's 'b'",
+            "command: grep it's # why",
+            "command: echo \"a #b\n  c\"",
+            "command: \"echo #x\"",
             "command: [a, b]",
             "command: [a,\n  b]",
             "command: |\n  echo a: b",
@@ -252,6 +342,7 @@ mod tests {
             "name: a: b",
             "env:\n  schedule: */5 * * * *",
             "tags:\n  - @x",
+            "schedule:\n  cron: a: b",
             "schedule:",
         ] {
             assert_eq!(yaml(untouched), untouched);
@@ -261,7 +352,9 @@ mod tests {
     #[test]
     fn places_of_quoted_values_are_those_of_the_file() {
         let (_, quoted) = prepare("name: ü\nschedule:   @daily # x");
-        assert_eq!(quoted, [Quoted { line: 3, column: 13, end_column: 19 }]);
+        assert_eq!(quoted, [Quoted { line: 3, column: 13, end_column: 19, at: 13, added: 2 }]);
+        let (_, quoted) = prepare("schedule: [@daily, @hourly]");
+        assert_eq!(quoted[1], Quoted { line: 2, column: 20, end_column: 27, at: 22, added: 2 });
     }
 
     #[test]

@@ -15,8 +15,20 @@ pub struct Here {
     /// Where relative paths start.
     pub root: PathBuf,
     pub home: Option<PathBuf>,
-    /// Names that the secrets file holds; `None` where nobody can tell.
-    pub secrets: Option<BTreeSet<String>>,
+    /// `None` where nobody can tell.
+    pub secrets: Option<Secrets>,
+}
+
+/// What there is of secrets, without their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secrets {
+    /// The config names no file.
+    NoFile,
+    File {
+        names: BTreeSet<String>,
+        /// Those of them that are too short to be masked.
+        short: BTreeSet<String>,
+    },
 }
 
 /// Says what is missing; of a task that is switched off nothing has to be there.
@@ -47,9 +59,22 @@ pub fn missing(reader: &mut Reader<'_>, fields: &Fields, task: &Task, here: &Her
         let message = format!("there is no shell {}", shown(&shell.display().to_string()));
         say("shell", "W306", message, "name one that is there");
     }
-    let Some(known) = &here.secrets else { return };
-    for name in settings.secrets.iter().filter(|name| !known.contains(*name)) {
-        let message = format!("the secrets file has no `{}`", shown(name));
-        say("secrets", "W307", message, "add it to the file that `secrets.file` of the config names");
+    let Some(secrets) = &here.secrets else { return };
+    for name in &settings.secrets {
+        match secrets {
+            Secrets::NoFile => {
+                let message = format!("there is no secrets file that could have `{}`", shown(name));
+                say("secrets", "W307", message, "set `secrets.file` in the config, and write it there");
+            }
+            Secrets::File { names, .. } if !names.contains(name) => {
+                let message = format!("the secrets file has no `{}`", shown(name));
+                say("secrets", "W307", message, "add it to the file that `secrets.file` of the config names");
+            }
+            Secrets::File { short, .. } if short.contains(name) => {
+                let message = format!("the secret `{}` is too short to be masked in output", shown(name));
+                say("secrets", "W308", message, "every run ends `blocked` until it has 8 characters or more");
+            }
+            Secrets::File { .. } => {}
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod names;
 mod off;
 pub mod parse;
+mod quotes;
 pub mod registry;
 mod scalars;
 mod scan;
@@ -35,7 +36,7 @@ mod yaml;
 
 pub use diagnose::{Diagnostic, Severity};
 pub use edit::{Edit, set_enabled};
-pub use here::Here;
+pub use here::{Here, Secrets};
 pub use parse::{Defaults, Known, Parsed, Rules, parse};
 pub use registry::{Change, Entry, Registry, Snapshot};
 pub use watch::Watch;

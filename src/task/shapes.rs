@@ -52,9 +52,7 @@ pub fn read(reader: &mut Reader<'_>, key: &'static Key, name: &str, node: &Node)
             config::remote_branch(text).map_err(no_base)
         }),
         Shape::Branch => said(reader, name, node, branch::check),
-        Shape::Variables => {
-            each(reader, name, node, |reader, item| variable(reader, name, item)).map(Value::Texts)
-        }
+        Shape::Variables => variables(reader, name, node).map(Value::Texts),
         Shape::Numbers { min, max } => numbers(reader, name, node, min, max),
         Shape::Schedule => schedule(reader, node).map(Value::Schedule),
         Shape::Zone => zone(reader, name, node).map(Value::Zone),
@@ -152,6 +150,19 @@ fn names(reader: &mut Reader<'_>, key: &Key, name: &str, node: &Node) -> Option<
     each(reader, name, node, |reader, item| text(reader, name, item))
 }
 
+/// A list of them, or one text that has them between commas.
+fn variables(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Vec<String>> {
+    match &node.content {
+        Content::Text(text) if text.contains(',') => {
+            let one = |text: String| variable(reader, name, &Node { content: Content::Text(text), ..*node });
+            split_names(text).into_iter().map(one).collect()
+        }
+        Content::Empty | Content::Text(_) | Content::List(_) | Content::Map(_) => {
+            each(reader, name, node, |reader, item| variable(reader, name, item))
+        }
+    }
+}
+
 /// Says which of the names are none, each at its place.
 fn known_names(reader: &mut Reader<'_>, name: &str, node: &Node, names: &[String], known: &[&str]) -> bool {
     let places: Vec<Place> = match &node.content {
@@ -222,11 +233,23 @@ fn command(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<Command> 
                 let argument = match &item.content {
                     // An empty argument is one; an empty program is none.
                     Content::Text(text) if index > 0 && text.is_empty() => String::new(),
+                    Content::Empty if index > 0 => {
+                        let message = format!("item {} of `{name}` is nothing", index + 1);
+                        let help = "quote it: \"null\" for the word, \"\" for an empty argument";
+                        reader.error(item.place, "E104", message, help);
+                        return None;
+                    }
                     Content::Text(_) | Content::Empty | Content::List(_) | Content::Map(_) => {
                         text(reader, name, item)?
                     }
                 };
                 argv.push(argument);
+            }
+            if let Some(option) = argv.first().filter(|program| program.starts_with('-')) {
+                let message = format!("`{}` is no program, and a list starts with one", shown(option));
+                let help = "quote a text that starts with `[`: command: \"[ -f /etc/hosts ]\"";
+                reader.error(node.place, "E102", message, help);
+                return None;
             }
             Some(Command::Argv(argv))
         }

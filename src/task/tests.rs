@@ -109,7 +109,7 @@ fn what_is_printed() {
     // These need a folder or a machine, not a text; other tests earn them.
     let elsewhere = [
         "E112", "E119", "E122", "E123", "E124", "E126", "E127", "W104", "W304", "W305", "W306", "W307",
-        "I102", "I204",
+        "W308", "I102", "I204",
     ];
     for page in PAGES.iter().filter(|page| !elsewhere.contains(&page.code)) {
         assert!(codes.contains(page.code), "no file of the corpus earns {}", page.code);
@@ -244,6 +244,38 @@ fn tools_are_text_or_list() {
 fn anchors_work_within_reason() {
     let task = task("command: ./x\nmeta: {a: &a \"5m\"}\ntimeout: *a\nenv: &e {A: 1}\nx-e: *e");
     assert_eq!(task.settings.timeout, Duration::from_secs(300));
+}
+
+fn codes(front: &str) -> Vec<&'static str> {
+    let (_, found, _) = parsed(format!("---\ncommand: x\n{front}\n---\n").as_bytes());
+    found.iter().map(|found| found.code).collect()
+}
+
+#[test]
+fn what_one_instant_allows_is_no_error() {
+    let late = "retries: {max: 1, delay: 2h, max_delay: 4h}";
+    assert_eq!(codes(&format!("schedule: 0 9,10 * * 1-5\n{late}")), ["W303"]);
+    assert_eq!(codes(&format!("schedule: 0 * * * *\n{late}")), ["E303"]);
+    assert_eq!(codes("schedule: 0 9,10 * * 1-5\njitter: 90m"), [""; 0]);
+    assert_eq!(codes("schedule: \"*/5 9-17 * * *\"\nretries: {max: 1, delay: 5m}"), ["W303"]);
+    assert_eq!(codes("schedule: every 5m\njitter: 10m"), ["E305"]);
+    assert_eq!(codes("schedule: in 2s\njitter: 36500d"), ["E305"]);
+    assert_eq!(codes("schedule: in 2s\njitter: 1h"), [""; 0]);
+}
+
+#[test]
+fn what_is_said_of_a_value_is_true_of_it() {
+    let said = |front: &str| {
+        let (_, found, _) = parsed(format!("---\n{front}\n---\n").as_bytes());
+        let text = |found: &Diagnostic| format!("{}: {}", found.message, found.help.as_deref().unwrap_or(""));
+        found.iter().map(text).collect::<Vec<_>>().join("; ")
+    };
+    let beside = said("command: x\nschedul: 2\nschedule: every 5m");
+    assert!(beside.contains("`schedule` is there already") && !beside.contains("default"), "{beside}");
+    assert!(said("command: [ls, null]").contains("item 2 of `command` is nothing"));
+    assert!(said("command: [ -f /etc/hosts ]").contains("`-f /etc/hosts` is no program"));
+    assert!(said("command: x\ncron: */5 * * * *").contains("did you mean `schedule`?"));
+    assert_eq!(task("command: x\nsecrets: 'A, B'").settings.secrets, ["A", "B"]);
 }
 
 #[test]

@@ -33,6 +33,23 @@ pub enum Content {
     Map(Vec<Pair>),
 }
 
+impl Node {
+    /// Whether both say the same, wherever it stands.
+    pub fn equals(&self, other: &Self) -> bool {
+        match (&self.content, &other.content) {
+            (Content::Empty, Content::Empty) => true,
+            (Content::Text(a), Content::Text(b)) => a == b,
+            (Content::List(a), Content::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b))
+            }
+            (Content::Map(a), Content::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key == b.key && a.value.equals(&b.value))
+            }
+            (Content::Empty | Content::Text(_) | Content::List(_) | Content::Map(_), _) => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub key: String,
@@ -246,11 +263,15 @@ impl Builder<'_> {
 
     fn place(&self, span: &Span) -> Place {
         let (line, column) = (file_line(span.start.line()), narrow(span.start.col() + 1));
-        if let Ok(nth) = self.quoted.binary_search_by_key(&(line, column), |q| (q.line, q.column)) {
-            return Place { line, column, end_column: self.quoted[nth].end_column };
+        let nth = self.quoted.partition_point(|q| (q.line, q.at) < (line, column));
+        if let Some(q) = self.quoted.get(nth).filter(|q| (q.line, q.at) == (line, column)) {
+            return Place { line, column: q.column, end_column: q.end_column };
         }
+        let before = self.quoted[..nth].iter().rev().take_while(|q| q.line == line);
+        let shift: u32 = before.map(|q| q.added).sum();
         let one_line = span.start.line() == span.end.line();
         let end = if one_line { narrow(span.end.col() + 1) } else { column + 1 };
+        let (column, end) = (column.saturating_sub(shift), end.saturating_sub(shift));
         Place { line, column, end_column: end.max(column) }
     }
 }

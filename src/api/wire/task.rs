@@ -236,6 +236,9 @@ pub struct Fires {
     pub human: Option<String>,
     #[serde(default)]
     pub timezone: Option<String>,
+    /// What else is to be known: that the task is switched off or paused, or that it runs when the daemon starts.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// What `GET tasks/{id}/next` is asked.

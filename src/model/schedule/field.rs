@@ -109,20 +109,38 @@ impl Field {
         let base_token = Token { text: base, column: token.column };
         let step_token = Token { text: step, column: token.column + base.len() + 1 };
         if base != "*" && !base.contains('-') {
-            let help = match base {
-                "" => format!("write `*/{step}`"),
-                _ => format!("write `{base}-{}/{step}`", self.last()),
+            let repair = match base {
+                "" => format!("*/{step}"),
+                // A week that starts on the second Sunday is over.
+                "7" if self.days == Days::OfWeek => format!("0-{}/{step}", self.last()),
+                _ => format!("{base}-{}/{step}", self.last()),
             };
+            let help = self.offer(&repair);
             return Err(self.error(token, &format!("`{}` steps from no range", token.text), help));
         }
-        let range = if base == "*" { "*".to_owned() } else { self.unstepped(base_token)? };
-        match step.parse::<u8>() {
-            Ok(n) if n > 0 && n <= self.max - self.min && digits_only(step) => Ok(format!("{range}/{n}")),
-            Ok(_) | Err(_) => Err(self.error(
+        let n = step.parse::<u8>().ok().filter(|n| *n > 0 && *n <= self.max - self.min && digits_only(step));
+        let Some(n) = n else {
+            return Err(self.error(
                 step_token,
                 &format!("`{step}` is no step"),
                 format!("a step is 1 to {}", self.max - self.min),
-            )),
+            ));
+        };
+        if base == "*" {
+            return Ok(format!("*/{n}"));
+        }
+        let range = match self.special(base_token)? {
+            Some(special) => special,
+            None => self.range(base_token, n, token)?,
+        };
+        Ok(format!("{range}/{n}"))
+    }
+
+    /// A repair, or the values that there are when it would be refused as well.
+    fn offer(&self, repair: &str) -> String {
+        match normalise(self, Token { text: repair, column: 0 }) {
+            Ok(_) => format!("write `{repair}`"),
+            Err(_) => self.range_help(),
         }
     }
 
@@ -138,9 +156,15 @@ impl Field {
         if let Some(special) = self.special(token)? {
             return Ok(special);
         }
-        let Some((from, to)) = token.text.split_once('-') else {
-            return self.value(token).map(|n| n.to_string());
-        };
+        if token.text.contains('-') {
+            return self.range(token, 1, token);
+        }
+        self.value(token).map(|n| n.to_string())
+    }
+
+    /// `1-5`, of which every `step`th value is meant; `whole` has the step with it.
+    fn range(&self, token: Token<'_>, step: u8, whole: Token<'_>) -> Result<String, Finding> {
+        let Some((from, to)) = token.text.split_once('-') else { return self.unstepped(token) };
         let to_token = Token { text: to, column: token.column + from.len() + 1 };
         let from = self.value(Token { text: from, column: token.column })?;
         let to = match self.value(to_token)? {
@@ -149,13 +173,28 @@ impl Field {
             to => to,
         };
         if from > to {
-            return Err(self.error(
-                token,
-                &format!("`{}` runs backwards", token.text),
-                format!("write `{from}-{},{}-{to}`", self.last(), self.min),
-            ));
+            let what = format!("`{}` runs backwards", whole.text);
+            return Err(self.error(whole, &what, self.offer(&self.wrapped(from, to, step))));
         }
         Ok(format!("{from}-{to}"))
+    }
+
+    /// A range that runs over the end of the field, as a list of ranges that do not.
+    fn wrapped(&self, from: u8, to: u8, step: u8) -> String {
+        let span = |from: u8, to: u8| match (from == to, step) {
+            (true, _) => from.to_string(),
+            (false, 1) => format!("{from}-{to}"),
+            (false, _) => format!("{from}-{to}/{step}"),
+        };
+        if self.days == Days::OfWeek && from == self.max {
+            return span(self.min, to);
+        }
+        // The step goes on from the last value before the end.
+        let last = self.last();
+        let reached = last.saturating_sub(from) / step * step + from;
+        let again = reached + step - (last - self.min) - 1;
+        let head = span(from, if reached == from { from } else { last });
+        if again > to { head } else { format!("{head},{}", span(again, to)) }
     }
 
     /// `L`, `LW`, `15W`, `MON#2`, `5L`; `None` when it is an ordinary value.
@@ -178,11 +217,18 @@ impl Field {
             },
             Days::OfWeek => {
                 if let Some((day, nth)) = token.text.split_once('#') {
+                    if day.contains('-') {
+                        let help = format!("name each day: `MON#{nth},TUE#{nth}`");
+                        return Err(self.error(token, "`#` stands behind one day", help));
+                    }
                     let value = self.value(prefix(day.len()))?;
                     return match nth {
                         "1" | "2" | "3" | "4" | "5" => Ok(Some(format!("{value}#{nth}"))),
                         "l" | "L" => Ok(Some(format!("{value}#L"))),
-                        _ => Err(self.error(token, &format!("`#{nth}` is no week"), "write `#1` to `#5`")),
+                        _ => {
+                            let help = format!("write `{day}#1` to `{day}#5`");
+                            Err(self.error(token, &format!("`#{nth}` is no week"), help))
+                        }
                     };
                 }
                 match upper.strip_suffix('L') {

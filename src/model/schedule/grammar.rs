@@ -100,7 +100,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("1,,2 * * * *", "E202", "", "0 to 59"),
     ("0 0 L-3 * *", "E202", "L-3", "`LW`"),
     ("0 0 * * L", "E202", "L", "`6L`"),
-    ("0 0 * * 1#6", "E202", "1#6", "`#5`"),
+    ("0 0 * * 1#6", "E202", "1#6", "`1#5`"),
     ("H * * * *", "E202", "H", "`jitter:`"),
     ("0 0 31 2 *", "E203", "31", "`L`"),
     ("0 0 30,31 2 *", "E203", "30,31", "`L`"),
@@ -131,6 +131,18 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("at 2027-02-30T09:00Z", "E206", "2027-02-30T09:00Z", "at 2027"),
     ("at 2027-01-31T09:00[Europe/Berln]", "E207", "Europe/Berln", "`Europe/Berlin`"),
     ("at 2027-01-31T09:00+05:00[Europe/Berlin]", "E206", "2027-01-31T09:00+05:00[Europe/Berlin]", "offset"),
+    ("0 0 * * 7-2", "E202", "7-2", "`0-2`"),
+    ("0 0 * * 7/2", "E202", "7/2", "`0-6/2`"),
+    ("0 0 L/2 * *", "E202", "L/2", "1 to 31"),
+    ("0 0 * * MON#2/2", "E202", "MON#2/2", "0 to 7"),
+    ("0 22-6/2 * * *", "E202", "22-6/2", "`22,0-6/2`"),
+    ("0 21-6/2 * * *", "E202", "21-6/2", "`21-23/2,1-6/2`"),
+    ("0 23-1/5 * * *", "E202", "23-1/5", "`23`"),
+    ("/99 * * * *", "E202", "/99", "0 to 59"),
+    ("0 9 * * mon-fri#2", "E202", "mon-fri#2", "`MON#2,TUE#2`"),
+    ("1:30", "E204", "1:30", "`at <date>T01:30`"),
+    ("at 9:00 tomorrow", "E206", "9:00 tomorrow", "`every day at 9:00`"),
+    ("0 9 * * *\n30 17 * * *", "E201", "0 9 * * *\n30 17 * * *", "list"),
     ("* * * *", "E208", "* * * *", "write five"),
     ("0 0 9 * * 1 2027", "E208", "0 0 9 * * 1 2027", "no year"),
     ("0 9 ? * MON", "E208", "?", "`*`"),
@@ -144,6 +156,22 @@ fn what_is_refused_says_where_and_what_to_write() {
         assert_eq!((finding.code, got), (code, marked), "`{text}`: {finding}");
         assert!(finding.help.contains(help), "`{text}`: {} does not say {help}", finding.help);
         assert!(!finding.message.is_empty());
+    }
+}
+
+#[test]
+fn what_is_offered_instead_is_taken() {
+    for &(text, code, marked, _) in REFUSED {
+        let finding = refused(text);
+        let offers = finding.help.split('`').skip(1).step_by(2);
+        for offer in offers.filter(|_| finding.help.starts_with("write `") && !finding.help.contains("zone"))
+        {
+            let dated = offer.replace("<date>", "2027-01-31");
+            let in_place = text.replacen(marked, &dated, 1);
+            let of_a_day = format!("every day {dated}");
+            let is_taken = [dated, in_place, of_a_day].iter().any(|text| Schedule::parse(&[text]).is_ok());
+            assert!(is_taken, "`{text}` ({code}): {offer}");
+        }
     }
 }
 

@@ -225,6 +225,12 @@ impl Schedule {
         self.items.iter().any(|item| matches!(item.rule, Rule::Startup))
     }
 
+    /// When it is due besides its instants.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        self.has_startup().then(|| "it runs whenever the daemon starts".to_owned())
+    }
+
     /// Whether its instants depend on when the task was first seen.
     #[must_use]
     pub fn counts_from_anchor(&self) -> bool {

@@ -28,7 +28,7 @@ pub(super) fn at(whole: Token<'_>, words: &[Token<'_>]) -> Result<Rule, Finding>
         return Ok(Rule::AtReading(whole_second));
     }
     let help = match time_of_day(*first) {
-        Ok(_) => format!("write `every day at {text}`, or the date before it for once"),
+        Ok(_) => format!("write `every day at {}`, or the date before it for once", first.text),
         Err(_) => AT_HELP.to_owned(),
     };
     Err(token.finding(code::BAD_TIME, format!("`{text}` is no date and time"), help))

@@ -46,7 +46,7 @@ pub(super) fn schedule(texts: &[&str]) -> Result<Schedule, Finding> {
         let text = raw.trim();
         let indent = raw.len() - raw.trim_start().len();
         let placed = |finding: Finding| Finding { item: index, column: finding.column + indent, ..finding };
-        let rule = item(text).map_err(placed)?;
+        let rule = item(text).map_err(|finding| placed(lines(text).unwrap_or(finding)))?;
         warnings.extend(either_day(text, &rule).map(placed));
         items.push(Item { text: text.to_owned(), rule });
     }
@@ -77,6 +77,17 @@ fn item(text: &str) -> Result<Rule, Finding> {
         _ if is_cron(whole, &words) => cron(text),
         _ => Err(unreadable(whole)),
     }
+}
+
+/// Several schedules in one text, a line each.
+fn lines(text: &str) -> Option<Finding> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    if !(2..=SCHEDULE_ITEMS_MAX).contains(&text.lines().count()) || !lines.all(|line| item(line).is_ok()) {
+        return None;
+    }
+    let message = "several schedules in one text".to_owned();
+    let help = "write a list: `- ` before each of them, and no `|`";
+    Some(Token { text, column: 0 }.finding(code::NOT_A_SCHEDULE, message, help))
 }
 
 pub(super) fn cron(expression: &str) -> Result<Rule, Finding> {
@@ -136,9 +147,10 @@ fn unreadable(whole: Token<'_>) -> Finding {
         let message = format!("`{text}` alone is no schedule");
         return whole.finding(code::AMBIGUOUS, message, format!("write `{alias}`"));
     }
-    if every::time_of_day(whole).is_ok() {
+    if let Ok(time) = every::time_of_day(whole) {
         let message = format!("`{text}` can mean \"every day at {text}\" or \"once, at {text}\"");
-        let help = format!("write `every day at {text}`, or `at <date>T{text}` for once");
+        let time = super::clock_text(time);
+        let help = format!("write `every day at {time}`, or `at <date>T{time}` for once");
         return whole.finding(code::AMBIGUOUS, message, help);
     }
     // `weekday at 09:00`, `2027-01-31T09:00`: one word short of a schedule.

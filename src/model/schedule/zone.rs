@@ -84,6 +84,9 @@ fn suggestion(name: &str) -> String {
     if wanted.is_empty() {
         return GENERAL.to_owned();
     }
+    if let Some(signed) = signed(&wanted) {
+        return offset(signed).unwrap_or_else(|| GENERAL.to_owned());
+    }
     let near = jiff::tz::db()
         .available()
         .map(|known| {
@@ -104,6 +107,23 @@ fn suggestion(name: &str) -> String {
         }
         Some(_) | None => GENERAL.to_owned(),
     }
+}
+
+/// The `+2` of `gmt+2`.
+fn signed(wanted: &str) -> Option<&str> {
+    let rest = wanted.strip_prefix("etc/").unwrap_or(wanted);
+    let rest = rest.strip_prefix("gmt").or_else(|| rest.strip_prefix("utc")).unwrap_or(rest);
+    rest.starts_with(['+', '-']).then_some(rest)
+}
+
+/// What an offset was meant to be: the database has it with its sign turned round.
+fn offset(signed: &str) -> Option<String> {
+    let (turned, side) = if signed.starts_with('+') { ('-', "ahead of") } else { ('+', "behind") };
+    let hours = signed.get(1..)?;
+    let hours = hours.strip_suffix(":00").unwrap_or(hours).parse::<u8>().ok()?;
+    let name = format!("Etc/GMT{turned}{hours}");
+    TimeZone::get(&name).ok()?;
+    Some(format!("write the place, such as `Europe/Berlin`; `{name}` is {hours} h {side} UTC all year round"))
 }
 
 /// Levenshtein distance over characters.
@@ -149,6 +169,16 @@ mod tests {
             let error = Zone::parse(hopeless).unwrap_err();
             assert!(!error.help.is_empty(), "{hopeless}");
         }
+    }
+
+    #[test]
+    fn an_offset_is_not_told_as_its_opposite() {
+        for (wrong, right) in [("GMT+2", "Etc/GMT-2"), ("UTC-05:00", "Etc/GMT+5"), ("+02:00", "Etc/GMT-2")] {
+            let help = Zone::parse(wrong).unwrap_err().help;
+            assert!(help.contains(&format!("`{right}`")), "{wrong}: {help}");
+            Zone::parse(right).unwrap();
+        }
+        assert!(!Zone::parse("GMT+99").unwrap_err().help.contains("Etc"));
     }
 
     #[test]
