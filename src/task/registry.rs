@@ -237,7 +237,8 @@ impl Registry {
             self.snapshot.entries.clone()
         };
         let snapshot = Snapshot::new(entries, vec![found]);
-        self.snapshot = Arc::new(Snapshot { is_unlisted: !gone, ..snapshot });
+        // Of a mount that is not there yet nothing is known either.
+        self.snapshot = Arc::new(Snapshot { is_unlisted: true, ..snapshot });
     }
 
     fn is_news(&self, found: &Candidate) -> bool {
