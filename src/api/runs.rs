@@ -13,7 +13,7 @@ use super::auth::Caller;
 use super::convert;
 use super::cursor::{self, List};
 use super::error::ApiError;
-use super::extract::{Json, Query, RunPath};
+use super::extract::{Json, NoBody, Query, RunPath};
 use super::limits::{PAGE_DEFAULT, PAGE_MAX};
 use super::state::Api;
 use super::wire::{KillRun, RunDocument, RunFilter, RunPage, SchemaVersion};
@@ -128,6 +128,7 @@ pub async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     RunPath(id): RunPath,
+    NoBody: NoBody,
 ) -> Result<impl IntoResponse, ApiError> {
     let run = api.app.retry_run(id, &caller.actor(), None).await?;
     let location = format!("/api/v1/runs/{}", run.id.0);

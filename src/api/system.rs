@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::auth::Caller;
 use super::convert;
 use super::error::ApiError;
+use super::extract::NoBody;
 use super::state::Api;
 use super::wire::{
     Backup, BackupDocument, ConfigValue, Drained, EffectiveConfig, Reloaded, SchemaVersion, Severity,
@@ -22,6 +23,7 @@ use crate::model::run::Run;
 pub async fn reload(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<Answer<Reloaded>, ApiError> {
     let change = api.app.reload(&caller.actor()).await.map_err(anyhow::Error::from)?;
     let (refused, restart) = match api.app.drift_now().await? {
@@ -47,6 +49,7 @@ pub async fn reload(
 pub async fn drain(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<Answer<Drained>, ApiError> {
     let live = api.app.drain(&caller.actor()).await?;
     Ok(Answer(Drained { schema_version: SchemaVersion::default(), draining: true, running: numbers(&live) }))
@@ -57,6 +60,7 @@ pub async fn drain(
 pub async fn undrain(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<Answer<Drained>, ApiError> {
     let live = api.app.undrain(&caller.actor()).await?;
     Ok(Answer(Drained { schema_version: SchemaVersion::default(), draining: false, running: numbers(&live) }))
@@ -67,6 +71,7 @@ pub async fn undrain(
 pub async fn stop(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<(StatusCode, Answer<Stopping>), ApiError> {
     let live = api.app.stop(&caller.actor()).await?;
     let stopping = Stopping {
@@ -86,6 +91,7 @@ fn numbers(runs: &[Run]) -> Vec<i64> {
 pub async fn backup(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<Answer<BackupDocument>, ApiError> {
     let made = api.app.backup(&caller.actor()).await?;
     let backup = Backup {

@@ -13,7 +13,7 @@ use super::auth::Caller;
 use super::convert;
 use super::cursor::{self, List};
 use super::error::ApiError;
-use super::extract::{Json, Query, TaskPath};
+use super::extract::{Json, NoBody, Query, TaskPath};
 use super::idempotency::RequestKey;
 use super::limits::{FIRES_DEFAULT, FIRES_MAX, TASK_PAGE_MAX};
 use super::state::Api;
@@ -48,7 +48,13 @@ pub async fn list(
         (Some(_), Some(last)) => Some(cursor::encode(List::Tasks, &last.id)),
         (_, _) => None,
     };
-    Ok(Answer(TaskPage { schema_version: SchemaVersion::default(), tasks, next_cursor }))
+    let errors = api.app.snapshot().files_with_errors();
+    Ok(Answer(TaskPage {
+        schema_version: SchemaVersion::default(),
+        tasks,
+        next_cursor,
+        files_with_errors: u32::try_from(errors).unwrap_or(u32::MAX),
+    }))
 }
 
 fn task_states(text: &str) -> Result<HashSet<TaskState>, ApiError> {
@@ -203,6 +209,7 @@ pub async fn resume(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     TaskPath(id): TaskPath,
+    NoBody: NoBody,
 ) -> Result<Answer<TaskDocument>, ApiError> {
     api.app.resume(Some(&id), &caller.actor()).await?;
     document(&api, &id).await.map(Answer)
@@ -225,6 +232,7 @@ pub async fn pause_all(
 pub async fn resume_all(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    NoBody: NoBody,
 ) -> Result<Answer<TasksChanged>, ApiError> {
     let resumed = api.app.resume(None, &caller.actor()).await?;
     let mut answer = changed(&api);

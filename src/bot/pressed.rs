@@ -19,6 +19,7 @@ use crate::model::alert::{AlertId, AlertState};
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::{Illegal, MessageId, MessageState};
 use crate::model::notice::{Button, Part};
+use crate::model::run::RunState;
 use crate::model::task::Kind;
 use crate::store::StoreError;
 use crate::ticket::{Author, TicketError};
@@ -129,7 +130,12 @@ impl Bot {
             Press::Retry(run) => self.retry_once(run, written).await?,
             Press::Kill(id) => {
                 let run = self.app.kill_run(id, &by.actor(), None).await?;
-                let told = format!("{id} ({}) is told to end", run.task);
+                let what = if run.state().is_live() || run.state() == RunState::Killed {
+                    "is told to end"
+                } else {
+                    "is not tried again"
+                };
+                let told = format!("{id} ({}) {what}", run.task);
                 Answer::text(format!("⏹ {told}, by {}.", phrase(&by.name))).with_toast(told)
             }
             Press::PauseTask(task, length) => self.pause_once(&task, length, by).await?,

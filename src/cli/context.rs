@@ -157,6 +157,21 @@ impl Context {
         Ok(Exit::Done)
     }
 
+    /// As [`Context::show`], where all that is told is that it was done: no result, so `--quiet` keeps it back.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub fn confirm<T>(
+        &self,
+        document: &Document<T>,
+        render: impl FnOnce(&T, &Look) -> String,
+    ) -> Result<Exit, Failure> {
+        if self.globals.quiet && !self.globals.json {
+            return Ok(Exit::Done);
+        }
+        self.show(document, render)
+    }
+
     /// # Errors
     /// [`Failure::Output`].
     pub fn print(&self, text: &str) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ pub fn run(context: &Context, wanted: Wanted) -> Result<Exit, Failure> {
         Wanted::Undrain => "undrain",
     };
     let drained = context.fetch::<wire::Drained>(&Request::post(api().segment(verb)))?;
-    context.show(&drained, |drained, _| render(drained))
+    context.confirm(&drained, |drained, _| render(drained))
 }
 
 fn render(drained: &wire::Drained) -> String {
@@ -32,7 +32,7 @@ fn render(drained: &wire::Drained) -> String {
     } else {
         format!("still running: {}", runs.join(" "))
     };
-    format!("nothing new is started; {live}. End it with `lucid undrain`.\n")
+    format!("nothing new is started; {live}. It ends with `lucid undrain`, or with the daemon.\n")
 }
 
 #[cfg(test)]
@@ -47,7 +47,10 @@ mod tests {
             running,
         };
         let text = render(&drained(true, vec![7, 9]));
-        assert_eq!(text, "nothing new is started; still running: #7 #9. End it with `lucid undrain`.\n");
+        assert_eq!(
+            text,
+            "nothing new is started; still running: #7 #9. It ends with `lucid undrain`, or with the daemon.\n"
+        );
         assert!(render(&drained(true, vec![])).contains("nothing runs"));
         assert_eq!(render(&drained(false, vec![7])), "what is due is started again\n");
     }

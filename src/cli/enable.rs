@@ -30,7 +30,7 @@ pub fn run(context: &Context, args: &Args, wanted: Wanted) -> Result<Exit, Failu
         .map_err(|error| anyhow::anyhow!("cannot write the request: {error}"))?;
     let path = api().segment("tasks").segment(args.task.as_str());
     let edited = context.fetch::<wire::TaskEdited>(&Request::new(Method::Patch, path).json(body))?;
-    context.show(&edited, render)
+    context.confirm(&edited, render)
 }
 
 fn render(edited: &wire::TaskEdited, look: &Look) -> String {

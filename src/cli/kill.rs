@@ -1,4 +1,4 @@
-//! `lucid kill`: ends a run and everything it started.
+//! `lucid kill`: ends a run and everything it started, or drops the retry that one which failed waits for.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         .map_err(|error| anyhow::anyhow!("cannot write the request: {error}"))?;
     let path = api().segment("runs").segment(&args.run.0.to_string()).segment("kill");
     let killed = context.fetch::<wire::RunDocument>(&Request::post(path).json(body))?;
-    context.show(&killed, |killed, look| render(&killed.run, look))
+    context.confirm(&killed, |killed, look| render(&killed.run, look))
 }
 
 fn render(run: &wire::Run, look: &Look) -> String {
@@ -47,7 +47,9 @@ fn render(run: &wire::Run, look: &Look) -> String {
     } else {
         look.paint(tone, run.state.name())
     };
-    format!("{} {} {what}\n", run_reference(run.id), quoted(&run.task))
+    // One that has failed had ended before: what waited was its retry.
+    let retry = if run.state.is_failure() && !run.state.is_live() { "; it is not tried again" } else { "" };
+    format!("{} {} {what}{retry}\n", run_reference(run.id), quoted(&run.task))
 }
 
 #[cfg(test)]
@@ -70,5 +72,7 @@ mod tests {
         let look = look(Paint::Plain);
         assert_eq!(render(&run(7, RunState::Stopping), &look), "#7 `nightly-tidy` is asked to end\n");
         assert_eq!(render(&run(7, RunState::Killed), &look), "#7 `nightly-tidy` killed\n");
+        let failed = render(&run(7, RunState::Failed), &look);
+        assert_eq!(failed, "#7 `nightly-tidy` failed; it is not tried again\n");
     }
 }

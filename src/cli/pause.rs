@@ -55,7 +55,19 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Failure> {
     let before = context.fetch::<wire::TaskDocument>(&Request::get(path))?.value.task.paused;
     let path = api().segment("tasks").segment(task.as_str()).segment("resume");
     let document = context.fetch::<wire::TaskDocument>(&Request::post(path).json(b"{}".to_vec()))?;
-    context.show(&document, |document, look| render_resumed(&document.task, before.as_ref(), look))
+    if is_held_by_all(before.as_ref(), document.value.task.paused.as_ref()) {
+        return Err(Failure::Ended {
+            exit: Exit::Conflict,
+            message: format!("the whole schedule is paused, and {} with it", quoted(task.as_str())),
+            help: Some("end the pause of everything: lucid resume --all".to_owned()),
+        });
+    }
+    context.confirm(&document, |document, look| render_resumed(&document.task, before.as_ref(), look))
+}
+
+/// Whether the task had no pause of its own that could have been ended.
+fn is_held_by_all(before: Option<&wire::Paused>, after: Option<&wire::Paused>) -> bool {
+    after.is_some() && after == before
 }
 
 /// The answer alone does not tell a pause that has been ended from one that never was.
@@ -65,7 +77,10 @@ fn render_resumed(task: &wire::Task, before: Option<&wire::Paused>, look: &Look)
             let since = look.instant(before.since);
             format!("the pause since {since} has been ended; {}", render_one(task, look))
         }
-        (Some(_), Some(_)) => format!("the whole schedule is paused; {}", render_one(task, look)),
+        (Some(before), Some(_)) => format!(
+            "the pause since {} has been ended; the whole schedule is paused until `lucid resume --all`\n",
+            look.instant(before.since)
+        ),
         (None, _) => render_one(task, look),
     }
 }
@@ -74,10 +89,10 @@ fn send(context: &Context, which: &Which, verb: &'static str, body: Vec<u8>) -> 
     if let Some(task) = &which.task {
         let path = api().segment("tasks").segment(task.as_str()).segment(verb);
         let document = context.fetch::<wire::TaskDocument>(&Request::post(path).json(body))?;
-        return context.show(&document, |document, look| render_one(&document.task, look));
+        return context.confirm(&document, |document, look| render_one(&document.task, look));
     }
     let changed = context.fetch::<wire::TasksChanged>(&Request::post(api().segment(verb)).json(body))?;
-    context.show(&changed, |changed, _| render_all(&changed.changed, verb))
+    context.confirm(&changed, |changed, _| render_all(&changed.changed, verb))
 }
 
 fn render_one(task: &wire::Task, look: &Look) -> String {
@@ -141,7 +156,10 @@ mod tests {
         assert_eq!(ended, "the pause since 11:30 has been ended; `git-sync` is not paused\n");
         assert_eq!(render_resumed(&resumed, None, &look), "`git-sync` is not paused\n");
         resumed.paused = Some(paused.clone());
-        let held = render_resumed(&resumed, Some(&paused), &look);
-        assert!(held.starts_with("the whole schedule is paused; `git-sync` is paused"), "{held}");
+        assert!(is_held_by_all(Some(&paused), resumed.paused.as_ref()));
+        let own = wire::Paused { actor: "cli:b".to_owned(), ..paused };
+        assert!(!is_held_by_all(Some(&own), resumed.paused.as_ref()));
+        let held = render_resumed(&resumed, Some(&own), &look);
+        assert!(held.ends_with("the whole schedule is paused until `lucid resume --all`\n"), "{held}");
     }
 }

@@ -214,8 +214,8 @@ pub fn last_line(run: &wire::Run, next: Option<jiff::Timestamp>, look: &Look) ->
     if !why.is_empty() {
         line.push_str(&format!(" · {}", clean(&why)));
     }
-    if let Some(at) = run.retry_at {
-        line.push_str(&format!(" · tried again {}", look.until(at)));
+    if let Some(again) = runs::again(run, look) {
+        line.push_str(&format!(" · {again}"));
     }
     if let Some(at) = next {
         line.push_str(&format!(" · next {} ({})", look.instant(at), look.until(at)));

@@ -113,10 +113,20 @@ fn render(runs: &[wire::Run], look: &Look) -> String {
             ),
             Cell::plain(&took(run, look)).right(),
             Cell::plain(run.trigger.name()),
-            Cell::plain(&why_so(run)),
+            Cell::plain(&join(why_so(run), again(run, look))),
         ]);
     }
     grid.render(look)
+}
+
+fn join(why: String, again: Option<String>) -> String {
+    [Some(why).filter(|why| !why.is_empty()), again].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// When a run that waits for its retry has it.
+#[must_use]
+pub fn again(run: &wire::Run, look: &Look) -> Option<String> {
+    run.retry_at.map(|at| format!("tried again {}", look.until(at)))
 }
 
 /// The task; for an attempt on a ticket, also that.
@@ -187,6 +197,8 @@ pub fn why_so(run: &wire::Run) -> String {
 fn in_words(reason: &str) -> &str {
     match reason {
         "keeper_killed" => "its keeper was killed",
+        "result_unreadable" => "its result cannot be read",
+        "directory_gone" => "its directory was removed",
         "reboot" => "the machine restarted",
         other => other,
     }

@@ -144,11 +144,13 @@ fn facts(status: &wire::Status, look: &Look) -> Grid {
     for failing in &status.failing {
         let since = failing.since.map(|at| format!(" since {}", look.instant(at))).unwrap_or_default();
         let last = failing.last_run.as_ref().map(runs::why_so).unwrap_or_default();
+        let again = failing.last_run.as_ref().and_then(|run| runs::again(run, look));
+        let again = again.map(|again| format!(", {again}")).unwrap_or_default();
         grid.row(vec![
             Cell::new(Tone::Bad, heading),
             Cell::plain(&failing.task),
             Cell::plain(&count(failing.failures as usize, "run")).right(),
-            Cell::plain(format!("{since}  {last}").trim()),
+            Cell::plain(format!("{since}  {last}{again}").trim()),
         ]);
         heading = "";
     }

@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     };
     tell(context, &stopping);
     wait_until_gone(context, stopping.value.pid)?;
-    context.show(&stopping, |_, _| "stopped\n".to_owned())
+    context.confirm(&stopping, |_, _| "stopped\n".to_owned())
 }
 
 fn tell(context: &Context, stopping: &Document<wire::Stopping>) {

@@ -149,8 +149,12 @@ fn last_run(facts: &mut Facts<'_>, run: &wire::Run) {
     if !why.is_empty() {
         words.push(clean(&why).into_owned());
     }
+    words.extend(runs::again(run, look));
     words.push(look.paint(Tone::Live, &format!("lucid logs {}", run.id)));
     facts.add_painted("last run", &words.join(" · "));
+    if run.retry_at.is_some() {
+        facts.add_painted("", &look.paint(Tone::Faint, &format!("no more tries: lucid kill {}", run.id)));
+    }
 }
 
 /// The text below the front-matter, without a first line that stands above as the description.

@@ -3,13 +3,17 @@
 use super::context::{Context, api};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
-use super::look::{Look, Tone, clean, count};
+use super::look::{Look, Tone, clean, count, fit};
 use super::runs;
 use crate::api::wire;
 use crate::api::wire::TaskState;
 use crate::model::run::RunState;
 use crate::platform::client::Request;
 
+/// Before a task whose file is broken and whose last good version stands in for it.
+const STALE_MARK: &str = "E";
+/// Columns of a pause's reason; `lucid task` shows all of it.
+const REASON_COLUMNS: usize = 60;
 const LEGEND: &str = ". ok  x failed  t timeout  k killed  l lost  s skipped  m missed";
 
 #[derive(Debug, clap::Args)]
@@ -68,34 +72,43 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         path = path.query("tag", tag);
     }
     let page = context.fetch::<wire::TaskPage>(&Request::get(path))?;
-    context.show(&page, |page, look| render(&page.tasks, look))
+    context.show(&page, |page, look| render(&page.tasks, page.files_with_errors as usize, look))
 }
 
-fn render(tasks: &[wire::Task], look: &Look) -> String {
+fn render(tasks: &[wire::Task], files_with_errors: usize, look: &Look) -> String {
+    let broken = tasks.iter().filter(|task| task.state == TaskState::Broken || task.definition.stale).count();
+    let footer = match broken.max(files_with_errors) {
+        0 => String::new(),
+        files => {
+            let files = format!("{} with errors: lucid check", count(files, "file"));
+            format!("{}\n", look.paint(Tone::Bad, &files))
+        }
+    };
     if tasks.is_empty() {
-        return "No tasks.\n".to_owned();
+        return format!("No tasks.\n{footer}");
     }
     let mut grid = Grid::new(&["", "TASK", "SCHEDULE", "LAST", "TOOK", "NEXT", "14 RUNS"], &[2, 1, 3, 6]);
     for task in tasks {
-        let (tone, mark) = mark(task.state);
+        // It goes on as it last was, while its file says something else.
+        let (tone, mark) = if task.definition.stale { (Tone::Warn, STALE_MARK) } else { mark(task.state) };
         let took = task.last_run.as_ref().map(|run| runs::took(run, look)).unwrap_or_default();
+        let mut last = last(task, look);
+        if task.definition.stale {
+            last.push_str(", stale: BROKEN file");
+        }
         grid.row(vec![
             Cell::new(tone, mark),
             Cell::plain(&task.id),
             Cell::new(Tone::Faint, &task.schedule_human),
-            Cell::new(tone, &last(task, look)),
+            Cell::new(tone, &last),
             Cell::plain(&took).right(),
             Cell::plain(&task.next_at.map(|at| look.until(at)).unwrap_or_default()),
             Cell::plain(&task.recent.iter().map(|state| runs::mark(*state).1).collect::<String>()),
         ]);
     }
-    let broken = tasks.iter().filter(|task| task.state == TaskState::Broken || task.definition.stale).count();
     let mut out = grid.render(look);
     out.push_str(&format!("\n{} · {}\n", count(tasks.len(), "task"), look.paint(Tone::Faint, LEGEND)));
-    if broken > 0 {
-        let files = format!("{} with errors: lucid check", count(broken, "file"));
-        out.push_str(&format!("{}\n", look.paint(Tone::Bad, &files)));
-    }
+    out.push_str(&footer);
     out
 }
 
@@ -144,8 +157,8 @@ pub fn last(task: &wire::Task, look: &Look) -> String {
             let left =
                 paused.and_then(|p| p.until).map(|at| format!(" {} left", look.left(at))).unwrap_or_default();
             let reason =
-                paused.and_then(|p| p.reason.as_ref()).map(|r| format!(" \"{r}\"")).unwrap_or_default();
-            format!("paused{left}{reason}")
+                paused.and_then(|p| p.reason.as_ref()).map(|r| format!(" \"{}\"", fit(r, REASON_COLUMNS)));
+            format!("paused{left}{}", reason.unwrap_or_default())
         }
         TaskState::Done => "done".to_owned(),
         TaskState::Failing | TaskState::Manual | TaskState::New | TaskState::Ok => ended(),
@@ -256,19 +269,36 @@ pub mod tests {
 
     #[test]
     fn every_state_has_its_line_of_80_columns() {
-        let text = render(&all_states(), &look(Paint::Plain));
+        let text = render(&all_states(), 0, &look(Paint::Plain));
         assert!(text.lines().all(|line| super::super::look::columns(line) <= 80), "{text}");
         insta::assert_snapshot!(text);
     }
 
     #[test]
+    fn a_stale_task_is_no_healthy_one_and_a_long_reason_is_cut() {
+        let look = Look { width: 1000, ..look(Paint::Plain) };
+        let mut stale = task("stale", TaskState::Ok);
+        stale.definition.stale = true;
+        let text = render(&[stale], 3, &look);
+        let line = text.lines().find(|line| line.contains("stale")).unwrap();
+        assert!(line.starts_with("E ") && line.contains("stale: BROKEN file"), "{text}");
+        assert!(text.contains("3 files with errors"), "files that give no task count: {text}");
+
+        let mut paused = task("held", TaskState::Paused);
+        let reason = Some("x".repeat(500));
+        paused.paused = Some(wire::Paused { since: look.now, until: None, reason, actor: String::new() });
+        let text = render(&[paused], 0, &look);
+        assert!(text.lines().all(|line| super::super::look::columns(line) < 200), "{text}");
+    }
+
+    #[test]
     fn a_wide_terminal_shows_it_all() {
-        insta::assert_snapshot!(render(&all_states(), &Look { width: 140, ..look(Paint::Plain) }));
+        insta::assert_snapshot!(render(&all_states(), 0, &Look { width: 140, ..look(Paint::Plain) }));
     }
 
     #[test]
     fn letters_stay_under_colours() {
-        insta::assert_snapshot!(visible(&render(&all_states(), &look(Paint::Ansi))));
+        insta::assert_snapshot!(visible(&render(&all_states(), 0, &look(Paint::Ansi))));
     }
 
     #[test]

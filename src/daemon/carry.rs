@@ -11,8 +11,10 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, Trigger};
 use crate::model::task::{CatchUp, Task};
+use crate::model::time::millis;
 use crate::platform::failpoint;
 use crate::run::flight::{self, Claim, Gates, Request};
+use crate::run::outcome::{self, TURNED_AWAY};
 use crate::run::{RunError, history, table};
 use crate::store::Tx;
 use crate::task::agenda::{Again, Due};
@@ -191,6 +193,30 @@ impl Ledger {
             | Claim::Known(_) => table::set_retry(tx, run.id, None)?,
         }
         Ok(Some((task, claim)))
+    }
+
+    /// Has the retries looked at now that a pause of `task`, or of everything, has put off beyond their own time.
+    ///
+    /// # Errors
+    /// Only what the database says.
+    pub fn wake_retries(
+        &self,
+        tx: &Tx<'_>,
+        task: Option<&TaskId>,
+        definition: impl Fn(&TaskId) -> Option<Arc<Task>>,
+    ) -> Result<(), RunError> {
+        for run in history::table::to_be_retried(tx)? {
+            let is_meant = task.is_none_or(|task| run.task == *task);
+            // Whoever was turned away has been told a time that nobody knows here.
+            let was_told = run.reason.as_deref().is_some_and(|reason| TURNED_AWAY.contains(&reason));
+            let Some(definition) = definition(&run.task).filter(|_| is_meant && !was_told) else { continue };
+            let wait = millis(outcome::delay(&definition.settings.retries, run.attempt));
+            let is_over = run.ended_ms.is_some_and(|ended| ended.saturating_add(wait) <= self.now_ms);
+            if is_over && run.retry_ms.is_some_and(|at| at > self.now_ms) {
+                table::set_retry(tx, run.id, Some(self.now_ms))?;
+            }
+        }
+        Ok(())
     }
 
     fn drop_retry(&self, tx: &Tx<'_>, run: &Run, why: &str) -> Result<(), RunError> {

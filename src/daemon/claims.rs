@@ -64,7 +64,7 @@ async fn carry(app: &App, chunk: Vec<Due>) {
 }
 
 /// As things are at this moment.
-fn ledger(app: &App) -> Ledger {
+pub fn ledger(app: &App) -> Ledger {
     Ledger {
         journal: app.journal.clone(),
         gates: app.runs.gates(),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::journal::Journal;
 use crate::model::ids::{RunId, TaskId};
-use crate::model::run::{Outcome, Run, RunState, Step, Trigger, Waiting};
+use crate::model::run::{Outcome, Run, RunState, Step, StopReason, Trigger, Waiting};
 use crate::model::task::Task;
 use crate::run::finish::End;
 use crate::run::flight::{self, Claim, Gates, Request};
+use crate::run::stop::{self, Stopped};
 use crate::run::{RunError, table};
 use crate::store::Store;
 use crate::task::agenda::{Again, Agenda, Due, Standing};
@@ -87,15 +88,14 @@ impl Ledger {
     }
 
     fn end(&self, run: &Run) {
-        let (mut run, now_ms) = (run.clone(), self.now_ms);
+        let (mut run, journal, now_ms) = (run.clone(), self.journal.clone(), self.now_ms);
+        let shut = Gates { draining: true, ..OPEN };
         self.write(move |tx| {
             let from = run.state();
             run.step(Step::Start)?;
             assert!(table::update(tx, &run, from)?);
-            run.step(Step::Finish(RunState::Ok))?;
-            run.ended_ms = Some(now_ms);
-            assert!(table::update(tx, &run, RunState::Running)?);
-            Ok(table::drop_locks(tx, run.id)?)
+            let outcome = Outcome { state: RunState::Ok, reason: None, exit_code: Some(0), signal: None };
+            End::new(run.clone(), None, outcome, now_ms).write(tx, &journal, shut, now_ms)
         });
     }
 
@@ -114,13 +114,12 @@ impl Ledger {
         agenda.due(self.now_ms, policy).remove(0)
     }
 
+    fn at(&self, now_ms: i64) -> carry::Ledger {
+        carry::Ledger { journal: self.journal.clone(), gates: OPEN, spacing_ms: 1_000, now_ms }
+    }
+
     fn carry(&self, due: Due) -> Carried {
-        let ledger = carry::Ledger {
-            journal: self.journal.clone(),
-            gates: OPEN,
-            spacing_ms: 1_000,
-            now_ms: self.now_ms,
-        };
+        let ledger = self.at(self.now_ms);
         self.write(move |tx| ledger.carry(tx, &due))
     }
 
@@ -289,6 +288,45 @@ fn whoever_waited_is_judged_by_when_the_end_is_written() {
     });
     assert_eq!(promoted.iter().map(|run| run.id).collect::<Vec<_>>(), [second.id]);
     assert_eq!(ledger.row(first.id).ended_ms, Some(1_500_000));
+}
+
+#[test]
+fn a_retry_is_dropped_by_a_run_that_goes_well_and_by_who_asks() {
+    let ledger = Ledger::new();
+    let task = ledger.task("a", "schedule: every 1h\nretries: 3");
+    let first = go(ledger.due(&task, 60_000));
+    ledger.end(&first);
+    let id = first.id;
+    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
+    ledger.end(&go(ledger.claim_with(OPEN, ledger.ask(&task, Trigger::Manual, None))));
+    assert_eq!(ledger.row(first.id).retry_ms, None, "somebody has done it by hand");
+
+    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
+    let cancel = || {
+        let journal = ledger.journal.clone();
+        ledger.write(move |tx| stop::record(tx, &journal, id, StopReason::Cancelled, "cli:a", 80_000))
+    };
+    assert!(matches!(cancel(), Stopped::RetryDropped(run) if run.id == id));
+    assert_eq!(ledger.row(first.id).retry_ms, None);
+    assert!(matches!(cancel(), Stopped::Already(_)), "there is nothing left to drop");
+}
+
+#[test]
+fn a_resume_wakes_what_a_pause_put_off_and_nothing_else() {
+    let ledger = Ledger::new();
+    let task = ledger.task("a", "schedule: every 1h\nretries: {max: 3, delay: 30s}");
+    let first = go(ledger.due(&task, 60_000));
+    ledger.end(&first);
+    let ended_ms = ledger.row(first.id).ended_ms.unwrap();
+    let wake = |now_ms| {
+        let (id, at, task) = (first.id, ledger.at(now_ms), Arc::clone(&task));
+        ledger.write(move |tx| {
+            table::set_retry(tx, id, Some(ended_ms + 60_000))?;
+            at.wake_retries(tx, None, |_| Some(Arc::clone(&task)))
+        });
+        ledger.row(first.id).retry_ms.unwrap() - ended_ms
+    };
+    assert_eq!([wake(ended_ms + 29_999), wake(ended_ms + 30_000)], [60_000, 30_000]);
 }
 
 #[test]

@@ -113,6 +113,17 @@ impl Refused {
         }
     }
 
+    /// Held back by the pause of the whole schedule, which the task's own `resume` does not end.
+    #[must_use]
+    pub fn paused_with_all(id: &TaskId) -> Self {
+        Self::new(
+            RefusedKind::Paused,
+            "paused",
+            format!("the whole schedule is paused, and {id} with it"),
+            format!("run it all the same: lucid run {id} --force; or end the pause: lucid resume --all"),
+        )
+    }
+
     #[must_use]
     pub fn unavailable(why: &str) -> Self {
         Self::new(RefusedKind::Unavailable, "unavailable", why, "see: lucid problems")

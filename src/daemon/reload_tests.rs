@@ -68,6 +68,32 @@ impl Machine {
 }
 
 #[test]
+fn a_one_shot_is_not_armed_again_by_a_folder_that_was_away() {
+    let machine = Machine::new();
+    machine.write("once", "---\ncommand: ./x\nschedule: in 2m\n---\n");
+    let mut daemon = machine.daemon();
+    assert_eq!(machine.reload(&mut daemon, false), ["task_added once"]);
+    let covered = || {
+        let rows = machine.store.read_blocking(|conn| Ok::<_, RunError>(table::all(conn)?)).unwrap();
+        rows.iter().map(|row| row.covered_ms).collect::<Vec<_>>()
+    };
+    let spent_ms = NOW_MS + 120_000;
+    let cover = move |tx: &crate::store::Tx<'_>| -> Result<(), RunError> {
+        let id = crate::model::ids::TaskId::parse("once").unwrap();
+        Ok(crate::run::table::cover(tx, &id, spent_ms)?)
+    };
+    machine.store.write_blocking(cover).unwrap();
+    let away = machine.tasks.with_extension("away");
+    for mut daemon in [daemon, machine.daemon()] {
+        fs::rename(&machine.tasks, &away).unwrap();
+        machine.reload(&mut daemon, false);
+        fs::rename(&away, &machine.tasks).unwrap();
+        machine.reload(&mut daemon, false);
+        assert_eq!(covered(), [spent_ms], "it had its instant");
+    }
+}
+
+#[test]
 fn what_happened_to_files_while_no_daemon_was_there_is_told_by_the_next() {
     let machine = Machine::new();
     machine.write("stays", GOOD);
@@ -127,6 +153,8 @@ fn a_folder_that_cannot_be_listed_has_lost_nothing() {
     std::os::unix::fs::symlink(&machine.tasks, &machine.tasks).unwrap();
     assert_eq!(machine.reload(&mut machine.daemon(), false), [""; 0]);
     fs::remove_file(&machine.tasks).unwrap();
+    assert_eq!(machine.reload(&mut machine.daemon(), false), [""; 0]);
+    fs::create_dir(&machine.tasks).unwrap();
     assert_eq!(machine.reload(&mut machine.daemon(), false), ["task_removed a"]);
 }
 

@@ -13,10 +13,12 @@ use crate::model::schedule::format_duration;
 use crate::run::flight::{self, Claim, Request};
 use crate::run::stop::Stopped;
 use crate::run::{RunError, history};
+use crate::store::StoreError;
 use crate::task::Edit;
 use crate::task::table::{self, Pause};
 
 use super::claims;
+use super::message::{ToTick, answer};
 use super::refused::{Refused, RefusedKind};
 use super::{App, Leave};
 
@@ -96,6 +98,9 @@ impl App {
             Claim::Go(run) | Claim::Waits(run) | Claim::Skipped(run) | Claim::Known(run) => Ok(run),
             Claim::Replaces { run, holder: _ } => Ok(run),
             Claim::Taken { holder } => Err(self.already_running(&holder)),
+            Claim::Refused { reason: "paused" } if self.is_all_paused().await? => {
+                Err(Refused::paused_with_all(id))
+            }
             Claim::Refused { reason } => Err(Refused::held(id, reason)),
             Claim::Off => Err(Refused::disabled(id)),
             Claim::Covered | Claim::Stale => Err(Refused::new(
@@ -105,6 +110,11 @@ impl App {
                 "try again in a moment",
             )),
         }
+    }
+
+    async fn is_all_paused(&self) -> Result<bool, StoreError> {
+        let pause = self.store.read(|conn| Ok::<_, StoreError>(table::paused_all(conn)?)).await?;
+        Ok(pause.is_some_and(|pause| pause.holds_at(self.clock.wall_ms())))
     }
 
     fn already_running(&self, holder: &Run) -> Refused {
@@ -118,13 +128,13 @@ impl App {
         )
     }
 
-    /// Asks a run to end.
+    /// Asks a run to end; of one that has ended and waits to be tried again, that it is not.
     ///
     /// # Errors
     /// [`Refused`] when there is no such run, or it has ended.
     pub async fn kill_run(&self, id: RunId, actor: &str, grace: Option<Duration>) -> Result<Run, Refused> {
         match self.runs.stop(id, StopReason::Cancelled, grace, actor).await? {
-            Stopped::Stopping(run) | Stopped::Over(run) => Ok(run),
+            Stopped::Stopping(run) | Stopped::Over(run) | Stopped::RetryDropped(run) => Ok(run),
             Stopped::Already(run) => Err(Refused::ended(id, run.state())),
             Stopped::Unknown => Err(Refused::no_run(id)),
         }
@@ -201,6 +211,7 @@ impl App {
         }
         let (journal, task, actor) = (self.journal.clone(), id.cloned(), actor.to_owned());
         let now_ms = self.clock.wall_ms();
+        let (snapshot, ledger) = (self.snapshot(), claims::ledger(self));
         let resumed = self
             .store
             .write(move |tx| -> Result<bool, RunError> {
@@ -211,10 +222,14 @@ impl App {
                 if resumed {
                     let event = Event::new(EventKind::TaskResumed).actor(&actor);
                     journal.record(tx, now_ms, about(event, task.as_ref()))?;
+                    ledger.wake_retries(tx, task.as_ref(), |id| snapshot.definition(id))?;
                 }
                 Ok(resumed)
             })
             .await?;
+        if resumed {
+            answer(self, ToTick::RetryAt(now_ms));
+        }
         Ok(resumed)
     }
 

@@ -254,8 +254,11 @@ impl App {
             enabled: snapshot.enabled,
             broken: snapshot.broken,
             paused: match paused_all {
-                Some(_) => snapshot.entries.len(),
-                None => paused.iter().filter(|id| snapshot.get(id).is_some()).count(),
+                // What is off is off, paused or not.
+                Some(_) => snapshot.enabled,
+                None => {
+                    paused.iter().filter(|id| snapshot.get(id).is_some_and(|entry| entry.enabled)).count()
+                }
             },
             next: self.next.borrow().clone(),
             live,
@@ -322,9 +325,23 @@ fn view(id: &TaskId, entry: &Arc<Entry>, rows: Rows, paused_all: Option<&Pause>,
         }
         (Some(_) | None, _) => (None, false),
     };
+    let next_at = match &entry.definition {
+        Some(_) if entry.enabled => [next_at, retry_at(&recent, pause.as_ref())].into_iter().flatten().min(),
+        Some(_) | None => next_at,
+    };
     let at_work = live.iter().position(|run| run.waiting.is_none()).unwrap_or(0);
     let live = (!live.is_empty()).then(|| live.swap_remove(at_work));
     TaskView { id: id.clone(), entry: Arc::clone(entry), pause, next_at, spent, live, recent }
+}
+
+/// When what failed is tried again; a pause puts that off.
+fn retry_at(recent: &[Run], pause: Option<&Pause>) -> Option<Timestamp> {
+    let at_ms = recent.iter().filter_map(|run| run.retry_ms).min()?;
+    let at_ms = match pause {
+        Some(pause) => at_ms.max(pause.until_ms?),
+        None => at_ms,
+    };
+    Timestamp::from_millisecond(at_ms).ok()
 }
 
 /// The next instant that will run: after what is covered, after now, after the pause.

@@ -9,6 +9,7 @@ use crate::model::event::EventKind;
 use crate::model::ids::TaskId;
 use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
+use crate::platform::process::{End, Exit};
 use crate::run::history;
 use crate::store::StoreError;
 use crate::task::due::Instants;
@@ -75,7 +76,7 @@ impl App {
         {
             about = Timestamp::from_millisecond(was).unwrap_or(about);
         }
-        let answer = match (&row, self.was_kept(&view, instant).await?) {
+        let mut answer = match (&row, self.was_kept(&view, instant).await?) {
             (Some(run), _) if is_off => {
                 format!("{id} is disabled; before that, {}", self.told(run, view.definition()).await?)
             }
@@ -85,6 +86,12 @@ impl App {
                 "no row is kept of {about}: rows of {id} from so long ago have been deleted (keep_runs, keep_for)"
             ),
         };
+        let waiting = view.recent.iter().find_map(|run| Some((run.id, run.retry_ms?)));
+        if let (None, Some((run, at_ms))) = (at, waiting)
+            && let Ok(again) = Timestamp::from_second(at_ms.div_euclid(1000))
+        {
+            answer.push_str(&format!("; {run} is tried again at {again} (lucid kill {} drops that)", run.0));
+        }
         Ok(Why { task: id.clone(), at: about, answer, row })
     }
 
@@ -102,10 +109,20 @@ impl App {
             Filter { run: Some(run.id), kinds: Some(vec![EventKind::RetryDropped]), ..Filter::default() };
         let dropped = self.journal.before(i64::MAX, 1, wanted).await?.into_iter().next();
         let why = dropped.as_ref().and_then(|dropped| dropped.event.data["reason"].as_str());
+        let said = seen(run, self.left_by(run).await.as_ref());
         Ok(match why.filter(|_| run.retry_ms.is_none()) {
-            Some(why) => format!("{}; it was to be tried again, and was not: {why}", sentence(run)),
-            None => sentence(run),
+            Some(why) => format!("{said}; it was to be tried again, and was not: {why}"),
+            None => said,
         })
+    }
+
+    /// What its keeper wrote down at the end, while that is kept.
+    async fn left_by(&self, run: &Run) -> Option<Exit> {
+        if run.state().is_live() || run.started_ms.is_none() {
+            return None;
+        }
+        let dir = self.run_dir(run.id);
+        tokio::task::spawn_blocking(move || Exit::read(&dir).ok().flatten()).await.ok().flatten()
     }
 
     /// Whether `instant` would have a row still, if it ever had one.
@@ -189,6 +206,21 @@ fn nothing_due(task: &Task, first: Option<Timestamp>, about: Timestamp) -> Strin
     }
 }
 
+/// What a row says, with what its keeper saw and the row has no room for.
+fn seen(run: &Run, exit: Option<&Exit>) -> String {
+    let Some(exit) = exit else { return sentence(run) };
+    let mut said = match &exit.end {
+        End::Spawn { code, error } => format!("{} could not be started: {error} (exit {code})", run.id),
+        End::Code(_) | End::Signal(_) | End::Preflight { .. } => sentence(run),
+    };
+    match exit.leftovers {
+        0 => {}
+        1 => said.push_str("; a process that it left running was ended (kill_grace)"),
+        count => said.push_str(&format!("; {count} processes that it left running were ended (kill_grace)")),
+    }
+    said
+}
+
 /// What a row says, in words.
 #[must_use]
 pub fn sentence(run: &Run) -> String {
@@ -206,12 +238,16 @@ pub fn sentence(run: &Run) -> String {
         RunState::Running => format!("{id} is running"),
         RunState::Stopping => format!("{id} is being stopped"),
         RunState::Ok => format!("{id} ran and ended well{}", late(run)),
+        RunState::Failed if reason == "spawn" => format!("{id} could not be started: {}", ending(run)),
         RunState::Failed => format!("{id} ran and failed: {}", ending(run)),
         RunState::Timeout => format!("{id} ran into its limit ({reason}) and was ended"),
         RunState::Killed => format!("{id} was ended: {reason}"),
         RunState::Lost => format!("{id} started, and its result is lost: {}", lost(reason)),
         RunState::NotStarted => format!("{id} was recorded and never started; it starts once more"),
-        RunState::Blocked => format!("{id} could not be tried: {reason}"),
+        RunState::Blocked => match run.exit_code {
+            Some(code) => format!("{id} could not be tried: {reason} (exit {code})"),
+            None => format!("{id} could not be tried: {reason}"),
+        },
         RunState::Skipped => format!("skipped: {}", skipped(reason)),
         RunState::Missed => {
             let (instants, them) = match run.missed_count.unwrap_or(1) {
@@ -229,6 +265,8 @@ pub fn sentence(run: &Run) -> String {
 fn lost(reason: &str) -> &str {
     match reason {
         "keeper_killed" => "its keeper was killed",
+        "result_unreadable" => "what its keeper left of it (exit.json) cannot be read",
+        "directory_gone" => "its directory in the state directory was removed while it ran",
         "reboot" => "the machine restarted",
         other => other,
     }

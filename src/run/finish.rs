@@ -179,6 +179,15 @@ impl End {
             return Ok(Written::default());
         }
         table::drop_locks(tx, run.id)?;
+        // Asked for meanwhile, it did what the retry was to do.
+        if run.state() == RunState::Ok
+            && run.ticket.is_none()
+            && let Some(failed) = table::drop_retry(tx, &run.task)?
+        {
+            let event = Event::new(EventKind::RetryDropped).task(&run.task).run(failed);
+            let why = format!("{} has ended well since", run.id);
+            journal.record(tx, self.ended_ms, event.data(json!({"reason": why})))?;
+        }
         let event = Event::new(EventKind::RunFinished).task(&run.task).run(run.id).data(json!({
             "state": run.state().name(), "reason": run.reason, "exit_code": run.exit_code,
             "signal": run.signal, "duration_ms": run.duration_ms, "attempt": run.attempt,

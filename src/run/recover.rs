@@ -84,7 +84,7 @@ impl Runs {
             }
             Ok(Found::Exited(_)) => recovered.finished += 1,
             Ok(Found::NotStarted) => recovered.not_started += 1,
-            Ok(Found::Vanished | Found::OtherBoot) => recovered.lost += 1,
+            Ok(Found::Vanished | Found::Unreadable | Found::Gone | Found::OtherBoot) => recovered.lost += 1,
             Err(e) => warn!(run = run.id.0, error = %e, "cannot read what its keeper left; trying again"),
         }
         let runs = self.clone();

@@ -21,6 +21,8 @@ pub enum Stopped {
     Stopping(Run),
     /// It had not started and is over now.
     Over(Run),
+    /// It had ended before, and is not tried again now.
+    RetryDropped(Run),
     /// It had ended before.
     Already(Run),
     Unknown,
@@ -44,7 +46,7 @@ impl Runs {
             Stopped::Stopping(run) => self.tell_keeper(run.id, reason, grace),
             // Its place and locks are free: somebody may be waiting for them.
             Stopped::Over(_) => self.look(),
-            Stopped::Already(_) | Stopped::Unknown => {}
+            Stopped::RetryDropped(_) | Stopped::Already(_) | Stopped::Unknown => {}
         }
         Ok(stopped)
     }
@@ -69,6 +71,21 @@ fn turn_back(tx: &Tx<'_>, journal: &Journal, run: Run, now_ms: i64) -> Result<St
         flight::give_up(tx, journal, run, "draining", now_ms)?;
     }
     Ok(table::get(tx, id)?.map_or(Stopped::Unknown, Stopped::Over))
+}
+
+/// What has ended and waits to be tried again is not.
+fn drop_retry(
+    tx: &Tx<'_>,
+    journal: &Journal,
+    mut run: Run,
+    actor: &str,
+    now_ms: i64,
+) -> Result<Stopped, RunError> {
+    table::set_retry(tx, run.id, None)?;
+    run.retry_ms = None;
+    let event = Event::new(EventKind::RetryDropped).task(&run.task).run(run.id).actor(actor);
+    journal.record(tx, now_ms, event.data(json!({"reason": "cancelled"})))?;
+    Ok(Stopped::RetryDropped(run))
 }
 
 /// Writes that a run is to end, in the caller's transaction; [`Runs::tell_keeper`] has to follow it for
@@ -110,7 +127,12 @@ pub fn record(
         | RunState::Lost
         | RunState::Blocked
         | RunState::Skipped
-        | RunState::Missed => return Ok(Stopped::Already(run)),
+        | RunState::Missed => {
+            if run.retry_ms.is_none() || reason != StopReason::Cancelled {
+                return Ok(Stopped::Already(run));
+            }
+            return drop_retry(tx, journal, run, actor, now_ms);
+        }
     };
     if !table::update(tx, &run, from)? {
         return Ok(Stopped::Already(run));

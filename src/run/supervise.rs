@@ -225,6 +225,7 @@ impl Runs {
     /// The keeper has ended: reads what it left and writes the end.
     pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
         failpoint::pass("run.settle");
+        let mut told = false;
         let found = loop {
             match process::examine(&self.run_dir(run.id), run.boot_id.as_deref().unwrap_or_default()) {
                 // Its lock may be held for an instant longer, by a child between fork and exec.
@@ -233,29 +234,39 @@ impl Runs {
                     continue;
                 }
                 Ok(found) => break found,
-                Err(e) => error!(run = run.id.0, error = %e, "cannot read what a keeper left; trying again"),
+                Err(e) if !std::mem::replace(&mut told, true) => {
+                    error!(run = run.id.0, error = %e, "cannot read what a keeper left; trying again");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(EXAMINE_PAUSE).await;
         };
         match found {
             Found::Exited(exit) => self.finish_from(run, task.as_ref(), &exit).await,
             Found::NotStarted => self.never_started(run).await,
-            Found::Alive(_) | Found::Vanished => {
-                // What outlives the sweep holds the key until it is gone.
-                while self.sweep(&run).await > 0 && self.sweep(&run).await > 0 {
-                    self.say_kill_failed(&mut run).await;
-                    tokio::time::sleep(KILL_FAILED_LOOK).await;
-                }
-                self.finish(run, task.as_ref(), outcome::lost("keeper_killed")).await;
-            }
+            Found::Alive(_) | Found::Vanished => self.lose(&mut run, task, "keeper_killed").await,
+            Found::Unreadable => self.lose(&mut run, task, "result_unreadable").await,
+            Found::Gone => self.lose(&mut run, task, "directory_gone").await,
             Found::OtherBoot => self.finish(run, task.as_ref(), outcome::lost("reboot")).await,
         }
     }
 
-    /// Ends whatever still carries the run's cookie.
+    /// It left no result. What outlives the sweep holds the key until it is gone.
+    async fn lose(&self, run: &mut Run, task: Option<Arc<Task>>, reason: &str) {
+        while self.sweep(run).await > 0 && self.sweep(run).await > 0 {
+            self.say_kill_failed(run).await;
+            tokio::time::sleep(KILL_FAILED_LOOK).await;
+        }
+        self.finish(run.clone(), task.as_ref(), outcome::lost(reason)).await;
+    }
+
+    /// Ends the run's keeper, if it is still there, and whatever carries the run's cookie.
     pub(super) async fn sweep(&self, run: &Run) -> u32 {
         let dir = self.run_dir(run.id);
-        let swept = tokio::task::spawn_blocking(move || process::clear(&dir, SWEEP_BUDGET)).await;
+        let pid = run.keeper_pid.unwrap_or_default();
+        let start = run.keeper_start.and_then(|start| u64::try_from(start).ok()).unwrap_or_default();
+        let killing = move || process::kill_tree(&dir, pid, start, SWEEP_BUDGET);
+        let swept = tokio::task::spawn_blocking(killing).await;
         match swept {
             Ok(count) => {
                 if count > 0 {

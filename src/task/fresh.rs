@@ -96,7 +96,12 @@ impl Fresh {
             }
             Err(failure) => {
                 let message = format!("the file cannot be read: {failure}");
-                only(false, error("E122", message).with_help("let the daemon's user read it"))
+                let help = if failure.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+                    "a link that leads back to itself: put a file in its place"
+                } else {
+                    "let the daemon's user read it"
+                };
+                only(false, error("E122", message).with_help(help))
             }
         };
         fresh.parsed = Some(parsed);

@@ -141,7 +141,12 @@ pub const KEYS: &[Key] = &[
         "10m",
         "The run is stopped after this time, daemon alive or not. Agents: 60m without it. 0 is refused.",
     ),
-    key("kill_grace", Shape::Duration, "10s", "Time between SIGTERM and SIGKILL."),
+    key(
+        "kill_grace",
+        Shape::Duration,
+        "10s",
+        "Time between SIGTERM and SIGKILL; what the command leaves running when it ends gets both.",
+    ),
     key("idle_timeout", Shape::Limit, "", "The run is stopped when it has printed nothing for so long."),
     key("retries", Shape::Retries, "0", "A number, or a map of max, delay, backoff, max_delay, when."),
     key(

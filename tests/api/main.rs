@@ -333,5 +333,8 @@ async fn the_daemon_tells_of_itself() {
     let (status, again) = world.send(key("{}"), Door::Control, Level::Operate).await;
     assert_eq!((status.as_u16(), &again), (202, &first));
     assert_eq!(world.send(key(r#"{"force":true}"#), Door::Control, Level::Operate).await.0, 422);
+    for takes_nothing in ["drain", "undrain", "reload", "resume", "tasks/hello/resume"] {
+        assert_eq!(world.ask("POST", takes_nothing, json!({"x": 1})).await.0, 422, "{takes_nothing}");
+    }
     world.end().await;
 }

@@ -208,6 +208,58 @@ fn extra_variables_reach_the_run_and_lucids_own_cannot_be_set() {
 }
 
 #[test]
+fn a_waiting_retry_is_told_and_can_be_dropped() {
+    let mut world = World::new();
+    world.task("flaky", "retries: {max: 1, delay: 60s}\ncommand: exit 1");
+    world.serve();
+    let run = world.run("flaky").id;
+    let number = run.to_string();
+    let why = || world.lucid(["why", "flaky"]).expect(0).stdout;
+    assert!(why().contains(&format!("#{run} is tried again at ")), "{}", why());
+    for command in [&["task", "flaky"][..], &["runs"], &["status"]] {
+        let told = world.lucid(command.iter().copied()).expect(0).stdout;
+        assert!(told.contains("tried again in "), "{told}");
+    }
+    let killed = world.lucid(["kill", &number]).expect(0).stdout;
+    assert!(killed.contains("it is not tried again"), "{killed}");
+    assert_eq!(world.row(run).unwrap().retry_ms, None);
+    assert!(why().contains("was not: cancelled"), "{}", why());
+    world.lucid(["kill", &number]).expect(5);
+}
+
+#[test]
+fn the_pause_of_everything_is_not_a_tasks_own() {
+    let mut world = World::new();
+    world.task("utf", "command: 'true'");
+    world.serve();
+    world.lucid(["pause", "--all"]).expect(0);
+    let refused = world.lucid(["run", "utf"]);
+    assert!(refused.code != 0 && refused.stderr.contains("lucid resume --all"), "{refused:?}");
+    let still = world.lucid(["resume", "utf"]).expect(5);
+    assert!(still.stderr.contains("lucid resume --all"), "{still:?}");
+    world.lucid(["pause", "utf"]).expect(0);
+    let own = world.lucid(["resume", "utf"]).expect(0).stdout;
+    assert!(own.contains("has been ended; the whole schedule is paused"), "{own}");
+    world.lucid(["resume", "--all"]).expect(0);
+    world.lucid(["run", "utf"]).expect(0);
+}
+
+#[test]
+fn what_a_command_left_running_and_what_it_could_not_enter_are_told() {
+    let mut world = World::new();
+    world.task("parent", "command: |\n  sleep 60 &\n  echo main");
+    world.task("nowhere", "working_dir: /nope\ncommand: 'true'");
+    world.serve();
+    let run = world.run("parent").id;
+    assert!(world.log_of(run).contains("left processes running: 1"), "{}", world.log_of(run));
+    let why = world.lucid(["why", "parent"]).expect(0).stdout;
+    assert!(why.contains("a process that it left running was ended"), "{why}");
+    assert_eq!(world.run("nowhere").state, "failed");
+    let why = world.lucid(["why", "nowhere"]).expect(0).stdout;
+    assert!(why.contains("could not be started: cannot enter the working directory /nope"), "{why}");
+}
+
+#[test]
 fn a_retry_by_hand_runs_the_same_instant_once_more() {
     let mut world = World::new();
     world.task("flaky", "command: |\n  test -e fixed");

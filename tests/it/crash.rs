@@ -138,6 +138,46 @@ fn a_keeper_killed_while_the_daemon_is_dead_leaves_no_process_either() {
 }
 
 #[test]
+fn a_run_whose_directory_is_gone_is_lost_and_runs_no_second_time() {
+    let mut world = World::new();
+    world.task("count", "command: |\n  echo $LUCID_RUN_ID >> starts\n  sleep 2");
+    world.serve();
+    // Beside a daemon that goes on, and before one that comes later.
+    for restarts in [false, true] {
+        let run = world.start("count");
+        world.until("its start", || world.read("starts").contains(&format!("{run}\n")).then_some(()));
+        if restarts {
+            world.kill_daemon();
+        }
+        fs::remove_dir_all(world.state(&format!("runs/{run}"))).unwrap();
+        if restarts {
+            world.serve();
+        }
+        let row = world.ended(run);
+        assert_eq!((row.state.as_str(), row.reason.as_deref()), ("lost", Some("directory_gone")));
+        assert!(world.of_runs().is_empty());
+    }
+    assert_eq!(world.read("starts").lines().count(), 2);
+    assert_eq!(world.events("run_not_started"), 0);
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_lost_at_once() {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.serve();
+    let run = world.start("patient");
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    world.kill_daemon();
+    world.write("go", "");
+    world.until("exit.json", || world.run_file(run, "exit.json").exists().then_some(()));
+    fs::write(world.run_file(run, "exit.json"), "").unwrap();
+    world.serve();
+    let row = world.row(run).unwrap();
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("lost", Some("result_unreadable")));
+}
+
+#[test]
 fn a_killed_command_failed_of_that_signal() {
     let mut world = World::new();
     world.task("one", "command: [sleep, '600']");

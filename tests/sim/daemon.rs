@@ -377,7 +377,7 @@ impl Daemon {
         match stopped {
             stop::Stopped::Stopping(run) => machine.stop(run.id),
             stop::Stopped::Over(_) => self.work.push(Work::Look),
-            stop::Stopped::Already(_) | stop::Stopped::Unknown => {}
+            stop::Stopped::RetryDropped(_) | stop::Stopped::Already(_) | stop::Stopped::Unknown => {}
         }
         Ok(())
     }

@@ -154,10 +154,13 @@ fn how(run: &Run) -> String {
     let reason = run.reason.as_deref().unwrap_or_default();
     match run.state() {
         RunState::Lost => format!("lost ({})", phrase(reason)),
-        RunState::Blocked => phrase(reason),
+        RunState::Blocked => match run.exit_code {
+            Some(code) => format!("{} exit {code}", phrase(reason)),
+            None => phrase(reason),
+        },
         _ if reason.starts_with("spawn") => match run.exit_code {
             Some(127) => "program not found".to_owned(),
-            Some(126) => "program not executable".to_owned(),
+            // The folder, the input, the program: the output says which.
             Some(_) | None => "could not be started".to_owned(),
         },
         _ => match (run.exit_code, run.signal) {

@@ -89,6 +89,9 @@ pub struct TaskPage {
     pub schema_version: SchemaVersion,
     pub tasks: Vec<Task>,
     pub next_cursor: Option<String>,
+    /// Of all files, those that give no task among them.
+    #[serde(default)]
+    pub files_with_errors: u32,
 }
 
 /// What `GET tasks` is asked.

@@ -76,18 +76,28 @@ pub fn clear(dir: &Path, budget: Duration) -> u32 {
     killed
 }
 
-/// Kills a keeper that no longer answers, with everything below it. No `exit.json` comes of it.
+/// Kills a keeper that no longer answers, with everything below it, where `pid` still is the one that started at
+/// `start_ticks`. No `exit.json` comes of it. Returns how many processes that, or the cookie, found.
 #[must_use]
 pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
-    if let Some(keeper) = tree::look(pid).filter(|k| k.start_ticks == start_ticks) {
-        let tree = tree::below(pid, &[]);
+    let mut killed = 0;
+    if let Some(keeper) = tree::look(pid).filter(|k| k.start_ticks == start_ticks && !k.is_zombie) {
+        let mut tree = tree::below(pid, &[]);
         // The keeper first: its command dies with it, and it cannot be surprised by what follows.
-        tree::signal(&keeper, Signal::KILL);
+        tree.insert(0, keeper);
         for process in &tree {
             tree::signal(process, Signal::KILL);
         }
+        killed = u32::try_from(tree.len()).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + budget;
+        let lives = |p: &Process| {
+            tree::look(p.pid).is_some_and(|now| now.start_ticks == p.start_ticks && !now.is_zombie)
+        };
+        while tree.iter().any(lives) && Instant::now() < deadline {
+            thread::sleep(SWEEP_PAUSE);
+        }
     }
-    clear(dir, budget)
+    killed.saturating_add(clear(dir, budget))
 }
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ impl<'a> Supervisor<'a> {
         let (ending, step) = self.ending.step(now);
         self.ending = ending;
         match step {
-            Some(Step::Terminate) => self.terminate(),
+            Some(Step::Terminate) => self.terminate(pump),
             Some(Step::Kill) => self.kill(pump),
             Some(Step::ReportFailure) => self.report_failure(),
             None => {}
@@ -294,13 +294,14 @@ impl<'a> Supervisor<'a> {
     }
 
     /// SIGTERM to all of the tree; SIGCONT, or a stopped process would not see it.
-    fn terminate(&mut self) {
-        let tree = tree::below(std::process::id().cast_signed(), &[]);
-        let living = tree.iter().filter(|p| !p.is_zombie);
-        if matches!(self.stage, Stage::Ended(_)) {
-            self.leftovers = u32::try_from(living.clone().count()).unwrap_or(u32::MAX);
+    fn terminate(&mut self, pump: &mut Pump) {
+        let mut living = tree::below(std::process::id().cast_signed(), &[]);
+        living.retain(|p| !p.is_zombie);
+        if matches!(self.stage, Stage::Ended(_)) && !living.is_empty() {
+            self.leftovers = u32::try_from(living.len()).unwrap_or(u32::MAX);
+            pump.note(&format!("it left processes running: {}; these are ended too", self.leftovers));
         }
-        for process in living {
+        for process in &living {
             tree::signal(process, Signal::TERM);
             tree::signal(process, Signal::CONT);
         }

@@ -94,6 +94,11 @@ pub enum Found {
     NotStarted,
     /// It had started, and its keeper left no result: clear what carries its cookie, the run is lost.
     Vanished,
+    /// Its keeper has ended, and what it left as its result is none: clear what carries its cookie, the run is lost.
+    Unreadable,
+    /// What every keeper makes before it can be let go is not there any more: its command may have run, and may run
+    /// yet. End its keeper by its number; the run is lost.
+    Gone,
     /// Recorded under another boot: nothing of it can be alive.
     OtherBoot,
 }
@@ -103,7 +108,7 @@ pub enum Found {
 /// # Errors
 /// A file of the directory cannot be read; then nothing is known about the run.
 pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
-    if let Some(exit) = Exit::read(dir)? {
+    if let Left::Exit(exit) = Left::read(dir)? {
         return Ok(Found::Exited(exit));
     }
     if recorded_boot_id != boot_id()? {
@@ -115,10 +120,37 @@ pub fn examine(dir: &Path, recorded_boot_id: &str) -> io::Result<Found> {
         return Ok(Found::Alive(Keeper::watch(dir, pid, start_ticks)));
     }
     // It may have ended between the first look and the lock.
-    if let Some(exit) = Exit::read(dir)? {
-        return Ok(Found::Exited(exit));
+    Ok(match Left::read(dir)? {
+        Left::Exit(exit) => Found::Exited(exit),
+        Left::Garbage => Found::Unreadable,
+        Left::Nothing if Started::read(dir)?.is_some() => Found::Vanished,
+        Left::Nothing if lock.try_exists()? => Found::NotStarted,
+        Left::Nothing => Found::Gone,
+    })
+}
+
+/// What is there of a result.
+enum Left {
+    Exit(Exit),
+    /// It will not get any better by being read again.
+    Garbage,
+    Nothing,
+}
+
+impl Left {
+    fn read(dir: &Path) -> io::Result<Self> {
+        match Exit::read(dir) {
+            Ok(Some(exit)) => Ok(Self::Exit(exit)),
+            Ok(None) => Ok(Self::Nothing),
+            Err(e) => match e.kind() {
+                io::ErrorKind::InvalidData
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::PermissionDenied => Ok(Self::Garbage),
+                _ => Err(e),
+            },
+        }
     }
-    Ok(if Started::read(dir)?.is_some() { Found::Vanished } else { Found::NotStarted })
 }
 
 /// Whether a keeper holds the run in `dir`, or may hold it.
@@ -180,11 +212,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_directory_never_started() {
+    fn a_free_lock_alone_never_started() {
         let dir = tempfile::tempdir().unwrap();
         let boot = boot_id().unwrap();
+        std::fs::write(dir.path().join(name::LOCK), "1 100\n").unwrap();
         assert!(matches!(examine(dir.path(), boot).unwrap(), Found::NotStarted));
         assert!(matches!(examine(dir.path(), "another").unwrap(), Found::OtherBoot));
+    }
+
+    #[test]
+    fn without_a_lock_nobody_knows_whether_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = boot_id().unwrap();
+        assert!(matches!(examine(dir.path(), boot).unwrap(), Found::Gone));
+        assert!(matches!(examine(&dir.path().join("gone"), boot).unwrap(), Found::Gone));
+        assert!(matches!(examine(dir.path(), "another").unwrap(), Found::OtherBoot));
+    }
+
+    #[test]
+    fn a_result_that_is_none_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = boot_id().unwrap();
+        for text in ["", "{", "null", "\u{0}\u{0}"] {
+            std::fs::write(dir.path().join(name::EXIT), text).unwrap();
+            assert!(matches!(examine(dir.path(), boot).unwrap(), Found::Unreadable), "{text:?}");
+        }
     }
 
     #[test]

@@ -64,6 +64,13 @@ pub fn covering(conn: &Connection, task: &TaskId, at_ms: i64) -> rusqlite::Resul
     .optional()
 }
 
+/// Runs that wait to be tried again.
+pub fn to_be_retried(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE retry_ms IS NOT NULL ORDER BY id"))?
+        .query_map([], read)?
+        .collect()
+}
+
 /// The newest runs of every task, at most `each` of them, newest first within a task.
 pub fn recent(conn: &Connection, each: u32) -> rusqlite::Result<Vec<Run>> {
     conn.prepare_cached(&format!(

@@ -143,7 +143,15 @@ fn kill(dir: &Path) {
     let (pid, start_ticks) = match alive {
         Ok(Found::Alive(keeper)) => (keeper.pid, keeper.start_ticks),
         // Without a keeper to be named there is still what carries the run's cookie.
-        Ok(Found::Exited(_) | Found::NotStarted | Found::Vanished | Found::OtherBoot) | Err(_) => (0, 0),
+        Ok(
+            Found::Exited(_)
+            | Found::NotStarted
+            | Found::Vanished
+            | Found::Unreadable
+            | Found::Gone
+            | Found::OtherBoot,
+        )
+        | Err(_) => (0, 0),
     };
     let count = process::kill_tree(dir, pid, start_ticks, KILL_MAX);
     if count > 0 {

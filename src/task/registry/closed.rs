@@ -37,7 +37,8 @@ impl Registry {
         } else {
             self.snapshot.entries.clone()
         };
-        let closed = if gone { Vec::new() } else { vec![PathBuf::new()] };
+        // Of a mount that is not there yet nothing is known either.
+        let closed = vec![PathBuf::new()];
         self.snapshot = Arc::new(Snapshot { closed, ..Snapshot::new(entries, vec![found]) });
     }
 

@@ -1,13 +1,13 @@
 //! What the task files came to at one moment, and what is asked of all of them together. It only answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Entry;
 use crate::model::ids::TaskId;
 use crate::model::task::{Kind, Task};
-use crate::task::diagnose::Diagnostic;
+use crate::task::diagnose::{Diagnostic, Severity};
 
 /// The folder at one moment. Never changes.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub entries: BTreeMap<TaskId, Arc<Entry>>,
     /// Findings that belong to no task: names that are no ids, a folder that is missing.
     pub loose: Vec<Diagnostic>,
-    /// Folders that could not be listed, by their paths below the tasks folder; its own is empty.
+    /// Folders that could not be listed, by their paths below the tasks folder; its own, missing or not, is empty.
     pub closed: Vec<PathBuf>,
     /// Task files seen, readable or not.
     pub files: usize,
@@ -76,5 +76,12 @@ impl Snapshot {
     /// Everything that is to be said, in the order of the files.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
+    }
+
+    /// How many files have errors, whether they give a task or not.
+    #[must_use]
+    pub fn files_with_errors(&self) -> usize {
+        let errors = self.diagnostics().filter(|found| found.severity == Severity::Error);
+        errors.map(|found| &found.file).collect::<BTreeSet<_>>().len()
     }
 }
