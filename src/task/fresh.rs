@@ -63,27 +63,8 @@ impl Fresh {
             Ok(Content::Bytes(bytes, stamp)) => {
                 fresh.stamp = Some(stamp);
                 fresh.is_empty = bytes.iter().all(u8::is_ascii_whitespace);
-                let is_fenced =
-                    bytes.strip_prefix(parse::BYTE_ORDER_MARK).unwrap_or(&bytes).starts_with(b"---");
-                match &id {
-                    Err(_) if !found.path.extension().is_some_and(|end| end == "md") => {
-                        Parsed::NotATask(is_fenced.then(|| bad_end(&fresh.file)))
-                    }
-                    Ok(id) => {
-                        let parsed = parse::parse(id, &fresh.file, &bytes, rules);
-                        match &parsed {
-                            Parsed::Task { task: Some(_), .. } => fresh.text = Some(Arc::from(bytes)),
-                            Parsed::NotATask(_) => fresh.is_off = off::says_disabled(&bytes),
-                            Parsed::Task { task: None, .. } => {}
-                        }
-                        parsed
-                    }
-                    Err(why) if is_fenced => {
-                        fresh.loose = vec![bad_name(&fresh.file, why)];
-                        return fresh;
-                    }
-                    Err(_) => Parsed::NotATask(None),
-                }
+                fresh.parsed = fresh.judge(&id, &found.path, bytes, rules);
+                return fresh;
             }
             Ok(Content::TooLarge(size, bytes, stamp)) => {
                 fresh.stamp = Some(stamp);
@@ -106,6 +87,36 @@ impl Fresh {
         };
         fresh.parsed = Some(parsed);
         fresh
+    }
+
+    /// What comes of the bytes; `None` where the name alone is wrong.
+    fn judge(
+        &mut self,
+        id: &Result<TaskId, String>,
+        path: &Path,
+        bytes: Vec<u8>,
+        rules: &Rules,
+    ) -> Option<Parsed> {
+        let is_fenced = bytes.strip_prefix(parse::BYTE_ORDER_MARK).unwrap_or(&bytes).starts_with(b"---");
+        Some(match id {
+            Err(_) if path.extension().is_none_or(|end| end != "md") => {
+                Parsed::NotATask(is_fenced.then(|| bad_end(&self.file)))
+            }
+            Ok(id) => {
+                let parsed = parse::parse(id, &self.file, &bytes, rules);
+                match &parsed {
+                    Parsed::Task { task: Some(_), .. } => self.text = Some(Arc::from(bytes)),
+                    Parsed::NotATask(_) => self.is_off = off::says_disabled(&bytes),
+                    Parsed::Task { task: None, .. } => {}
+                }
+                parsed
+            }
+            Err(why) if is_fenced => {
+                self.loose = vec![bad_name(&self.file, why)];
+                return None;
+            }
+            Err(_) => Parsed::NotATask(None),
+        })
     }
 
     /// What was a task a moment ago is a broken one, not none.
