@@ -105,7 +105,7 @@ async fn lines_hold_what_was_printed_and_the_log_holds_everything() {
     assert_eq!(events, "{\"prompt\":\"`id` $(id)\"}\n{\"a\":1}\n{\"b\":2}\n");
     // Two pipes: in which order they were read, nobody promises.
     let log = world.log("lines");
-    for part in ["{\"prompt\":\"`id` $(id)\"}\n{\"a\":1}\n", "oops\n", "{\"b\":2}"] {
+    for part in ["{\"prompt\":\"`id` $(id)\"}\n", "{\"a\":1}\n", "oops\n", "{\"b\":2}"] {
         assert!(log.contains(part), "{part}: {log}");
     }
 }
