@@ -1,7 +1,7 @@
 //! Whether a file that is no good says all the same that its task is switched off.
 //!
 //! A person who switches a task off must be obeyed even when something else in the file is wrong. So this reads
-//! more leniently than [`super::parse`], and it never switches anything on.
+//! more leniently than [`mod@super::parse`], and it never switches anything on.
 
 use std::borrow::Cow;
 
