@@ -106,10 +106,10 @@ async fn plain(app: &App) {
             () = tokio::time::sleep(PLAIN_CADENCE) => {}
         }
         upkeep(app).await;
-        rest(app).await;
         if app.clock.wall_ms() - last_checkpoint_ms >= HOUR_MS {
             last_checkpoint_ms = app.clock.wall_ms();
             checkpoint(app).await;
+            rest(app).await;
         }
     }
 }
