@@ -19,7 +19,6 @@ use crate::model::alert::{AlertId, AlertState};
 use crate::model::ids::{RunId, TaskId, TicketId};
 use crate::model::message::{Illegal, MessageId, MessageState};
 use crate::model::notice::{Button, Part};
-use crate::model::run::RunState;
 use crate::model::task::Kind;
 use crate::store::StoreError;
 use crate::ticket::{Author, TicketError};
@@ -130,11 +129,7 @@ impl Bot {
             Press::Retry(run) => self.retry_once(run, written).await?,
             Press::Kill(id) => {
                 let run = self.app.kill_run(id, &by.actor(), None).await?;
-                let what = if run.state().is_live() || run.state() == RunState::Killed {
-                    "is told to end"
-                } else {
-                    "is not tried again"
-                };
+                let what = if run.state().has_failed() { "is not tried again" } else { "is told to end" };
                 let told = format!("{id} ({}) {what}", run.task);
                 Answer::text(format!("⏹ {told}, by {}.", phrase(&by.name))).with_toast(told)
             }

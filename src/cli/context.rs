@@ -55,9 +55,7 @@ impl Context {
     /// # Errors
     /// [`Failure::Usage`] beyond the end of time.
     pub fn resolve(&self, written: Instant) -> Result<Timestamp, Failure> {
-        written.resolve(&self.zone(), self.clock.wall()).ok_or_else(|| {
-            Failure::usage("this time is out of range", "times run from the year -9999 to 30 December 9999")
-        })
+        written.resolve(&self.zone(), self.clock.wall()).ok_or_else(out_of_range)
     }
 
     /// How standard output looks now.
@@ -226,6 +224,11 @@ pub fn accepted(answer: Answer) -> Result<Answer, Failure> {
 #[must_use]
 pub fn run_reference(id: i64) -> String {
     format!("#{id}")
+}
+
+/// A time that no timestamp can hold.
+pub fn out_of_range() -> Failure {
+    Failure::usage("this time is out of range", "times run from the year -9999 to 30 December 9999")
 }
 
 /// A cleaned name in backticks.

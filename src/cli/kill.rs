@@ -47,8 +47,7 @@ fn render(run: &wire::Run, look: &Look) -> String {
     } else {
         look.paint(tone, run.state.name())
     };
-    // One that has failed had ended before: what waited was its retry.
-    let retry = if run.state.is_failure() && !run.state.is_live() { "; it is not tried again" } else { "" };
+    let retry = if run.state.has_failed() { "; it is not tried again" } else { "" };
     format!("{} {} {what}{retry}\n", run_reference(run.id), quoted(&run.task))
 }
 

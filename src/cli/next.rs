@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::context::{Context, Document, accepted, api};
+use super::context::{Context, Document, accepted, api, out_of_range};
 use super::failure::{Exit, Failure};
 use super::grid::{Cell, Grid};
 use super::instant::{Instant, instant};
@@ -101,9 +101,7 @@ fn start(at: Option<Instant>, zone: &Zone, now: Timestamp) -> Result<Start, Fail
         };
         Some(Start { anchor, after })
     });
-    start.ok_or_else(|| {
-        Failure::usage("this time is out of range", "times run from the year -9999 to 30 December 9999")
-    })
+    start.ok_or_else(out_of_range)
 }
 
 fn try_out(context: &Context, args: &Args, expression: &str) -> Result<wire::Fires, Failure> {

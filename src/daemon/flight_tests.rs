@@ -114,6 +114,11 @@ impl Ledger {
         agenda.due(self.now_ms, policy).remove(0)
     }
 
+    fn plan_retry(&self, run: &Run, at_ms: i64) {
+        let id = run.id;
+        self.write(move |tx| Ok(table::set_retry(tx, id, Some(at_ms))?));
+    }
+
     fn at(&self, now_ms: i64) -> carry::Ledger {
         carry::Ledger { journal: self.journal.clone(), gates: OPEN, spacing_ms: 1_000, now_ms }
     }
@@ -296,17 +301,16 @@ fn a_retry_is_dropped_by_a_run_that_goes_well_and_by_who_asks() {
     let task = ledger.task("a", "schedule: every 1h\nretries: 3");
     let first = go(ledger.due(&task, 60_000));
     ledger.end(&first);
-    let id = first.id;
-    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
+    ledger.plan_retry(&first, 90_000);
     ledger.end(&go(ledger.claim_with(OPEN, ledger.ask(&task, Trigger::Manual, None))));
     assert_eq!(ledger.row(first.id).retry_ms, None, "somebody has done it by hand");
 
-    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
+    ledger.plan_retry(&first, 90_000);
     let cancel = || {
-        let journal = ledger.journal.clone();
+        let (id, journal) = (first.id, ledger.journal.clone());
         ledger.write(move |tx| stop::record(tx, &journal, id, StopReason::Cancelled, "cli:a", 80_000))
     };
-    assert!(matches!(cancel(), Stopped::RetryDropped(run) if run.id == id));
+    assert!(matches!(cancel(), Stopped::RetryDropped(run) if run.id == first.id));
     assert_eq!(ledger.row(first.id).retry_ms, None);
     assert!(matches!(cancel(), Stopped::Already(_)), "there is nothing left to drop");
 }
@@ -319,11 +323,9 @@ fn a_resume_wakes_what_a_pause_put_off_and_nothing_else() {
     ledger.end(&first);
     let ended_ms = ledger.row(first.id).ended_ms.unwrap();
     let wake = |now_ms| {
-        let (id, at, task) = (first.id, ledger.at(now_ms), Arc::clone(&task));
-        ledger.write(move |tx| {
-            table::set_retry(tx, id, Some(ended_ms + 60_000))?;
-            at.wake_retries(tx, None, |_| Some(Arc::clone(&task)))
-        });
+        ledger.plan_retry(&first, ended_ms + 60_000);
+        let (at, task) = (ledger.at(now_ms), Arc::clone(&task));
+        ledger.write(move |tx| at.wake_retries(tx, None, |_| Some(Arc::clone(&task))));
         ledger.row(first.id).retry_ms.unwrap() - ended_ms
     };
     assert_eq!([wake(ended_ms + 29_999), wake(ended_ms + 30_000)], [60_000, 30_000]);
@@ -335,8 +337,7 @@ fn a_retry_gives_way_and_its_key_names_one_run() {
     let task = ledger.task("a", "schedule: every 1m\nretries: 1");
     let first = go(ledger.due(&task, 60_000));
     ledger.end(&first);
-    let id = first.id;
-    ledger.write(move |tx| Ok(table::set_retry(tx, id, Some(90_000))?));
+    ledger.plan_retry(&first, 90_000);
     ledger.end(&go(ledger.due(&task, 120_000)));
     assert_eq!(ledger.row(first.id).retry_ms, None, "the next instant is due: no retry any more");
 

@@ -100,6 +100,12 @@ impl RunState {
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Timeout | Self::Lost | Self::Blocked | Self::KillFailed)
     }
+
+    /// Is over and has failed: what there is left to end is the wait for its retry.
+    #[must_use]
+    pub fn has_failed(self) -> bool {
+        self.is_failure() && !self.is_live()
+    }
 }
 
 /// How a run ended, as decided by `run::outcome`.

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::model::ids::RunId;
 use crate::model::slot::{Holder, LeaseId, Slot, SlotState};
+use crate::store::count_up;
 
 const COLUMNS: &str = "pool, number, state, lease, ticket, run, former, branch, base_commit, since_ms, note";
 
@@ -21,12 +22,7 @@ pub fn ensure(conn: &Connection, pool: &str, count: u32, now_ms: i64) -> rusqlit
 
 /// The next lease: from the same count as every other fence, which a restored database does not repeat.
 pub fn next_lease(conn: &Connection) -> rusqlite::Result<LeaseId> {
-    conn.prepare_cached(
-        "INSERT INTO meta (key, value) VALUES ('fence', '1') \
-         ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)",
-    )?
-    .query_row([], |row| row.get(0))
-    .map(LeaseId)
+    count_up(conn, "fence").map(LeaseId)
 }
 
 /// All slots, by pool and number.

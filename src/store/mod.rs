@@ -10,6 +10,7 @@ mod ballast;
 mod batch;
 mod condition;
 mod connection;
+mod counter;
 mod error;
 mod filesystem;
 mod maintain;
@@ -32,6 +33,7 @@ use tokio::sync::broadcast;
 
 pub use backup::{BackupError, BackupInfo};
 pub use ballast::{BALLAST_BYTES, Ballast};
+pub use counter::count_up;
 pub use error::StoreError;
 pub use maintain::{Checkpoint, Depth, Integrity};
 pub use open::{OpenError, Opened};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::diagnose::Place;
 use super::fields::Flag;
 use super::front::{self, Split};
+use super::off::enabled_is;
 use super::parse::FILE_MAX_BYTES;
 use super::scalars::flag_word;
 use super::scan;
@@ -155,11 +156,7 @@ fn changes_nothing_else(before: &str, after: &str, flag: Flag) -> bool {
         pairs.iter().filter(|pair| pair.key != "enabled").cloned().collect()
     };
     let as_map = |pairs: &[Pair]| Node { place: Place::default(), content: Content::Map(others(pairs)) };
-    let says = |pair: &Pair| {
-        pair.key == "enabled"
-            && matches!(&pair.value.content, Content::Text(text) if flag_word(text) == Some(flag))
-    };
-    as_map(&before).equals(&as_map(&after)) && after.iter().any(says)
+    as_map(&before).equals(&as_map(&after)) && enabled_is(&after, flag)
 }
 
 /// The keys of a front-matter that can be read.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::fields::Flag;
 use super::front::{self, Split};
 use super::scalars::flag_word;
-use super::yaml::{self, Content};
+use super::yaml::{self, Content, Pair};
 
 /// Looks for `enabled: false` in what is, was or was meant to be a front-matter.
 #[must_use]
@@ -41,8 +41,15 @@ fn said(text: &str) -> Option<bool> {
     let Split::Task(front) = front::split(text) else { return None };
     let root = yaml::read(&front.yaml, &front.quoted).ok()?;
     let Some(Content::Map(pairs)) = root.map(|node| node.content) else { return Some(false) };
-    let value = pairs.iter().find(|pair| pair.key == "enabled").map(|pair| &pair.value.content);
-    Some(matches!(value, Some(Content::Text(word)) if flag_word(word) == Some(Flag::Off)))
+    Some(enabled_is(&pairs, Flag::Off))
+}
+
+/// Whether `enabled` is among `pairs`, with that value.
+pub fn enabled_is(pairs: &[Pair], flag: Flag) -> bool {
+    pairs.iter().any(|pair| {
+        pair.key == "enabled"
+            && matches!(&pair.value.content, Content::Text(word) if flag_word(word) == Some(flag))
+    })
 }
 
 /// Looks at the lines one by one, past what is text or belongs to another key.

@@ -14,6 +14,19 @@ use crate::world::{World, code_of};
 const PATIENT: &str =
     "command: |\n  echo begun\n  while [ ! -e go ]; do sleep 0.05; done\n  echo done\n  exit 7";
 
+/// A run of [`PATIENT`] that ended when no daemon was there to see it.
+fn over_while_the_daemon_is_dead() -> (World, i64) {
+    let mut world = World::new();
+    world.task("patient", PATIENT);
+    world.serve();
+    let run = world.start("patient");
+    world.until("output", || world.log_of(run).contains("begun").then_some(()));
+    world.kill_daemon();
+    world.write("go", "");
+    world.until("exit.json", || world.run_file(run, "exit.json").exists().then_some(()));
+    (world, run)
+}
+
 #[test]
 fn a_run_outlives_the_daemon_and_ends_with_its_own_code_and_all_output() {
     let mut world = World::new();
@@ -36,14 +49,7 @@ fn a_run_outlives_the_daemon_and_ends_with_its_own_code_and_all_output() {
 
 #[test]
 fn a_run_that_ends_while_the_daemon_is_dead_is_finished_from_what_its_keeper_left() {
-    let mut world = World::new();
-    world.task("patient", PATIENT);
-    world.serve();
-    let run = world.start("patient");
-    world.until("output", || world.log_of(run).contains("begun").then_some(()));
-    world.kill_daemon();
-    world.write("go", "");
-    world.until("exit.json", || world.run_file(run, "exit.json").exists().then_some(()));
+    let (mut world, run) = over_while_the_daemon_is_dead();
     world.serve();
     let row = world.row(run).unwrap();
     assert_eq!((row.state.as_str(), row.exit_code), ("failed", Some(7)));
@@ -163,14 +169,7 @@ fn a_run_whose_directory_is_gone_is_lost_and_runs_no_second_time() {
 
 #[test]
 fn a_result_that_cannot_be_read_is_lost_at_once() {
-    let mut world = World::new();
-    world.task("patient", PATIENT);
-    world.serve();
-    let run = world.start("patient");
-    world.until("output", || world.log_of(run).contains("begun").then_some(()));
-    world.kill_daemon();
-    world.write("go", "");
-    world.until("exit.json", || world.run_file(run, "exit.json").exists().then_some(()));
+    let (mut world, run) = over_while_the_daemon_is_dead();
     fs::write(world.run_file(run, "exit.json"), "").unwrap();
     world.serve();
     let row = world.row(run).unwrap();

@@ -81,7 +81,7 @@ pub fn clear(dir: &Path, budget: Duration) -> u32 {
 #[must_use]
 pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
     let mut killed = 0;
-    if let Some(keeper) = tree::look(pid).filter(|k| k.start_ticks == start_ticks && !k.is_zombie) {
+    if let Some(keeper) = tree::living(pid, start_ticks) {
         let mut tree = tree::below(pid, &[]);
         // The keeper first: its command dies with it, and it cannot be surprised by what follows.
         tree.insert(0, keeper);
@@ -90,9 +90,7 @@ pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u3
         }
         killed = u32::try_from(tree.len()).unwrap_or(u32::MAX);
         let deadline = Instant::now() + budget;
-        let lives = |p: &Process| {
-            tree::look(p.pid).is_some_and(|now| now.start_ticks == p.start_ticks && !now.is_zombie)
-        };
+        let lives = |p: &Process| tree::living(p.pid, p.start_ticks).is_some();
         while tree.iter().any(lives) && Instant::now() < deadline {
             thread::sleep(SWEEP_PAUSE);
         }

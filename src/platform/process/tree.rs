@@ -87,6 +87,11 @@ pub fn is_same(pid: i32, start_ticks: u64) -> bool {
     look(pid).is_some_and(|p| p.start_ticks == start_ticks)
 }
 
+/// The process that started as `pid` at `start_ticks`, if it still runs: a zombie does not.
+pub fn living(pid: i32, start_ticks: u64) -> Option<Process> {
+    look(pid).filter(|p| p.start_ticks == start_ticks && !p.is_zombie)
+}
+
 /// Whether the environment that `pid` was started with holds exactly `entry` (`NAME=value`).
 pub fn has_in_environment(pid: i32, entry: &[u8]) -> bool {
     let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
