@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
 use crate::model::event::{Event, EventKind};
 use crate::run::Notice;
 use crate::store;
-use crate::task::{Watch, watch};
+use crate::task::watch::Wake;
+use crate::task::{Watch, registry, watch};
 
 use super::App;
 use super::claims;
@@ -63,15 +65,25 @@ async fn resume(app: &App) {
 /// Reads the task files again whenever they change.
 pub async fn files(app: App) {
     let mut watch = Watch::start(app.config.tasks_dir.clone(), app.config.scheduler.rescan);
+    // What changed since the files were read at the start, and what may have.
+    let look_twice_at = Instant::now() + registry::LOOK_TWICE_AFTER;
+    let mut is_first = true;
     loop {
-        tokio::select! {
+        let wake = tokio::select! {
             () = app.shutdown.token.cancelled() => return,
-            _ = watch.next() => {}
+            wake = watch.next() => wake,
+            () = sleep_until(look_twice_at), if is_first => {
+                is_first = false;
+                Wake::Look
+            }
+        };
+        if wake == Wake::Glance && app.is_current().await {
+            continue;
         }
         loop {
             match app.reload("files").await {
                 Ok(change) if change.unsettled => {
-                    tokio::time::sleep(crate::task::registry::RETRY_AFTER).await;
+                    tokio::time::sleep(registry::RETRY_AFTER).await;
                 }
                 Ok(_) => break,
                 Err(e) => {

@@ -73,6 +73,13 @@ impl App {
         Ok(change)
     }
 
+    /// Whether what counts is what the files say, as far as a glance tells.
+    pub async fn is_current(&self) -> bool {
+        let now_ms = self.clock.wall_ms();
+        self.synced.load(Ordering::Acquire)
+            && self.with_registry(move |registry| registry.glance(now_ms)).await.is_ok_and(|is_news| !is_news)
+    }
+
     /// What the files say now, and for those broken since an earlier daemon's days what they said when they were
     /// good.
     async fn read_files(&self, now_ms: i64) -> Result<Files, ReloadError> {

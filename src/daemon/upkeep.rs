@@ -16,7 +16,7 @@ use crate::ops::brief::{self, Facts, Failing, Money, Need, Runs};
 use crate::ops::janitor::learnings;
 use crate::ops::watchdog::Switch;
 use crate::ops::{self, OpsError, Report};
-use crate::platform::{files, glimpse};
+use crate::platform::{filesystem, glimpse};
 use crate::store::StoreError;
 use crate::ticket::board::Query;
 
@@ -179,7 +179,7 @@ impl App {
 
     async fn disk_free(&self) -> Option<u32> {
         let dir = self.config.state_dir.clone();
-        glimpse::see(&self.config.state_dir, move || files::free_percent(&dir).ok()).await.flatten()
+        glimpse::see(&self.config.state_dir, move || filesystem::free_percent(&dir).ok()).await.flatten()
     }
 
     async fn learned(&self, since_ms: i64) -> BTreeMap<String, u64> {

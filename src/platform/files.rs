@@ -76,18 +76,6 @@ pub fn tail(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How much of the file system of `path` anybody may still write, in percent of what they could ever.
-///
-/// # Errors
-/// What the file system says.
-pub fn free_percent(path: &Path) -> io::Result<u32> {
-    let stat = rustix::fs::statvfs(path)?;
-    // What is reserved for root is neither free nor ours to use.
-    let usable = (stat.f_blocks - stat.f_bfree).saturating_add(stat.f_bavail);
-    let percent = stat.f_bavail.saturating_mul(100).checked_div(usable).unwrap_or(0);
-    Ok(u32::try_from(percent).unwrap_or(100).min(100))
-}
-
 /// An advisory lock (flock) that is held as long as the value lives, and never longer than its process.
 #[derive(Debug)]
 pub struct Lock {

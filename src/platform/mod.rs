@@ -4,6 +4,7 @@ pub mod client;
 pub mod clock;
 pub mod failpoint;
 pub mod files;
+pub mod filesystem;
 pub mod git;
 pub mod glimpse;
 pub mod process;

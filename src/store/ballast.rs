@@ -7,8 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::connection::beside;
-use super::filesystem;
-use crate::platform::failpoint;
+use crate::platform::{failpoint, filesystem};
 
 /// Size of the reserve in bytes.
 pub const BALLAST_BYTES: u64 = 8 << 20;

@@ -12,8 +12,8 @@ use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::writer::{Counters, Hook, Tx};
-use super::{Notice, StoreError, ballast, filesystem, maintain};
-use crate::platform::failpoint;
+use super::{Notice, StoreError, ballast, maintain};
+use crate::platform::{failpoint, filesystem};
 
 /// What became of one attempt of a job.
 pub(super) enum Attempt {

@@ -12,7 +12,6 @@ mod condition;
 mod connection;
 mod counter;
 mod error;
-mod filesystem;
 mod maintain;
 mod migrate;
 mod open;

@@ -14,7 +14,6 @@ use super::backup::BackupError;
 use super::ballast::{self, Ballast};
 use super::condition::{Condition, inspect};
 use super::connection::{self, LIBRARY_MIN, Role, beside};
-use super::filesystem::{self, Kind};
 use super::maintain::Depth;
 use super::reader::Readers;
 use super::rotate::BackupName;
@@ -23,6 +22,7 @@ use super::{
     BACKUP_DIR, DATABASE_FILE, Inner, NOTICES_MAX, Notice, RUNS_DIR, Store, backup, migrate, restore,
 };
 use crate::platform::failpoint;
+use crate::platform::filesystem::{self, Kind};
 
 /// The open store and what happened on the way; the caller records and alerts.
 #[derive(Debug)]

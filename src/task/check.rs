@@ -164,7 +164,7 @@ fn file(path: &Path, tasks_dir: &Path, rules: &Rules, now: Timestamp, report: &m
         return;
     }
     let Some(candidate) = scan::look(&root, name) else { return };
-    let fresh = Fresh::read(&root, path, &candidate, rules);
+    let fresh = Fresh::read(&root, path, &candidate, rules, None);
     match fresh.parsed {
         Some(Parsed::Task { task, diagnostics, .. }) => {
             report.files += 1;

@@ -10,6 +10,7 @@ use super::off;
 use super::parse::{self, Parsed, Rules};
 use super::registry::{Change, Entry};
 use super::scan::{self, Candidate, Content, Folder, Stamp, What};
+use crate::model::digest::Digest;
 use crate::model::ids::TaskId;
 use crate::model::task::Task;
 
@@ -23,14 +24,16 @@ pub struct Fresh {
     pub loose: Vec<Diagnostic>,
     /// What was read, of a good task.
     pub text: Option<Arc<[u8]>>,
+    /// The bytes are those that were known; nothing else was looked at.
+    pub is_same: bool,
     is_empty: bool,
     /// What was read says `enabled: false`, task or not.
     is_off: bool,
 }
 
 impl Fresh {
-    /// Reads what lies at `found` below `root`; people see it as `file`.
-    pub fn read(root: &Path, file: &Path, found: &Candidate, rules: &Rules) -> Self {
+    /// Reads what lies at `found` below `root`; people see it as `file`. What says the same as `known` is not parsed.
+    pub fn read(root: &Path, file: &Path, found: &Candidate, rules: &Rules, known: Option<Digest>) -> Self {
         let file = file.to_owned();
         let id = id_of(&found.path);
         let mut fresh = Self {
@@ -40,6 +43,7 @@ impl Fresh {
             parsed: None,
             loose: Vec::new(),
             text: None,
+            is_same: false,
             is_empty: false,
             is_off: false,
         };
@@ -62,6 +66,10 @@ impl Fresh {
         let parsed = match content {
             Ok(Content::Bytes(bytes, stamp)) => {
                 fresh.stamp = Some(stamp);
+                fresh.is_same = known.is_some_and(|known| known == parse::hash_of(&bytes));
+                if fresh.is_same {
+                    return fresh;
+                }
                 fresh.is_empty = bytes.iter().all(u8::is_ascii_whitespace);
                 fresh.parsed = fresh.judge(&id, &found.path, bytes, rules);
                 return fresh;

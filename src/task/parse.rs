@@ -122,8 +122,7 @@ pub fn parse(id: &TaskId, file: &Path, bytes: &[u8], rules: &Rules) -> Parsed {
         }
         Split::Task(front) => front,
     };
-    let hash = Digest::from(<[u8; 32]>::from(Sha256::digest(bytes)));
-    let whole = Whole { id, file, body: front.body, hash };
+    let whole = Whole { id, file, body: front.body, hash: hash_of(bytes) };
     let task = read(&mut reader, &whole, &front, rules);
     finish(task, text, reader)
 }
@@ -135,6 +134,12 @@ fn even(text: &str) -> Cow<'_, str> {
     };
     let head = text.strip_suffix(front.body).unwrap_or(text).replace("\r\n", "\n");
     if head.contains('\r') { Cow::Owned(head.replace('\r', "\n") + front.body) } else { Cow::Borrowed(text) }
+}
+
+/// Tells one version of a file from another; a byte order mark does not count.
+pub fn hash_of(bytes: &[u8]) -> Digest {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    Digest::from(<[u8; 32]>::from(Sha256::digest(bytes)))
 }
 
 fn finish(task: Option<Task>, text: &str, mut reader: Reader<'_>) -> Parsed {

@@ -171,6 +171,11 @@ fn enter(
     Ok(())
 }
 
+/// What tells one state of a folder or file from another; `None` when it cannot be looked at.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().map(|meta| Stamp::of(&meta))
+}
+
 /// Looks at one name; `None` when it is gone.
 pub fn look(root: &Path, path: PathBuf) -> Option<Candidate> {
     let what = match fs::metadata(root.join(&path)) {

@@ -1,13 +1,14 @@
 //! Says when the tasks folder is to be looked at again.
 //!
 //! The kernel's notices, gathered over a short time, with a periodic look as a backstop. Where
-//! there are no notices (no watches left, the folder is gone) the looks come often. It reads no
-//! task file.
+//! there are no notices (no watches left, the folder is gone) the looks come often. Where the kernel
+//! tells of every change and the folders' own times say that no name came or went, a glance at some
+//! of the files is enough. It reads no task file.
 //!
 //! Each folder has a watch of its own, as have the folders of files that links lead to: one that may
 //! not be watched takes no notices from the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::scan::{self, Step};
+use super::scan::{self, Stamp, Step};
+use crate::platform::filesystem::{self, Kind};
 
 /// Changes are gathered for so long: a save by an editor is several.
 pub const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -32,12 +34,13 @@ pub const BLIND_RESCAN: Duration = Duration::from_secs(1);
 /// Links that lead to one another are followed so far.
 const LINKS_MAX: usize = 8;
 
-/// Why the folder is to be looked at.
+/// How the folder is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    Changed,
-    /// The time between two looks is over.
-    Rescan,
+    /// At every file: something changed, or nobody would have told.
+    Look,
+    /// At the next of the known files: no name came or went, and nothing was told.
+    Glance,
 }
 
 /// Watches one folder with everything below it.
@@ -57,7 +60,8 @@ pub struct Watch {
 struct Watching {
     watcher: RecommendedWatcher,
     identity: (u64, u64),
-    folders: BTreeSet<PathBuf>,
+    /// With what each was before it was listed; `None` where others may change what is in it untold.
+    folders: BTreeMap<PathBuf, Option<Stamp>>,
     /// Files elsewhere that links lead to; other files beside them are nobody's business.
     targets: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
@@ -92,11 +96,9 @@ impl Watch {
         loop {
             let rescan = if self.watching.is_some() { self.rescan } else { self.rescan.min(BLIND_RESCAN) };
             let rescan_at = self.last_look + rescan;
-            let (at, wake) = match self.pending {
-                Some((first, last)) => {
-                    ((last + DEBOUNCE).min(first + GATHER_MAX).min(rescan_at), Wake::Changed)
-                }
-                None => (rescan_at, Wake::Rescan),
+            let at = match self.pending {
+                Some((first, last)) => (last + DEBOUNCE).min(first + GATHER_MAX).min(rescan_at),
+                None => rescan_at,
             };
             tokio::select! {
                 () = self.news.notified() => {
@@ -104,13 +106,27 @@ impl Watch {
                     self.pending = Some((self.pending.map_or(now, |(first, _)| first), now));
                 }
                 () = sleep_until(at) => {
-                    self.pending = None;
+                    let is_told = self.pending.take().is_some();
                     self.last_look = Instant::now();
+                    if !is_told && self.is_calm() {
+                        return Wake::Glance;
+                    }
                     self.attach();
-                    return wake;
+                    return Wake::Look;
                 }
             }
         }
+    }
+
+    /// The folders that are watched are all there are, and hold the names they held.
+    fn is_calm(&self) -> bool {
+        self.watching.as_ref().is_some_and(|watching| {
+            Some(watching.identity) == identity(&self.root)
+                && watching
+                    .folders
+                    .iter()
+                    .all(|(folder, stamp)| stamp.is_some() && *stamp == told_stamp(folder))
+        })
     }
 
     /// Watches what has the names now: it may have been deleted and made again.
@@ -148,7 +164,7 @@ impl Watch {
                 news.notify_one();
             }
         })?;
-        Ok(Watching { watcher, identity, folders: BTreeSet::new(), targets })
+        Ok(Watching { watcher, identity, folders: BTreeMap::new(), targets })
     }
 }
 
@@ -157,7 +173,7 @@ impl Watching {
     fn cover(&mut self, root: &Path) -> notify::Result<()> {
         let before = std::mem::take(&mut self.folders);
         // A folder that was moved has the same watch under both names, so the old one ends first.
-        for gone in before.iter().filter(|folder| !folder.is_dir()) {
+        for gone in before.keys().filter(|folder| !folder.is_dir()) {
             let _ = self.watcher.unwatch(gone);
         }
         let (mut links, mut failed) = (Vec::new(), None);
@@ -173,7 +189,7 @@ impl Watching {
             failed = failed.or(self.watch(folder.to_owned()).err());
         }
         *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = ways.into_iter().collect();
-        for gone in before.difference(&self.folders) {
+        for gone in before.keys().filter(|folder| !self.folders.contains_key(*folder)) {
             let _ = self.watcher.unwatch(gone);
         }
         failed.map_or(Ok(()), Err)
@@ -181,14 +197,18 @@ impl Watching {
 
     /// Again and again: it does nothing where the folder is watched already, and it may be another one now.
     fn watch(&mut self, folder: PathBuf) -> notify::Result<()> {
+        let stamp = told_stamp(&folder);
         match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
             Ok(()) => {}
             // No watches are left: looks have to come often.
             Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => return Err(error),
-            // It is closed or gone, and the list of tasks says so; the folder above tells when that changes.
-            Err(_) => return Ok(()),
+            // It is closed or gone, and the list of tasks says so; only a look finds out when that changes.
+            Err(_) => {
+                self.folders.insert(folder, None);
+                return Ok(());
+            }
         }
-        self.folders.insert(folder);
+        self.folders.insert(folder, stamp);
         Ok(())
     }
 }
@@ -210,6 +230,12 @@ fn way(link: PathBuf) -> Vec<PathBuf> {
         way.push(here.clone());
     }
     way
+}
+
+/// What tells whether names in `folder` came or went; `None` where a change may come that the kernel does not see.
+fn told_stamp(folder: &Path) -> Option<Stamp> {
+    let is_local = filesystem::kind(folder).is_ok_and(|kind| kind == Kind::Local);
+    is_local.then(|| scan::stamp(folder)).flatten()
 }
 
 fn identity(folder: &Path) -> Option<(u64, u64)> {
@@ -262,6 +288,25 @@ mod tests {
         while wakes(&mut watch).await {}
         write("c.md");
         assert!(wakes(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn a_glance_is_enough_while_no_name_came_or_went() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("tasks");
+        fs::create_dir_all(root.join("sub")).unwrap();
+        let mut watch = Watch::start(root.clone(), Duration::from_millis(50));
+        assert_eq!(watch.next().await, Wake::Glance);
+        // As if the kernel had not told of it.
+        fs::write(root.join("sub/a.md"), GOOD).unwrap();
+        watch.news = Arc::default();
+        assert_eq!(watch.next().await, Wake::Look);
+        assert_eq!(watch.next().await, Wake::Glance);
+        let watching = watch.watching.as_mut().unwrap();
+        watching.folders.values_mut().for_each(|stamp| *stamp = None);
+        assert_eq!(watch.next().await, Wake::Look, "where the kernel does not tell everything");
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(watch.next().await, Wake::Look);
     }
 
     #[tokio::test]

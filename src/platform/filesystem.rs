@@ -1,4 +1,4 @@
-//! What the file system below the state directory is, and whether it is full.
+//! What the file system of a folder is, and whether it is full.
 
 use std::io;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 /// Below this many free bytes a failing write is blamed on the disk.
 const FULL_BELOW_BYTES: u64 = 1 << 20;
 
-/// How far the locks and the shared memory of a file system can be trusted.
+/// How far a file system can be trusted to share its locks and its memory, and to tell of every change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Local,
     /// May be local or not, depending on what serves it.
     Doubtful(&'static str),
     Network(&'static str),
 }
 
-/// Magic numbers of statfs(2) for file systems on which the log's shared memory is not shared.
+/// Magic numbers of statfs(2) for file systems that others may change from elsewhere.
 const NETWORK: [(u64, &str); 11] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -31,7 +31,11 @@ const NETWORK: [(u64, &str); 11] = [
 ];
 const FUSE: u64 = 0x6573_5546;
 
-pub(super) fn kind(dir: &Path) -> io::Result<Kind> {
+/// What `dir` lies on.
+///
+/// # Errors
+/// What the file system says.
+pub fn kind(dir: &Path) -> io::Result<Kind> {
     // The field is signed on some targets; only its low 32 bits carry the number.
     #[allow(clippy::cast_sign_loss)]
     let magic = rustix::fs::statfs(dir)?.f_type as u64 & 0xFFFF_FFFF;
@@ -46,12 +50,29 @@ fn kind_of(magic: u64) -> Kind {
 }
 
 /// Bytes that we may still write.
-pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
+///
+/// # Errors
+/// What the file system says.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-pub(super) fn is_full(dir: &Path) -> bool {
+/// How much of the file system of `path` anybody may still write, in percent of what they could ever.
+///
+/// # Errors
+/// What the file system says.
+pub fn free_percent(path: &Path) -> io::Result<u32> {
+    let stat = rustix::fs::statvfs(path)?;
+    // What is reserved for root is neither free nor ours to use.
+    let usable = (stat.f_blocks - stat.f_bfree).saturating_add(stat.f_bavail);
+    let percent = stat.f_bavail.saturating_mul(100).checked_div(usable).unwrap_or(0);
+    Ok(u32::try_from(percent).unwrap_or(100).min(100))
+}
+
+/// Whether a write that failed in `dir` is to be blamed on its being full.
+#[must_use]
+pub fn is_full(dir: &Path) -> bool {
     free_bytes(dir).is_ok_and(|free| free < FULL_BELOW_BYTES)
 }
 
