@@ -38,6 +38,8 @@ const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 const KILL_FAILED_LOOK: Duration = Duration::from_secs(1);
 /// How long leftovers of a run without a keeper are hunted for.
 const SWEEP_BUDGET: Duration = Duration::from_secs(2);
+/// A run that is not over by then is no short one: the next may be started beside it.
+const START_MAX: Duration = Duration::from_millis(20);
 /// Wait before a run whose keeper vanished at the gate may start again.
 const START_PAUSE: Duration = Duration::from_secs(2);
 /// Wait before the folder of an ended run that could not be read is read again.
@@ -80,15 +82,20 @@ impl Runs {
 
     async fn see_through(&self, run: Run, task: Option<Arc<Task>>, ready: Result<Ready, Outcome>) {
         let id = run.id;
-        let started = match ready {
-            Ok(ready) => self.let_go(run, task.as_ref(), ready).await,
+        let ready = match ready {
+            Ok(ready) => ready,
             Err(outcome) => {
                 self.finish(run, task.as_ref(), outcome).await;
                 return;
             }
         };
-        match started {
-            Ok(Some((run, keeper, until))) => self.watch(run, task, keeper, until).await,
+        let turn = self.nursery.turn().await;
+        match self.let_go(run, task.as_ref(), ready).await {
+            Ok(Some((run, keeper, until))) => {
+                let _ = tokio::time::timeout(START_MAX, keeper.ended()).await;
+                drop(turn);
+                self.watch(run, task, keeper, until).await;
+            }
             Ok(None) => {}
             Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
         }

@@ -122,8 +122,9 @@ pub fn has_instant(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusql
 /// Runs that hold a place under `max_parallel_runs`.
 pub fn places_taken(conn: &Connection) -> rusqlite::Result<u32> {
     conn.prepare_cached(
-        "SELECT count(*) FROM runs WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') \
-         AND waiting IS NULL AND counted = 1",
+        // Else the planner takes the index of all that live, and reads each row for the rest.
+        "SELECT count(*) FROM runs INDEXED BY runs_places \
+         WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') AND waiting IS NULL AND counted = 1",
     )?
     .query_row([], |row| row.get(0))
 }

@@ -4,6 +4,7 @@
 mod cost;
 mod limits;
 mod outcomes;
+mod reuse;
 mod streams;
 mod survivors;
 mod world;

@@ -4,6 +4,26 @@
 
 use std::time::Duration;
 
+use super::spec::{Cause, End};
+
+/// What the run came to.
+#[derive(Debug)]
+pub struct Verdict {
+    pub end: End,
+    pub cause: Cause,
+    pub killed: u32,
+    pub escalated: bool,
+    pub core: bool,
+    pub leftovers: u32,
+}
+
+impl Verdict {
+    /// It ended by itself, and nothing had to be ended for it.
+    pub fn is_well(&self) -> bool {
+        self.cause == Cause::Itself && self.killed == 0 && self.leftovers == 0 && !self.escalated
+    }
+}
+
 /// Pause between two rounds of SIGKILL.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
 /// What survives SIGKILL for this long is reported.

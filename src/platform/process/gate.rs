@@ -1,33 +1,31 @@
 //! The daemon's side of a start: the nursery it keeps, and the gate before each run.
 //!
 //! A request is a run's directory with two descriptors: the gate's read end, and the write end of a pipe on
-//! which the keeper says that it is ready. A gate that is dropped closes without "go", and the keeper ends.
+//! which the keeper says that it is ready, and which it closes when the run is over. A gate that is dropped closes without "go", and the keeper ends.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::unix::pipe;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::spec::{PRIVATE_MAX_BYTES, Private};
-use super::sys;
 use super::watch::{Keeper, parse_holder};
+use super::{request, sys};
 use crate::platform::failpoint;
 
 /// Longest wait for a keeper to take its lock and open its files.
 pub const READY_MAX: Duration = Duration::from_secs(10);
-/// Forks asked for at once: bounds the descriptors in flight, which the kernel limits per user.
-const FORKS_AT_ONCE: usize = 64;
+/// Runs that are being started at once. More would not start sooner, but each would have a keeper of its own instead
+/// of one that is through with another run; and descriptors in flight are few, which the kernel limits per user.
+const STARTS_AT_ONCE: usize = 32;
 /// A nursery that dies under a request is replaced, and the request made again: nothing had started.
 const FORK_ATTEMPTS: u32 = 2;
 /// Longest answer of a keeper, in bytes.
@@ -55,8 +53,11 @@ pub enum ForkError {
 pub struct Nursery {
     exe: PathBuf,
     seats: Mutex<Seats>,
-    forks: Semaphore,
+    starts: Semaphore,
 }
+
+/// One of those who may start a run. To be held until the run is over or goes on for longer.
+pub type Turn<'a> = SemaphorePermit<'a>;
 
 #[derive(Debug, Default)]
 struct Seats {
@@ -79,7 +80,7 @@ impl Nursery {
     pub fn start(exe: &Path) -> io::Result<Self> {
         let seat = Seat::start(exe)?;
         let seats = Mutex::new(Seats { current: Some(seat), former: Vec::new() });
-        Ok(Self { exe: exe.to_owned(), seats, forks: Semaphore::new(FORKS_AT_ONCE) })
+        Ok(Self { exe: exe.to_owned(), seats, starts: Semaphore::new(STARTS_AT_ONCE) })
     }
 
     /// The nursery's process id, while it has one.
@@ -88,7 +89,12 @@ impl Nursery {
         self.seats().current.as_ref().map(|seat| seat.child.id())
     }
 
-    /// Forks a keeper for the run in `dir`, whose `spec.json` is written. Returns when the keeper holds the
+    /// Waits until there may be one more start.
+    pub async fn turn(&self) -> Option<Turn<'_>> {
+        self.starts.acquire().await.ok()
+    }
+
+    /// Finds a keeper for the run in `dir`, whose `spec.json` is written. Returns when the keeper holds the
     /// run's lock and has its files open. Safe to cancel: the keeper then ends without starting anything.
     ///
     /// # Errors
@@ -96,15 +102,14 @@ impl Nursery {
     pub async fn fork(&self, dir: &Path) -> Result<Gate, ForkError> {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         failpoint::hit("run.fork").map_err(|fault| ForkError::Nursery(fault.into()))?;
-        let _turn = self.forks.acquire().await.map_err(|_| ForkError::Nursery(gone()))?;
         let mut last = gone();
         for _ in 0..FORK_ATTEMPTS {
             let socket = self.socket().map_err(ForkError::Nursery)?;
             match tokio::time::timeout(READY_MAX, request(&socket, dir)).await {
-                Ok(Ok((sender, Answer::Ready { pid, start_ticks }))) => {
-                    return Ok(Gate { pid, start_ticks, dir: dir.to_owned(), sender });
+                Ok(Ok((sender, ready, Answer::Ready { pid, start_ticks }))) => {
+                    return Ok(Gate { pid, start_ticks, dir: dir.to_owned(), sender, ready });
                 }
-                Ok(Ok((_, Answer::Refused(why)))) => return Err(ForkError::Refused(why)),
+                Ok(Ok((_, _, Answer::Refused(why)))) => return Err(ForkError::Refused(why)),
                 Ok(Err(e)) => {
                     last = e;
                     self.forget(&socket);
@@ -172,6 +177,8 @@ pub struct Gate {
     pub start_ticks: u64,
     dir: PathBuf,
     sender: pipe::Sender,
+    /// Ends when the keeper keeps the run no longer.
+    ready: pipe::Receiver,
 }
 
 impl Gate {
@@ -191,12 +198,10 @@ impl Gate {
         message.extend_from_slice(GO);
         message.extend_from_slice(&length.to_le_bytes());
         message.extend_from_slice(&body);
-        // Watching before "go": a keeper that is quicker than we are is still the one we know.
-        let keeper = Keeper::watch(&self.dir, self.pid, self.start_ticks);
         failpoint::hit("run.gate.before")?;
         self.sender.write_all(&message).await?;
         failpoint::pass("run.gate.after");
-        Ok(keeper)
+        Ok(Keeper::told(&self.dir, self.pid, self.start_ticks, self.ready))
     }
 }
 
@@ -205,20 +210,23 @@ enum Answer {
     Refused(String),
 }
 
-async fn request(socket: &AsyncFd<OwnedFd>, dir: &Path) -> io::Result<(pipe::Sender, Answer)> {
+async fn request(
+    socket: &AsyncFd<OwnedFd>,
+    dir: &Path,
+) -> io::Result<(pipe::Sender, pipe::Receiver, Answer)> {
     let (gate_read, gate_write) = pipe_with(PipeFlags::CLOEXEC)?;
     let (ready_read, ready_write) = pipe_with(PipeFlags::CLOEXEC)?;
     let sender = pipe::Sender::from_owned_fd(gate_write)?;
-    let ready = pipe::Receiver::from_owned_fd(ready_read)?;
+    let mut ready = pipe::Receiver::from_owned_fd(ready_read)?;
     socket
         .async_io(Interest::WRITABLE, |socket| {
-            send(socket.as_fd(), dir.as_os_str().as_bytes(), &[gate_read.as_fd(), ready_write.as_fd()])
+            request::send(socket.as_fd(), dir, gate_read.as_fd(), ready_write.as_fd())
         })
         .await?;
     // Ours must go, or the end of the keeper's would never show.
     drop((gate_read, ready_write));
     let mut text = String::new();
-    ready.take(ANSWER_MAX_BYTES).read_to_string(&mut text).await?;
+    BufReader::new((&mut ready).take(ANSWER_MAX_BYTES)).read_line(&mut text).await?;
     let answer = match text.split_once(' ') {
         Some(("ready", rest)) => {
             parse_holder(rest).map(|(pid, start_ticks)| Answer::Ready { pid, start_ticks })
@@ -226,13 +234,5 @@ async fn request(socket: &AsyncFd<OwnedFd>, dir: &Path) -> io::Result<(pipe::Sen
         Some(("refused", why)) => Some(Answer::Refused(why.trim_end().to_owned())),
         Some(_) | None => None,
     };
-    answer.map(|answer| (sender, answer)).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
-}
-
-fn send(socket: BorrowedFd<'_>, dir: &[u8], fds: &[BorrowedFd<'_>; 2]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(fds));
-    rustix::net::sendmsg(socket, &[IoSlice::new(dir)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    answer.map(|answer| (sender, ready, answer)).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }

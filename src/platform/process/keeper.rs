@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use super::cgroup::Cgroup;
 use super::control::Orders;
+use super::ending::Verdict;
 use super::gate::GO;
+use super::idle::Door;
 use super::lines::Lines;
 use super::log::Log;
 use super::pump::Pump;
+use super::request::Request;
 use super::spec::{Cgroups, Exit, FILE_MODE, PRIVATE_MAX_BYTES, Private, Spec, Started, Stdout, name};
-use super::supervise::{Supervisor, Verdict};
+use super::supervise::Supervisor;
 use super::{sys, tree, watch};
 use crate::platform::clock::Clock;
 use crate::platform::failpoint;
@@ -33,68 +36,60 @@ const RESERVE_BYTES: u64 = 4096;
 const EXIT_PAUSE: Duration = Duration::from_millis(200);
 /// Longest error text in an exit, in bytes.
 const ERROR_MAX_BYTES: usize = 1024;
+/// Runs that one keeper keeps at most: what a run leaves in its memory does not gather for ever.
+const RUNS_MAX: u32 = 256;
 const EXIT_DONE: i32 = 0;
 const EXIT_UNRECORDED: i32 = 1;
 
-/// What the nursery was asked for.
+/// What a keeper is born with.
 pub struct Birth {
-    pub dir: PathBuf,
-    /// Where the run's cgroup is made, if it is to have one.
+    pub request: Request,
+    /// Where runs get their cgroups, if they are to have some.
     pub cgroups: Option<PathBuf>,
-    pub gate: OwnedFd,
-    pub ready: OwnedFd,
+    pub door: Door,
 }
 
-impl Birth {
-    /// Tells the daemon that there will be no keeper.
-    pub fn refuse(self, why: &str) {
-        refuse(self.ready, why);
-    }
-}
-
-fn refuse(ready: OwnedFd, why: &str) {
-    let _ = File::from(ready).write_all(format!("refused {why}\n").as_bytes());
-}
-
-/// The whole life of a keeper, to its exit code.
+/// The whole life of a keeper, to its exit code: one run, and another as long as each ends well and the next is there.
 pub fn keeper_main(birth: Birth) -> i32 {
     failpoint::pass("keeper.born");
-    let Birth { dir, cgroups, gate, ready } = birth;
-    let nest = match Nest::settle(&dir) {
-        Ok(nest) => nest,
+    let Birth { mut request, cgroups, door } = birth;
+    let own = match Own::settle() {
+        Ok(own) => own,
         Err(e) => {
-            refuse(ready, &e.to_string());
+            request.refuse(&e.to_string());
             return EXIT_DONE;
         }
     };
-    let answer = format!("ready {}", nest.holder);
-    if File::from(ready).write_all(answer.as_bytes()).is_err() {
-        return EXIT_DONE;
+    for _ in 0..RUNS_MAX {
+        match own.keep(request, cgroups.as_deref()) {
+            Kept::Well => {}
+            Kept::Not => return EXIT_DONE,
+            Kept::Unrecorded => return EXIT_UNRECORDED,
+        }
+        let Some(next) = door.wait(own.pid, own.signals.as_fd()) else { break };
+        request = next;
     }
-    match wait_for_go(File::from(gate)) {
-        Ok(Some(private)) => match nest.run(&dir, cgroups.as_deref(), &private) {
-            Ok(()) => EXIT_DONE,
-            Err(_) => EXIT_UNRECORDED,
-        },
-        // Without "go" nothing has happened, and the directory may be used again.
-        Ok(None) | Err(_) => EXIT_DONE,
-    }
+    EXIT_DONE
 }
 
-/// Everything that is taken before the gate, so that a run that cannot be kept is refused and not lost.
-struct Nest {
-    spec: Spec,
+/// What became of a run.
+enum Kept {
+    /// It ended by itself and left nothing behind.
+    Well,
+    /// It never began, or had to be ended: nobody should rely on this keeper any further.
+    Not,
+    Unrecorded,
+}
+
+/// What a keeper has for life.
+struct Own {
+    pid: i32,
     holder: String,
-    /// Held for life: it says that this keeper lives.
-    lock: Lock,
     signals: OwnedFd,
-    orders: Orders,
-    log: Log,
-    events: Option<Lines>,
 }
 
-impl Nest {
-    fn settle(dir: &Path) -> io::Result<Self> {
+impl Own {
+    fn settle() -> io::Result<Self> {
         let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
         rustix::process::setsid()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -102,12 +97,47 @@ impl Nest {
         // A terminal or log pipe of the daemon must not stay open for our sake.
         let null = OpenOptions::new().write(true).open("/dev/null")?;
         sys::dup_onto(null.as_fd(), libc::STDERR_FILENO)?;
-
-        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
         let start_ticks =
-            tree::look(me).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
-        let holder = watch::holder_text(me, start_ticks);
-        let lock = take_lock(&dir.join(name::LOCK), &holder)?;
+            tree::look(pid).map(|p| p.start_ticks).ok_or_else(|| io::Error::other("/proc is not there"))?;
+        Ok(Self { pid, holder: watch::holder_text(pid, start_ticks), signals })
+    }
+
+    /// One run. Its lock is free before `ready` ends, which is what the daemon waits for.
+    fn keep(&self, request: Request, cgroups: Option<&Path>) -> Kept {
+        let nest = match Nest::settle(&request.dir, &self.holder) {
+            Ok(nest) => nest,
+            Err(e) => {
+                request.refuse(&e.to_string());
+                return Kept::Not;
+            }
+        };
+        let Request { dir, gate, ready } = request;
+        let ready = File::from(ready);
+        if (&ready).write_all(format!("ready {}", self.holder).as_bytes()).is_err() {
+            return Kept::Not;
+        }
+        match wait_for_go(File::from(gate)) {
+            Ok(Some(private)) => nest.run(self, &dir, cgroups, &private).unwrap_or(Kept::Unrecorded),
+            // Without "go" nothing has happened, and the directory may be used again.
+            Ok(None) | Err(_) => Kept::Not,
+        }
+    }
+}
+
+/// Everything that is taken before the gate, so that a run that cannot be kept is refused and not lost.
+struct Nest {
+    spec: Spec,
+    /// Held until the run is over: it says that its keeper lives.
+    lock: Lock,
+    orders: Orders,
+    log: Log,
+    events: Option<Lines>,
+}
+
+impl Nest {
+    fn settle(dir: &Path, holder: &str) -> io::Result<Self> {
+        let lock = take_lock(&dir.join(name::LOCK), holder)?;
         failpoint::hit("keeper.locked")?;
         for used in [name::STARTED, name::EXIT] {
             if dir.join(used).exists() {
@@ -123,11 +153,11 @@ impl Nest {
         };
         // Only a help: a disk without a spare block still runs what frees it.
         let _ = reserve(&dir.join(name::EXIT_RESERVE));
-        Ok(Self { spec, holder, lock, signals, orders, log, events })
+        Ok(Self { spec, lock, orders, log, events })
     }
 
     /// From "go" to `exit.json`.
-    fn run(mut self, dir: &Path, cgroups: Option<&Path>, private: &Private) -> io::Result<()> {
+    fn run(mut self, own: &Own, dir: &Path, cgroups: Option<&Path>, private: &Private) -> io::Result<Kept> {
         failpoint::hit("keeper.go")?;
         let clock = Clock::system();
         let (started_ms, begun) = (clock.wall_ms(), clock.boot());
@@ -145,9 +175,10 @@ impl Nest {
         let cgroup = place.and_then(Cgroup::create);
 
         let supervisor =
-            Supervisor::new(dir, &self.spec, &private.env, clock, self.signals, self.orders, cgroup)?;
+            Supervisor::new(dir, &self.spec, &private.env, clock, own.signals.as_fd(), self.orders, cgroup)?;
         let verdict = supervisor.run(&mut pump);
         let totals = pump.finish();
+        let is_well = verdict.is_well();
         let Verdict { end, cause, killed, escalated, core, leftovers } = verdict;
         let exit = Exit {
             end: end.with_error_cut_at(ERROR_MAX_BYTES),
@@ -168,7 +199,7 @@ impl Nest {
         failpoint::pass("keeper.exit.after");
         pump.forget_ring();
         let _ = std::fs::remove_file(dir.join(name::KILL_FAILED));
-        Ok(())
+        Ok(if is_well { Kept::Well } else { Kept::Not })
     }
 }
 

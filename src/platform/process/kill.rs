@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::cgroup::Cgroup;
-use super::spec::{Spec, Started};
+use super::spec::{Spec, Started, name};
 use super::tree::{self, Process};
+use super::watch::is_kept;
 
 /// Pause between two looks over /proc.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
@@ -77,11 +78,14 @@ pub fn clear(dir: &Path, budget: Duration) -> u32 {
 }
 
 /// Kills a keeper that no longer answers, with everything below it, where `pid` still is the one that started at
-/// `start_ticks`. No `exit.json` comes of it. Returns how many processes that, or the cookie, found.
+/// `start_ticks` and has not let go of the run in `dir`: it may keep another by now. No `exit.json` comes of it. Returns how many processes that, or the cookie, found.
 #[must_use]
 pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
     let mut killed = 0;
-    if let Some(keeper) = tree::living(pid, start_ticks) {
+    // A directory that is gone says nothing; a keeper that wrote its end there would have had it.
+    let lock = dir.join(name::LOCK);
+    let keeps = || !lock.exists() || is_kept(dir);
+    if let Some(keeper) = tree::living(pid, start_ticks).filter(|_| keeps()) {
         let mut tree = tree::below(pid, &[]);
         // The keeper first: its command dies with it, and it cannot be surprised by what follows.
         tree.insert(0, keeper);

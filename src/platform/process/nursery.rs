@@ -4,28 +4,24 @@
 //! It holds nothing that would be missed: when it is killed the daemon starts another, and the keepers go on.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::io::{self, IoSliceMut, Write as _};
-use std::mem::MaybeUninit;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
+use super::idle::{Door, IdleKeepers};
 use super::keeper::{self, Birth};
+use super::request::{self, Request};
 use super::sys::{self, Fork};
 use super::{cgroup, kill, tree};
 use crate::platform::failpoint;
 
-/// Longest path of a run's directory, in bytes.
-const DIR_MAX_BYTES: usize = 4096;
 /// Pause between two rounds against orphans that do not end at once.
-const ORPHAN_PAUSE_MS: i64 = 20;
+const ORPHAN_PAUSE: Duration = Duration::from_millis(20);
 /// How long one keeper's leftovers may hold up other requests.
 const CLEAR_BUDGET: Duration = Duration::from_millis(500);
 const EXIT_BAD_START: u8 = 2;
@@ -50,7 +46,10 @@ struct Nursery {
     signals: OwnedFd,
     /// Where runs get their cgroups; looked up once for all.
     cgroups: Option<PathBuf>,
-    keepers: HashMap<i32, Box<Path>>,
+    /// With the directory of the run that each keeps; `None` while it keeps none.
+    keepers: HashMap<i32, Option<Box<Path>>>,
+    idle: IdleKeepers,
+    door: Door,
     /// A keeper was killed; what it left is ours until nothing but keepers is.
     orphans: bool,
 }
@@ -60,12 +59,14 @@ fn serve() -> io::Result<Option<Birth>> {
     let mut nursery = Nursery::settle()?;
     while nursery.socket.is_some() || !nursery.keepers.is_empty() || nursery.orphans {
         nursery.wait()?;
+        // Before the dead are looked at: what one of them kept last is known then.
+        nursery.take_in();
         nursery.reap();
         if nursery.orphans {
             nursery.end_orphans();
         }
-        if let Some(birth) = nursery.answer() {
-            return Ok(Some(nursery.leave(birth)));
+        if let Some(request) = nursery.answer() {
+            return Ok(Some(nursery.leave(request)));
         }
     }
     Ok(None)
@@ -87,32 +88,52 @@ impl Nursery {
         let signals = sys::signal_fd(&[libc::SIGCHLD])?;
         // Here once for all keepers and their commands. They are blocked, so it changes nothing for ourselves.
         sys::default_signals();
+        let (idle, door) = IdleKeepers::open()?;
         Ok(Self {
             socket: Some(socket),
             signals,
             cgroups: cgroup::home(),
             keepers: HashMap::new(),
+            idle,
+            door,
             orphans: false,
         })
     }
 
     /// In a keeper: lets go of what is the nursery's. Freeing the list of its siblings would copy every page that
     /// they are on, for each keeper anew.
-    fn leave(self, birth: Birth) -> Birth {
-        drop((self.socket, self.signals));
+    fn leave(self, request: Request) -> Birth {
+        drop((self.socket, self.signals, self.idle));
         std::mem::forget(self.keepers);
-        Birth { cgroups: self.cgroups, ..birth }
+        Birth { request, cgroups: self.cgroups, door: self.door }
     }
 
-    fn wait(&self) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+    fn wait(&mut self) -> io::Result<()> {
+        let idle_left = self.idle.let_go();
+        let pause = idle_left.into_iter().chain(self.orphans.then_some(ORPHAN_PAUSE)).min();
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        let arrivals = self.idle.arrivals();
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(arrivals, PollFlags::IN),
+        ];
         if let Some(socket) = &self.socket {
             fds.push(PollFd::new(socket, PollFlags::IN));
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: ORPHAN_PAUSE_MS * 1_000_000 };
-        match poll(&mut fds, self.orphans.then_some(&pause)) {
+        match poll(&mut fds, pause.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Some(pid) = self.idle.take_in() {
+            if let Some(kept) = self.keepers.get_mut(&pid) {
+                *kept = None;
+            }
+        }
+        if self.socket.is_none() {
+            self.idle.close();
         }
     }
 
@@ -123,7 +144,7 @@ impl Nursery {
             if status.exit_status() != Some(0) {
                 self.orphans = true;
                 // What fled from the tree is found by cgroup and cookie; the tree itself is below us now.
-                let _ = kill::clear(&dir, CLEAR_BUDGET);
+                let _ = dir.map(|dir| kill::clear(&dir, CLEAR_BUDGET));
             }
         }
     }
@@ -141,15 +162,16 @@ impl Nursery {
     }
 
     /// Takes all requests that wait. Returns early in a child.
-    fn answer(&mut self) -> Option<Birth> {
+    fn answer(&mut self) -> Option<Request> {
         while let Some(socket) = &self.socket {
-            let birth = match receive(socket) {
-                Ok(Some(birth)) => birth,
+            let request = match request::receive(socket.as_fd()) {
+                Ok(Some(request)) => request,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() == io::ErrorKind::InvalidData => continue,
                 Ok(None) | Err(_) => {
                     self.socket = None;
+                    self.idle.close();
                     // The daemon's terminal or log pipe must not stay open for our sake.
                     if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
                         let _ = sys::dup_onto(null.as_fd(), libc::STDERR_FILENO);
@@ -157,42 +179,24 @@ impl Nursery {
                     return None;
                 }
             };
+            self.take_in();
+            let kept = request.dir.as_path().into();
+            if let Some(pid) = self.idle.give(&request) {
+                self.keepers.insert(pid, Some(kept));
+                continue;
+            }
             if let Err(fault) = failpoint::hit("nursery.fork") {
-                birth.refuse(&fault.to_string());
+                request.refuse(&fault.to_string());
                 continue;
             }
             match sys::fork() {
-                Ok(Fork::Child) => return Some(birth),
+                Ok(Fork::Child) => return Some(request),
                 Ok(Fork::Parent(pid)) => {
-                    // To its own length: what lies about on the heap is copied by every keeper that comes by.
-                    self.keepers.insert(pid, birth.dir.into_boxed_path());
+                    self.keepers.insert(pid, Some(kept));
                 }
-                Err(e) => birth.refuse(&format!("cannot fork: {e}")),
+                Err(e) => request.refuse(&format!("cannot fork: {e}")),
             }
         }
         None
-    }
-}
-
-/// One request; `None` when the daemon is gone.
-fn receive(socket: &OwnedFd) -> io::Result<Option<Birth>> {
-    let mut dir = [0; DIR_MAX_BYTES];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let read = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut dir)], &mut control, flags)?.bytes;
-    if read == 0 {
-        return Ok(None);
-    }
-    let mut fds = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<OwnedFd>>(),
-        _ => Vec::new(),
-    });
-    match (fds.next(), fds.next()) {
-        (Some(gate), Some(ready)) => {
-            let dir = PathBuf::from(OsStr::from_bytes(&dir[..read]));
-            Ok(Some(Birth { dir, cgroups: None, gate, ready }))
-        }
-        (_, _) => Err(io::ErrorKind::InvalidData.into()),
     }
 }

@@ -4,7 +4,7 @@
 //! no child left: as a subreaper the keeper is, in the end, the parent of everything below it.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use super::cgroup::Cgroup;
 use super::child::{self, Failure, Start};
 use super::control::{Order, Orders};
-use super::ending::{Ending, Step};
+use super::ending::{Ending, Step, Verdict};
 use super::feed::Feed;
 use super::pump::Pump;
 use super::spec::{Cause, End, FILE_MODE, Spec, name};
@@ -33,17 +33,6 @@ const KILL_PASSES: u32 = 100;
 /// Reason of a stop that came as a signal to the keeper.
 const SIGNALLED: &str = "shutdown";
 
-/// What the run came to.
-#[derive(Debug)]
-pub struct Verdict {
-    pub end: End,
-    pub cause: Cause,
-    pub killed: u32,
-    pub escalated: bool,
-    pub core: bool,
-    pub leftovers: u32,
-}
-
 /// How far the run has come.
 #[derive(Debug)]
 enum Stage {
@@ -58,7 +47,7 @@ pub struct Supervisor<'a> {
     spec: &'a Spec,
     env: Vec<(String, String)>,
     clock: Clock,
-    signals: OwnedFd,
+    signals: BorrowedFd<'a>,
     orders: Orders,
     timer: OwnedFd,
     cgroup: Option<Cgroup>,
@@ -84,7 +73,7 @@ impl<'a> Supervisor<'a> {
         spec: &'a Spec,
         secret_env: &[(String, String)],
         clock: Clock,
-        signals: OwnedFd,
+        signals: BorrowedFd<'a>,
         orders: Orders,
         cgroup: Option<Cgroup>,
     ) -> io::Result<Self> {
@@ -128,7 +117,7 @@ impl<'a> Supervisor<'a> {
             }
             self.keep_limits(pump);
             self.wait(pump);
-            while sys::next_signal(self.signals.as_fd()).is_some_and(|signal| self.signalled(signal)) {}
+            while sys::next_signal(self.signals).is_some_and(|signal| self.signalled(signal)) {}
             if pump.advance() {
                 self.last_output = self.clock.boot();
             }
@@ -354,7 +343,7 @@ impl<'a> Supervisor<'a> {
 
     fn wait(&self, pump: &Pump) {
         let mut fds = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals, PollFlags::IN),
             PollFd::from_borrowed_fd(self.orders.fifo(), PollFlags::IN),
             PollFd::new(&self.timer, PollFlags::IN),
         ];

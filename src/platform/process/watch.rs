@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
 
 use super::spec::{Exit, Started, name};
 use super::{sys, tree};
@@ -19,7 +21,9 @@ use crate::platform::files::Lock;
 
 /// How often the lock is looked at where a process cannot be watched.
 const LOCK_POLL: Duration = Duration::from_millis(250);
-/// How often, once its process is known to have ended.
+/// How often while its process lives.
+const LOCK_LOOK: Duration = Duration::from_secs(1);
+/// How often, once the end has been told.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// A keeper that lived when the value was made.
@@ -29,14 +33,31 @@ pub struct Keeper {
     /// Start time in clock ticks since boot; with the pid it is the keeper's identity.
     pub start_ticks: u64,
     dir: PathBuf,
-    pidfd: Option<AsyncFd<OwnedFd>>,
+    sign: Sign,
+}
+
+/// What tells that a run is kept no longer.
+#[derive(Debug)]
+enum Sign {
+    /// The end of this pipe.
+    Pipe(pipe::Receiver),
+    /// The end of the process, or the lock: it may have gone on to another run.
+    Process(AsyncFd<OwnedFd>),
+    /// The lock alone.
+    Lock,
 }
 
 impl Keeper {
-    /// Begins to watch. Needs a tokio runtime.
+    /// Begins to watch one of which only that is known. Needs a tokio runtime.
     #[must_use]
     pub fn watch(dir: &Path, pid: i32, start_ticks: u64) -> Self {
-        Self { pid, start_ticks, dir: dir.to_owned(), pidfd: open_pidfd(pid, start_ticks) }
+        let sign = open_pidfd(pid, start_ticks).map_or(Sign::Lock, Sign::Process);
+        Self { pid, start_ticks, dir: dir.to_owned(), sign }
+    }
+
+    /// Goes on watching one that said on `ready` that it is there.
+    pub(super) fn told(dir: &Path, pid: i32, start_ticks: u64, ready: pipe::Receiver) -> Self {
+        Self { pid, start_ticks, dir: dir.to_owned(), sign: Sign::Pipe(ready) }
     }
 
     /// The run's directory.
@@ -66,19 +87,41 @@ impl Keeper {
         tree::is_same(pid, start_ticks)
     }
 
-    /// Returns when the keeper has ended: its tree is empty and `exit.json` is there, or it was killed.
+    /// Returns when the run is kept no longer: its tree is empty and `exit.json` is there, or its keeper was killed.
     /// Safe to cancel and to call again.
     pub async fn ended(&self) {
         let mut pause = LOCK_POLL;
-        if let Some(pidfd) = &self.pidfd
-            && pidfd.ready(Interest::READABLE).await.is_ok()
-        {
-            pause = LOCK_PAUSE;
+        match &self.sign {
+            Sign::Pipe(ready) => {
+                closed(ready).await;
+                pause = LOCK_PAUSE;
+            }
+            Sign::Process(pidfd) => {
+                while let Err(_elapsed) = timeout(LOCK_LOOK, pidfd.ready(Interest::READABLE)).await {
+                    if !is_kept(&self.dir) {
+                        return;
+                    }
+                }
+                pause = LOCK_PAUSE;
+            }
+            Sign::Lock => {}
         }
         // The lock has the last word. A child that was just being born when its keeper was killed still holds
         // it for an instant; and one that cannot be looked at may be held: going on to wait is the safe side.
         while is_kept(&self.dir) {
             tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Returns when nobody can write any more.
+async fn closed(pipe: &pipe::Receiver) {
+    let mut rest = [0; 64];
+    while pipe.readable().await.is_ok() {
+        match pipe.try_read(&mut rest) {
+            Ok(1..) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
         }
     }
 }
