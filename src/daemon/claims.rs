@@ -28,12 +28,14 @@ pub const SCHEDULER: &str = "scheduler";
 
 /// Writes the rows of all plans and starts what may start.
 pub fn send(app: &App, mut due: Vec<Due>) {
-    while !due.is_empty() {
-        let rest = due.split_off(due.len().min(CHUNK_TASKS));
-        let chunk = std::mem::replace(&mut due, rest);
-        let app = app.clone();
-        tokio::spawn(async move { carry(&app, chunk).await });
-    }
+    let app = app.clone();
+    tokio::spawn(async move {
+        // One part after the other: what the first has started is recorded before the last has its rows.
+        while !due.is_empty() {
+            let rest = due.split_off(due.len().min(CHUNK_TASKS));
+            carry(&app, std::mem::replace(&mut due, rest)).await;
+        }
+    });
 }
 
 async fn carry(app: &App, chunk: Vec<Due>) {

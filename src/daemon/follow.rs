@@ -74,11 +74,15 @@ pub async fn files(app: App) {
             wake = watch.next() => wake,
             () = sleep_until(look_twice_at), if is_first => {
                 is_first = false;
+                watch.attach();
                 Wake::Look
             }
         };
-        if wake == Wake::Glance && app.is_current().await {
-            continue;
+        if wake == Wake::Glance {
+            if app.is_current().await {
+                continue;
+            }
+            watch.attach();
         }
         loop {
             match app.reload("files").await {

@@ -10,6 +10,7 @@ use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::process::output::{self, Chunk};
 use crate::pool;
+use crate::run::live::table as runs_live;
 use crate::run::{history, table as runs_table};
 use crate::store::StoreError;
 use crate::task::due::Instants;
@@ -162,7 +163,7 @@ impl App {
             .store
             .read(|conn| {
                 let recent = history::table::recent(conn, RECENT_RUNS)?;
-                let live = runs_table::live(conn)?;
+                let live = runs_live::live(conn)?;
                 let (rows, anchors) = (table::all(conn)?, table::anchors(conn)?);
                 Ok::<_, StoreError>((rows, anchors, table::paused_all(conn)?, recent, live))
             })
@@ -199,7 +200,7 @@ impl App {
         let (rows, paused_all) = self
             .store
             .read(move |conn| {
-                let live = runs_table::live(conn)?;
+                let live = runs_live::live(conn)?;
                 Ok::<_, StoreError>((rows(conn, &wanted, &text, &live)?, table::paused_all(conn)?))
             })
             .await?;
@@ -226,7 +227,7 @@ impl App {
         let (live, failing, paused, paused_all) = self
             .store
             .read(move |conn| {
-                let live = runs_table::live(conn)?;
+                let live = runs_live::live(conn)?;
                 let mut failing = Vec::new();
                 for id in history::table::failing(conn)? {
                     if let Some(entry) = seen.get(&id).filter(|entry| entry.enabled) {

@@ -29,7 +29,15 @@ const NETWORK: [(u64, &str); 11] = [
     (0x7375_7245, "Coda"),
     (0x7461_636F, "OCFS2"),
 ];
-const FUSE: u64 = 0x6573_5546;
+/// Likewise, for those that are served by another program or machine in one way or another.
+const DOUBTFUL: [(u64, &str); 6] = [
+    (0x6573_5546, "FUSE"),
+    (0x0116_1970, "GFS2"),
+    (0x1983_0326, "BeeGFS"),
+    (0x2003_0528, "OrangeFS"),
+    (0x786F_4256, "a VirtualBox shared folder"),
+    (0xBACB_ACBC, "a VMware shared folder"),
+];
 
 /// What `dir` lies on.
 ///
@@ -43,10 +51,14 @@ pub fn kind(dir: &Path) -> io::Result<Kind> {
 }
 
 fn kind_of(magic: u64) -> Kind {
-    if magic == FUSE {
-        return Kind::Doubtful("FUSE");
+    let named = |list: &[(u64, &'static str)]| {
+        list.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
+    };
+    match (named(&NETWORK), named(&DOUBTFUL)) {
+        (Some(name), _) => Kind::Network(name),
+        (None, Some(name)) => Kind::Doubtful(name),
+        (None, None) => Kind::Local,
     }
-    NETWORK.iter().find(|(number, _)| *number == magic).map_or(Kind::Local, |(_, name)| Kind::Network(name))
 }
 
 /// Bytes that we may still write.

@@ -13,6 +13,7 @@ use crate::model::run::{Run, RunState, Step, StopReason, Trigger, Waiting};
 use crate::model::task::{Kind, Overlap, Task};
 use crate::platform::failpoint;
 use crate::run::RunError;
+use crate::run::live;
 use crate::run::stop;
 use crate::run::table::{self, Extras};
 use crate::store::Tx;
@@ -160,7 +161,7 @@ fn contend(tx: &Tx<'_>, journal: &Journal, request: &Request, holder: Run) -> Re
 
 fn admit(tx: &Tx<'_>, journal: &Journal, gates: Gates, request: &Request) -> Result<Claim, RunError> {
     // Counted before the row is written, which would count itself.
-    let full = is_counted(&request.task) && table::places_taken(tx)? >= gates.max_parallel_runs;
+    let full = is_counted(&request.task) && live::table::places_taken(tx)? >= gates.max_parallel_runs;
     let mut run = write_claimed(tx, journal, request, None)?;
     let waiting = if table::take_locks(tx, run.id, &request.task.settings.locks)?.is_some() {
         Some(Waiting::Lock)
@@ -364,7 +365,7 @@ fn let_go(
     now_ms: i64,
     gone: &mut Vec<Run>,
 ) -> Result<u32, RunError> {
-    let mut free = gates.max_parallel_runs.saturating_sub(table::places_taken(tx)?);
+    let mut free = gates.max_parallel_runs.saturating_sub(live::table::places_taken(tx)?);
     let mut given_up = 0;
     for mut waiter in table::wanting_a_place(tx, free.max(1))? {
         if waiter.counted && free == 0 {

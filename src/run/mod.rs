@@ -6,6 +6,7 @@ pub mod command;
 pub mod finish;
 pub mod flight;
 pub mod history;
+pub mod live;
 pub mod orphans;
 pub mod outcome;
 pub mod recover;

@@ -9,7 +9,7 @@ use crate::model::run::{Run, RunState};
 use crate::model::task::Task;
 use crate::platform::failpoint;
 use crate::platform::process::{self, Found};
-use crate::run::{Notice, RunError, Runs, flight, table};
+use crate::run::{Notice, RunError, Runs, flight, live, table};
 
 /// Longest wait at boot for one run to be settled.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ impl Runs {
     where
         F: Fn(&Run) -> Option<Arc<Task>>,
     {
-        let live = self.store.read(|conn| -> Result<_, RunError> { Ok(table::live(conn)?) }).await?;
+        let live = self.store.read(|conn| -> Result<_, RunError> { Ok(live::table::live(conn)?) }).await?;
         failpoint::hit("run.recover")?;
         let mut recovered = Recovered::default();
         for run in live {

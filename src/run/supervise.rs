@@ -1,4 +1,4 @@
-//! From a claimed row to the end of its keeper: fork, record, let go, wait, read what it left.
+//! From a claimed row to the end of the run: find a keeper, record, let go, wait, read what it left.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::model::task::Task;
 use crate::model::text::hex;
 use crate::platform::failpoint;
 use crate::platform::process::spec::{Private, Spec};
-use crate::platform::process::{self, Found, Gate, Keeper};
-use crate::run::{Notice, RunError, Runs, command, outcome, step};
+use crate::platform::process::{self, ForkError, Found, Gate, Keeper, Turn};
+use crate::run::{Notice, RunError, Runs, command, live, outcome, step};
 
 /// Everything that a run needs to be started.
 #[derive(Debug)]
@@ -44,6 +44,15 @@ const START_MAX: Duration = Duration::from_millis(20);
 const START_PAUSE: Duration = Duration::from_secs(2);
 /// Wait before the folder of an ended run that could not be read is read again.
 const EXAMINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a run that was ready is not under way.
+enum Halt {
+    NoKeeper(Run, ForkError),
+    /// Meanwhile, by somebody. The gate falls shut: its keeper ends without having run anything.
+    Cancelled,
+    /// The keeper did not take "go"; or it did, and could not say so.
+    Shut(Run, std::io::Error),
+}
 
 /// A run under its keeper, and until when that takes at most, by the clock since boot.
 type Started = (Run, Keeper, Duration);
@@ -81,7 +90,6 @@ impl Runs {
     }
 
     async fn see_through(&self, run: Run, task: Option<Arc<Task>>, ready: Result<Ready, Outcome>) {
-        let id = run.id;
         let ready = match ready {
             Ok(ready) => ready,
             Err(outcome) => {
@@ -89,16 +97,21 @@ impl Runs {
                 return;
             }
         };
-        let turn = self.nursery.turn().await;
-        match self.let_go(run, task.as_ref(), ready).await {
-            Ok(Some((run, keeper, until))) => {
-                let _ = tokio::time::timeout(START_MAX, keeper.ended()).await;
-                drop(turn);
-                self.watch(run, task, keeper, until).await;
-            }
-            Ok(None) => {}
-            Err(e) => error!(run = id.0, error = %e, "could not record the start of a run"),
+        match self.begin(run, ready).await {
+            Ok((run, keeper, until)) => self.watch(run, task, keeper, until).await,
+            Err(halt) => self.halted(*halt, task.as_ref()).await,
         }
+    }
+
+    /// Returns when the run is under way and is over, or is known to be no short one: its turn is the next one's then.
+    async fn begin(&self, run: Run, ready: Ready) -> Result<Started, Box<Halt>> {
+        let turn = match self.nursery.turn().await {
+            Ok(turn) => turn,
+            Err(e) => return Err(Box::new(Halt::NoKeeper(run, e))),
+        };
+        let started = self.let_go(&turn, run, ready).await?;
+        let _ = tokio::time::timeout(START_MAX, started.1.ended()).await;
+        Ok(started)
     }
 
     /// Builds what the keeper will read and leaves it in the run's folder; blocking.
@@ -109,30 +122,19 @@ impl Runs {
         lay_out(&self.run_dir(run.id), Prepared { spec, private, token, input: Vec::new() })
     }
 
-    async fn let_go(
-        &self,
-        run: Run,
-        task: Option<&Arc<Task>>,
-        ready: Ready,
-    ) -> Result<Option<Started>, RunError> {
-        let gate = match self.nursery.fork(&self.run_dir(run.id)).await {
+    async fn let_go(&self, turn: &Turn<'_>, run: Run, ready: Ready) -> Result<Started, Box<Halt>> {
+        let gate = match self.nursery.fork(turn, &self.run_dir(run.id)).await {
             Ok(gate) => gate,
-            Err(e) => {
-                warn!(run = run.id.0, task = %run.task, error = %e, "could not fork a keeper");
-                self.finish(run, task, not_spawned(&e.to_string())).await;
-                return Ok(None);
-            }
+            Err(e) => return Err(Box::new(Halt::NoKeeper(run, e))),
         };
         let recorded = self.insist(run.id, || self.record_start(run.clone(), &gate, &ready.token)).await;
-        let Some(run) = recorded.flatten() else {
-            // Cancelled meanwhile. The gate falls shut: its keeper ends without having run anything.
-            return Ok(None);
-        };
+        let Some(run) = recorded.flatten() else { return Err(Box::new(Halt::Cancelled)) };
         failpoint::pass("run.record_start.after");
-        let opened = self.open_gate(run, gate, &ready.private).await;
-        // From "go": the keeper may have waited long for its start to be recorded.
-        let until = self.clock.boot().saturating_add(ready.limit);
-        Ok(opened.map(|(run, keeper)| (run, keeper, until)))
+        match gate.open(&ready.private).await {
+            // From "go": the keeper may have waited long for its start to be recorded.
+            Ok(keeper) => Ok((run, keeper, self.clock.boot().saturating_add(ready.limit))),
+            Err(e) => Err(Box::new(Halt::Shut(run, e))),
+        }
     }
 
     async fn record_start(&self, mut run: Run, gate: &Gate, token: &str) -> Result<Option<Run>, RunError> {
@@ -144,24 +146,27 @@ impl Runs {
         self.store.write(move |tx| step::start(tx, &journal, run.clone(), &token_hash, now_ms)).await
     }
 
-    async fn open_gate(&self, run: Run, gate: Gate, private: &Private) -> Option<(Run, Keeper)> {
-        match gate.open(private).await {
-            Ok(keeper) => Some((run, keeper)),
-            Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
-                self.finish(run, None, blocked(&e.to_string())).await;
-                None
+    /// What becomes of a run that did not get under way.
+    async fn halted(&self, halt: Halt, task: Option<&Arc<Task>>) {
+        match halt {
+            Halt::NoKeeper(run, e) => {
+                warn!(run = run.id.0, task = %run.task, error = %e, "could not get a keeper");
+                self.finish(run, task, not_spawned(&e.to_string())).await;
             }
-            Err(e) => {
+            Halt::Cancelled => {}
+            Halt::Shut(run, e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+                self.finish(run, None, blocked(&e.to_string())).await;
+            }
+            Halt::Shut(run, e) => {
                 warn!(run = run.id.0, error = %e, "the keeper was gone before it could start its command");
                 // A machine that is out of something would be asked again at once, and again.
                 tokio::time::sleep(START_PAUSE).await;
                 self.settle(run, None).await;
-                None
             }
         }
     }
 
-    /// Waits for the keeper's end and steps in when it outlives its own limit, which is over at `until`: by the clock
+    /// Waits for the run's end and steps in when its keeper outlives its own limit, which is over at `until`: by the clock
     /// that never jumps, since a wall clock that was set must not end a healthy run.
     async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, until: Duration) {
         let dir = self.run_dir(run.id);
@@ -229,7 +234,7 @@ impl Runs {
         }
     }
 
-    /// The keeper has ended: reads what it left and writes the end.
+    /// The keeper has let go of the run: reads what it left and writes the end.
     pub(super) async fn settle(&self, mut run: Run, task: Option<Arc<Task>>) {
         failpoint::pass("run.settle");
         let mut told = false;
@@ -270,7 +275,8 @@ impl Runs {
     /// Ends the run's keeper, if it is still there, and whatever carries the run's cookie.
     pub(super) async fn sweep(&self, run: &Run) -> u32 {
         let dir = self.run_dir(run.id);
-        let pid = run.keeper_pid.unwrap_or_default();
+        // By its number only while it is this run's: without the directory its lock cannot say so.
+        let pid = if self.keeps_another(run).await { 0 } else { run.keeper_pid.unwrap_or_default() };
         let start = run.keeper_start.and_then(|start| u64::try_from(start).ok()).unwrap_or_default();
         let killing = move || process::kill_tree(&dir, pid, start, SWEEP_BUDGET);
         let swept = tokio::task::spawn_blocking(killing).await;
@@ -286,6 +292,17 @@ impl Runs {
                 0
             }
         }
+    }
+
+    /// Whether the run's keeper is known to keep another run by now.
+    async fn keeps_another(&self, run: &Run) -> bool {
+        let run = run.clone();
+        let asked =
+            self.store.read(move |conn| Ok::<_, RunError>(live::table::is_keeper_busy(conn, &run)?)).await;
+        asked.unwrap_or_else(|e| {
+            error!(error = %e, "cannot tell whether a keeper keeps another run; it is left alone");
+            true
+        })
     }
 
     /// The gate never opened: the row is free to start once more.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::ids::{Fence, RunId, TaskId};
 use crate::model::run::{Run, RunState, StopReason, Trigger, Waiting};
+use crate::run::live::table::LIVE;
 use crate::store::count_up;
 
 pub(super) const COLUMNS: &str = "id, task, ticket, attempt, trigger, state, waiting, reason, exit_code, signal, actor, \
@@ -97,8 +98,7 @@ pub fn by_request_key(conn: &Connection, key: &str, since_ms: i64) -> rusqlite::
 pub fn holder(conn: &Connection, flight_key: &str) -> rusqlite::Result<Option<Run>> {
     conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM runs WHERE flight_key = ?1 \
-         AND state IN ('claimed', 'running', 'stopping', 'kill_failed') \
-         AND (waiting IS NULL OR waiting <> 'overlap')"
+         AND {LIVE} AND (waiting IS NULL OR waiting <> 'overlap')"
     ))?
     .query_row([flight_key], read)
     .optional()
@@ -117,16 +117,6 @@ pub fn has_instant(conn: &Connection, task: &TaskId, scheduled_ms: i64) -> rusql
         "SELECT 1 FROM runs WHERE task = ?1 AND scheduled_ms = ?2 AND trigger IN ('schedule', 'catch_up')",
     )?
     .exists(params![task.as_str(), scheduled_ms])
-}
-
-/// Runs that hold a place under `max_parallel_runs`.
-pub fn places_taken(conn: &Connection) -> rusqlite::Result<u32> {
-    conn.prepare_cached(
-        // Else the planner takes the index of all that live, and reads each row for the rest.
-        "SELECT count(*) FROM runs INDEXED BY runs_places \
-         WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') AND waiting IS NULL AND counted = 1",
-    )?
-    .query_row([], |row| row.get(0))
 }
 
 /// Takes all of `names` for `run`, or none and says who holds the first that is taken.
@@ -254,14 +244,6 @@ pub fn by_token(conn: &Connection, hash: &[u8]) -> rusqlite::Result<Option<Run>>
         .optional()
 }
 
-pub fn live(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
-    conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM runs WHERE state IN ('claimed', 'running', 'stopping', 'kill_failed') ORDER BY id"
-    ))?
-    .query_map([], read)?
-    .collect()
-}
-
 /// Rows whose gate never opened and that nobody has taken up again. Those of tickets are dispatched anew.
 pub fn not_started(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
     conn.prepare_cached(&format!(
@@ -273,11 +255,10 @@ pub fn not_started(conn: &Connection) -> rusqlite::Result<Vec<Run>> {
 
 /// Whether another live run holds the key that `id` would need.
 pub fn is_taken(conn: &Connection, id: RunId) -> rusqlite::Result<bool> {
-    conn.prepare_cached(
-        "SELECT 1 FROM runs mine JOIN runs other ON other.flight_key = mine.flight_key AND other.id <> mine.id \
-         WHERE mine.id = ?1 AND other.state IN ('claimed', 'running', 'stopping', 'kill_failed') \
-         AND (other.waiting IS NULL OR other.waiting <> 'overlap')",
-    )?
+    conn.prepare_cached(&format!(
+        "SELECT 1 FROM runs WHERE flight_key = (SELECT flight_key FROM runs WHERE id = ?1) AND id <> ?1 \
+         AND {LIVE} AND (waiting IS NULL OR waiting <> 'overlap')"
+    ))?
     .exists([id.0])
 }
 

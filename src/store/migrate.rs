@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_bot.sql"),
     include_str!("migrations/0009_mutes.sql"),
     include_str!("migrations/0010_outbox_run.sql"),
+    include_str!("migrations/0011_quick_indexes.sql"),
 ];
 /// The version that this program writes.
 pub(super) const NEWEST: i32 = newest_of(MIGRATIONS);

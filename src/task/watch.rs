@@ -62,6 +62,8 @@ struct Watching {
     identity: (u64, u64),
     /// With what each was before it was listed; `None` where others may change what is in it untold.
     folders: BTreeMap<PathBuf, Option<Stamp>>,
+    /// The links among the task files, with where each leads: no notice comes of a folder on the way that is another now.
+    links: Vec<(PathBuf, Way)>,
     /// Files elsewhere that links lead to; other files beside them are nobody's business.
     targets: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
@@ -126,11 +128,12 @@ impl Watch {
                     .folders
                     .iter()
                     .all(|(folder, stamp)| stamp.is_some() && *stamp == told_stamp(folder))
+                && watching.links.iter().all(|(link, known)| way(link.clone()) == *known)
         })
     }
 
-    /// Watches what has the names now: it may have been deleted and made again.
-    fn attach(&mut self) {
+    /// Watches what has the names now: it may have been deleted and made again. For whoever looks unasked.
+    pub fn attach(&mut self) {
         let identity = identity(&self.root);
         let kept = self.watching.take().filter(|watching| Some(watching.identity) == identity);
         let Some(identity) = identity else { return };
@@ -164,7 +167,7 @@ impl Watch {
                 news.notify_one();
             }
         })?;
-        Ok(Watching { watcher, identity, folders: BTreeMap::new(), targets })
+        Ok(Watching { watcher, identity, folders: BTreeMap::new(), links: Vec::new(), targets })
     }
 }
 
@@ -183,12 +186,15 @@ impl Watching {
             Step::Name(..) | Step::Skip(..) => {}
         });
         walked.map_err(notify::Error::io)?;
-        let ways: Vec<PathBuf> = links.into_iter().flat_map(|link| way(root.join(link))).collect();
+        self.links =
+            links.into_iter().map(|link| root.join(link)).map(|link| (link.clone(), way(link))).collect();
+        let targets: BTreeSet<PathBuf> =
+            self.links.iter().flat_map(|(_, way)| way.along.iter().cloned()).collect();
         // Watched before it counts, so that no change falls in between.
-        for folder in ways.iter().filter_map(|target| target.parent()) {
+        for folder in targets.iter().filter_map(|target| target.parent()) {
             failed = failed.or(self.watch(folder.to_owned()).err());
         }
-        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = ways.into_iter().collect();
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
         for gone in before.keys().filter(|folder| !self.folders.contains_key(*folder)) {
             let _ = self.watcher.unwatch(gone);
         }
@@ -217,9 +223,18 @@ fn at(root: &Path, folder: &Path) -> PathBuf {
     if folder.as_os_str().is_empty() { root.to_owned() } else { root.join(folder) }
 }
 
-/// The paths that a link leads along, without those in the folder of the link before.
-fn way(link: PathBuf) -> Vec<PathBuf> {
-    let mut way = Vec::new();
+/// Where a link leads.
+#[derive(Debug, PartialEq, Eq)]
+struct Way {
+    /// The paths on it, without those in the folder of the link before.
+    along: Vec<PathBuf>,
+    /// What is at its end is a folder; `None` when there is nothing.
+    is_folder: Option<bool>,
+}
+
+fn way(link: PathBuf) -> Way {
+    let is_folder = fs::metadata(&link).ok().map(|meta| meta.is_dir());
+    let mut along = Vec::new();
     let mut here = link;
     for _ in 0..LINKS_MAX {
         let (Ok(to), Some(folder)) = (fs::read_link(&here), here.parent()) else { break };
@@ -227,9 +242,9 @@ fn way(link: PathBuf) -> Vec<PathBuf> {
         let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else { break };
         let Ok(folder) = fs::canonicalize(folder) else { break };
         here = folder.join(name);
-        way.push(here.clone());
+        along.push(here.clone());
     }
-    way
+    Way { along, is_folder }
 }
 
 /// What tells whether names in `folder` came or went; `None` where a change may come that the kernel does not see.
@@ -334,6 +349,29 @@ mod tests {
         while wakes(&mut watch).await {}
         fs::write(path("farther/other.md"), GOOD).unwrap();
         assert!(!wakes(&mut watch).await, "a file that no link leads to");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_another_way_is_looked_at_and_followed() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for folder in ["tasks", "one", "two"] {
+            fs::create_dir(path(folder)).unwrap();
+        }
+        for file in ["one/x.md", "two/x.md"] {
+            fs::write(path(file), GOOD).unwrap();
+        }
+        symlink("one", path("current")).unwrap();
+        symlink("../current/x.md", path("tasks/x.md")).unwrap();
+        let mut watch = Watch::start(path("tasks"), Duration::from_millis(300));
+        assert_eq!(watch.next().await, Wake::Glance);
+        fs::remove_file(path("current")).unwrap();
+        assert_eq!(watch.next().await, Wake::Look, "it leads nowhere");
+        symlink("two", path("current")).unwrap();
+        assert_eq!(watch.next().await, Wake::Look);
+        assert_eq!(watch.next().await, Wake::Glance);
+        fs::write(path("two/x.md"), GOOD).unwrap();
+        assert_eq!(watch.next().await, Wake::Look, "the kernel tells of the other folder");
     }
 
     #[tokio::test]

@@ -38,8 +38,9 @@ async fn burst_of_a_thousand() {
     let begun = Instant::now();
     let dirs: Vec<PathBuf> = (0..RUNS).map(|n| world.dir(&n.to_string())).collect();
     let starts = dirs.iter().map(|dir| async {
-        let keeper = world.nursery.fork(dir).await.unwrap().open(&Private::default()).await.unwrap();
-        keeper.ended().await;
+        let turn = world.nursery.turn().await.unwrap();
+        let gate = world.nursery.fork(&turn, dir).await.unwrap();
+        gate.open(&Private::default()).await.unwrap().ended().await;
     });
     futures_util::future::join_all(starts).await;
     let kept = begun.elapsed();

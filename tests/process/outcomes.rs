@@ -12,7 +12,7 @@ async fn without_go_the_command_never_runs() {
     let marker = world.marker("gate");
     let spec = sh("gate", &format!("touch {}", marker.display()));
     spec.write(&world.dir("gate")).unwrap();
-    let gate = world.nursery.fork(&world.dir("gate")).await.unwrap();
+    let gate = world.fork("gate").await.unwrap();
     let (pid, start) = (gate.pid, gate.start_ticks);
     assert!(Keeper::is_same(pid, start));
     assert!(matches!(world.examine("gate"), Found::Alive(keeper) if keeper.pid == pid));
@@ -25,7 +25,7 @@ async fn without_go_the_command_never_runs() {
     world.run("gate", &spec).await;
     assert!(marker.exists());
     assert!(matches!(world.examine("gate"), Found::Exited(_)));
-    assert!(matches!(world.nursery.fork(&world.dir("gate")).await, Err(ForkError::Refused(_))));
+    assert!(matches!(world.fork("gate").await, Err(ForkError::Refused(_))));
 }
 
 #[tokio::test]
@@ -33,8 +33,8 @@ async fn one_run_has_one_keeper() {
     let world = world();
     let spec = sh("twice", "true");
     spec.write(&world.dir("twice")).unwrap();
-    let gate = world.nursery.fork(&world.dir("twice")).await.unwrap();
-    let Err(ForkError::Refused(why)) = world.nursery.fork(&world.dir("twice")).await else {
+    let gate = world.fork("twice").await.unwrap();
+    let Err(ForkError::Refused(why)) = world.fork("twice").await else {
         panic!("a second keeper for one run")
     };
     assert!(why.contains(&gate.pid.to_string()), "{why}");
@@ -43,7 +43,7 @@ async fn one_run_has_one_keeper() {
 #[tokio::test]
 async fn a_spec_that_cannot_be_read_is_refused() {
     let world = world();
-    assert!(matches!(world.nursery.fork(&world.dir("nothing")).await, Err(ForkError::Refused(_))));
+    assert!(matches!(world.fork("nothing").await, Err(ForkError::Refused(_))));
 }
 
 #[tokio::test]

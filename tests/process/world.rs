@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lucid::platform::process::spec::Cgroups;
 use lucid::platform::process::{
-    Exit, Found, Keeper, Nursery, Private, Spec, Started, Stdin, Stdout, boot_id, examine,
+    Exit, ForkError, Found, Gate, Keeper, Nursery, Private, Spec, Started, Stdin, Stdout, boot_id, examine,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -53,8 +53,13 @@ impl World {
 
     pub async fn start(&self, id: &str, spec: &Spec, private: &Private) -> Keeper {
         spec.write(&self.dir(id)).expect("the spec is written");
-        let gate = self.nursery.fork(&self.dir(id)).await.expect("a keeper");
+        let gate = self.fork(id).await.expect("a keeper");
         gate.open(private).await.expect("the gate opens")
+    }
+
+    pub async fn fork(&self, id: &str) -> Result<Gate, ForkError> {
+        let turn = self.nursery.turn().await?;
+        self.nursery.fork(&turn, &self.dir(id)).await
     }
 
     pub async fn run(&self, id: &str, spec: &Spec) -> Exit {

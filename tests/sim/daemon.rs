@@ -14,7 +14,7 @@ use lucid::model::run::{Outcome, Run, RunState, Step, StopReason, Trigger};
 use lucid::model::task::Task;
 use lucid::run::finish::{self, Written};
 use lucid::run::flight::{self, Claim, Gates, Request};
-use lucid::run::{RunError, outcome, step, stop, table};
+use lucid::run::{RunError, live, outcome, step, stop, table};
 use lucid::store::{Store, Tx};
 use lucid::task::agenda::{Again, Agenda, Due};
 use lucid::task::due::Policy;
@@ -104,7 +104,7 @@ impl Daemon {
     }
 
     fn recover(&mut self, machine: &mut Machine) -> Done {
-        for run in self.transact(|tx| Ok(table::live(tx)?))? {
+        for run in self.transact(|tx| Ok(live::table::live(tx)?))? {
             let id = run.id;
             match run.state() {
                 RunState::Claimed if self.is_too_late(machine, &run) => {
@@ -365,7 +365,7 @@ impl Daemon {
     }
 
     fn kill_one(&mut self, machine: &mut Machine) -> Done {
-        let live = self.transact(|tx| Ok(table::live(tx)?))?;
+        let live = self.transact(|tx| Ok(live::table::live(tx)?))?;
         if live.is_empty() {
             return Ok(());
         }

@@ -23,8 +23,9 @@ use crate::platform::failpoint;
 
 /// Longest wait for a keeper to take its lock and open its files.
 pub const READY_MAX: Duration = Duration::from_secs(10);
-/// Runs that are being started at once. More would not start sooner, but each would have a keeper of its own instead
-/// of one that is through with another run; and descriptors in flight are few, which the kernel limits per user.
+/// Runs that are being started at once: enough for every processor, and for a commit that is waited for. With more of
+/// them each would have a keeper of its own, instead of one that is through with another run; and descriptors in
+/// flight are few, which the kernel limits per user.
 const STARTS_AT_ONCE: usize = 32;
 /// A nursery that dies under a request is replaced, and the request made again: nothing had started.
 const FORK_ATTEMPTS: u32 = 2;
@@ -90,8 +91,11 @@ impl Nursery {
     }
 
     /// Waits until there may be one more start.
-    pub async fn turn(&self) -> Option<Turn<'_>> {
-        self.starts.acquire().await.ok()
+    ///
+    /// # Errors
+    /// Never: nobody closes it.
+    pub async fn turn(&self) -> Result<Turn<'_>, ForkError> {
+        self.starts.acquire().await.map_err(|e| ForkError::Nursery(io::Error::other(e)))
     }
 
     /// Finds a keeper for the run in `dir`, whose `spec.json` is written. Returns when the keeper holds the
@@ -99,10 +103,9 @@ impl Nursery {
     ///
     /// # Errors
     /// See [`ForkError`].
-    pub async fn fork(&self, dir: &Path) -> Result<Gate, ForkError> {
-        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    pub async fn fork(&self, _turn: &Turn<'_>, dir: &Path) -> Result<Gate, ForkError> {
         failpoint::hit("run.fork").map_err(|fault| ForkError::Nursery(fault.into()))?;
-        let mut last = gone();
+        let mut last = ForkError::Silent;
         for _ in 0..FORK_ATTEMPTS {
             let socket = self.socket().map_err(ForkError::Nursery)?;
             match tokio::time::timeout(READY_MAX, request(&socket, dir)).await {
@@ -110,14 +113,13 @@ impl Nursery {
                     return Ok(Gate { pid, start_ticks, dir: dir.to_owned(), sender, ready });
                 }
                 Ok(Ok((_, _, Answer::Refused(why)))) => return Err(ForkError::Refused(why)),
-                Ok(Err(e)) => {
-                    last = e;
-                    self.forget(&socket);
-                }
-                Err(_) => return Err(ForkError::Silent),
+                Ok(Err(e)) => last = ForkError::Nursery(e),
+                // It may be stopped, or the keeper that it asked.
+                Err(_) => last = ForkError::Silent,
             }
+            self.forget(&socket);
         }
-        Err(ForkError::Nursery(last))
+        Err(last)
     }
 
     fn socket(&self) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
@@ -199,7 +201,8 @@ impl Gate {
         message.extend_from_slice(&length.to_le_bytes());
         message.extend_from_slice(&body);
         failpoint::hit("run.gate.before")?;
-        self.sender.write_all(&message).await?;
+        // A message may be larger than the pipe, and a keeper that is stopped reads none of it.
+        tokio::time::timeout(READY_MAX, self.sender.write_all(&message)).await??;
         failpoint::pass("run.gate.after");
         Ok(Keeper::told(&self.dir, self.pid, self.start_ticks, self.ready))
     }

@@ -1,4 +1,4 @@
-//! A keeper: the process that holds one run. Takes the run's lock, opens its files, waits at the gate, lets
+//! A keeper: the process that holds a run, one at a time. Takes the run's lock, opens its files, waits at the gate, lets
 //! `supervise` run the command, and leaves `exit.json`.
 //!
 //! Forked from the nursery, never exec'ed; one thread, no runtime. Nothing of the daemon is needed after "go".
@@ -117,11 +117,16 @@ impl Own {
         if (&ready).write_all(format!("ready {}", self.holder).as_bytes()).is_err() {
             return Kept::Not;
         }
-        match wait_for_go(File::from(gate)) {
+        let kept = match wait_for_go(File::from(gate)) {
             Ok(Some(private)) => nest.run(self, &dir, cgroups, &private).unwrap_or(Kept::Unrecorded),
             // Without "go" nothing has happened, and the directory may be used again.
-            Ok(None) | Err(_) => Kept::Not,
-        }
+            Ok(None) | Err(_) => {
+                drop(nest);
+                Kept::Not
+            }
+        };
+        drop(ready);
+        kept
     }
 }
 

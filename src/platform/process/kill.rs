@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use super::cgroup::Cgroup;
 use super::spec::{Spec, Started, name};
 use super::tree::{self, Process};
-use super::watch::is_kept;
+use super::watch::{is_kept, parse_holder};
+use crate::platform::files::Lock;
 
 /// Pause between two looks over /proc.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
@@ -77,16 +78,20 @@ pub fn clear(dir: &Path, budget: Duration) -> u32 {
     killed
 }
 
-/// Kills a keeper that no longer answers, with everything below it, where `pid` still is the one that started at
-/// `start_ticks` and has not let go of the run in `dir`: it may keep another by now. No `exit.json` comes of it. Returns how many processes that, or the cookie, found.
+/// Kills a keeper that no longer answers, with everything below it: where `pid` still is the one that started at
+/// `start_ticks`, and has not let go of the run in `dir`, after which it may keep another. No `exit.json` comes of
+/// it. Returns how many processes that, or the cookie, found.
 #[must_use]
 pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
     let mut killed = 0;
-    // A directory that is gone says nothing; a keeper that wrote its end there would have had it.
-    let lock = dir.join(name::LOCK);
-    let keeps = || !lock.exists() || is_kept(dir);
-    if let Some(keeper) = tree::living(pid, start_ticks).filter(|_| keeps()) {
+    if let Some(keeper) = tree::living(pid, start_ticks) {
+        // It stands still while it is looked at: what is seen then stays true.
+        tree::signal(&keeper, Signal::STOP);
         let mut tree = tree::below(pid, &[]);
+        if has_let_go(dir) {
+            tree::signal(&keeper, Signal::CONT);
+            return clear(dir, budget);
+        }
         // The keeper first: its command dies with it, and it cannot be surprised by what follows.
         tree.insert(0, keeper);
         for process in &tree {
@@ -100,6 +105,20 @@ pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u3
         }
     }
     killed.saturating_add(clear(dir, budget))
+}
+
+/// Nobody holds the lock that is there. One that is gone with its directory says nothing.
+fn has_let_go(dir: &Path) -> bool {
+    dir.join(name::LOCK).exists() && !is_kept(dir)
+}
+
+/// Ends what the keeper `pid` left of the run in `dir`, if it ever let its command go: else there is nothing, and another
+/// keeper may be about to start the run.
+pub(super) fn clear_after(dir: &Path, pid: i32, budget: Duration) {
+    let holder = Lock::holder(&dir.join(name::STARTED)).ok();
+    if holder.and_then(|text| parse_holder(&text)).is_some_and(|(holder, _)| holder == pid) {
+        let _ = clear(dir, budget);
+    }
 }
 
 #[cfg(test)]

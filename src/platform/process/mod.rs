@@ -33,7 +33,7 @@ mod watch;
 
 pub use control::STDIN_END;
 pub use control::{append_stdin, begin_stdin, close_stdin, stop};
-pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery};
+pub use gate::{ForkError, Gate, NURSERY_COMMAND, Nursery, Turn};
 pub use inside::processes_inside;
 #[cfg(debug_assertions)]
 pub use kill::die;

@@ -1,5 +1,5 @@
 //! The hidden, single-threaded process from which keepers are forked: cheap to fork, and the foster parent of
-//! what a killed keeper leaves behind.
+//! what a killed keeper leaves behind. Keepers that are through with a run are asked before another is forked.
 //!
 //! It holds nothing that would be missed: when it is killed the daemon starts another, and the keepers go on.
 
@@ -140,11 +140,12 @@ impl Nursery {
     fn reap(&mut self) {
         while sys::next_signal(self.signals.as_fd()).is_some() {}
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            let Some(dir) = self.keepers.remove(&pid.as_raw_nonzero().get()) else { continue };
+            let pid = pid.as_raw_nonzero().get();
+            let Some(dir) = self.keepers.remove(&pid) else { continue };
             if status.exit_status() != Some(0) {
                 self.orphans = true;
                 // What fled from the tree is found by cgroup and cookie; the tree itself is below us now.
-                let _ = dir.map(|dir| kill::clear(&dir, CLEAR_BUDGET));
+                let _ = dir.map(|dir| kill::clear_after(&dir, pid, CLEAR_BUDGET));
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::platform::files::Lock;
 /// How often the lock is looked at where a process cannot be watched.
 const LOCK_POLL: Duration = Duration::from_millis(250);
 /// How often while its process lives.
-const LOCK_LOOK: Duration = Duration::from_secs(1);
+const LOCK_LOOK: Duration = Duration::from_secs(10);
 /// How often, once the end has been told.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
@@ -90,27 +90,29 @@ impl Keeper {
     /// Returns when the run is kept no longer: its tree is empty and `exit.json` is there, or its keeper was killed.
     /// Safe to cancel and to call again.
     pub async fn ended(&self) {
-        let mut pause = LOCK_POLL;
-        match &self.sign {
-            Sign::Pipe(ready) => {
-                closed(ready).await;
-                pause = LOCK_PAUSE;
-            }
-            Sign::Process(pidfd) => {
-                while let Err(_elapsed) = timeout(LOCK_LOOK, pidfd.ready(Interest::READABLE)).await {
-                    if !is_kept(&self.dir) {
-                        return;
-                    }
-                }
-                pause = LOCK_PAUSE;
-            }
-            Sign::Lock => {}
-        }
+        let is_told = self.told_of_end().await;
         // The lock has the last word. A child that was just being born when its keeper was killed still holds
         // it for an instant; and one that cannot be looked at may be held: going on to wait is the safe side.
         while is_kept(&self.dir) {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(if is_told { LOCK_PAUSE } else { LOCK_POLL }).await;
         }
+    }
+
+    /// Whether there is anybody to tell of the end; if so, returns when that is done.
+    async fn told_of_end(&self) -> bool {
+        match &self.sign {
+            Sign::Pipe(ready) => closed(ready).await,
+            Sign::Process(pidfd) => {
+                while let Err(_elapsed) = timeout(LOCK_LOOK, pidfd.ready(Interest::READABLE)).await {
+                    // A directory that is out of sight says nothing of a process that lives.
+                    if self.dir.join(name::LOCK).exists() && !is_kept(&self.dir) {
+                        break;
+                    }
+                }
+            }
+            Sign::Lock => return false,
+        }
+        true
     }
 }
 

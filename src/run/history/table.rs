@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::model::ids::{RunId, TaskId};
 use crate::model::run::{Run, RunState, Trigger};
+use crate::run::live::table::FAILED;
 use crate::run::table::{COLUMNS, read};
 
 /// Which rows of the ledger are wanted.
@@ -93,14 +94,13 @@ pub fn counts_since(conn: &Connection, since_ms: i64) -> rusqlite::Result<Vec<(R
 /// Tasks whose newest run that ended was a failure; attempts on tickets are none of theirs.
 pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
     let names = conn
-        .prepare_cached(
+        .prepare_cached(&format!(
             // By the few failures, not by the many tasks.
-            "SELECT f.task FROM (SELECT task, max(id) AS id FROM runs \
-             WHERE state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') AND ticket IS NULL \
+            "SELECT f.task FROM (SELECT task, max(id) AS id FROM runs WHERE {FAILED} AND ticket IS NULL \
              GROUP BY task) f \
              JOIN tasks t ON t.id = f.task WHERE t.present = 1 AND NOT EXISTS (SELECT 1 FROM runs \
-             WHERE task = f.task AND ticket IS NULL AND id > f.id AND state IN ('ok', 'killed')) ORDER BY f.task",
-        )?
+             WHERE task = f.task AND ticket IS NULL AND id > f.id AND state IN ('ok', 'killed')) ORDER BY f.task"
+        ))?
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect())
@@ -108,11 +108,11 @@ pub fn failing(conn: &Connection) -> rusqlite::Result<Vec<TaskId>> {
 
 /// How many of the newest runs of `task` that ended by themselves have failed, and when the first of them did.
 pub fn failures_in_a_row(conn: &Connection, task: &TaskId) -> rusqlite::Result<(u32, Option<i64>)> {
-    conn.prepare_cached(
-        "SELECT count(*), min(ended_ms) FROM runs WHERE task = ?1 AND ticket IS NULL \
-         AND state IN ('failed', 'timeout', 'lost', 'blocked', 'kill_failed') AND id > coalesce( \
-         (SELECT max(id) FROM runs WHERE task = ?1 AND ticket IS NULL AND state IN ('ok', 'killed')), 0)",
-    )?
+    conn.prepare_cached(&format!(
+        "SELECT count(*), min(ended_ms) FROM runs WHERE task = ?1 AND ticket IS NULL AND {FAILED} \
+         AND id > coalesce( \
+         (SELECT max(id) FROM runs WHERE task = ?1 AND ticket IS NULL AND state IN ('ok', 'killed')), 0)"
+    ))?
     .query_row([task.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 

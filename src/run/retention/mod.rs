@@ -108,7 +108,7 @@ impl Runs {
 
 /// Runs whose folders somebody works in or will.
 fn needed(conn: &Connection) -> rusqlite::Result<Vec<RunId>> {
-    let rows = super::table::live(conn)?.into_iter().chain(super::table::not_started(conn)?);
+    let rows = super::live::table::live(conn)?.into_iter().chain(super::table::not_started(conn)?);
     Ok(rows.map(|run| run.id).collect())
 }
 

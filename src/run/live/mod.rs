@@ -1,0 +1,3 @@
+//! Which runs are live, and which have failed, as the ledger's indexes say it.
+
+pub mod table;
