@@ -2,7 +2,6 @@
 
 use crate::model::health::DAEMON;
 use crate::store::{self, StoreError};
-use crate::task::Severity;
 
 use super::App;
 use super::refused::Refused;
@@ -127,7 +126,7 @@ impl App {
 
     fn files(&self, findings: &mut Vec<Finding>) {
         let snapshot = self.snapshot();
-        for diagnostic in snapshot.diagnostics().filter(|d| d.severity == Severity::Error) {
+        for diagnostic in snapshot.errors() {
             let place = diagnostic.file.display();
             findings.push(Finding {
                 id: format!("file:{place}:{}", diagnostic.code),

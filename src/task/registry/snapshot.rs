@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub broken: usize,
     /// Those that are built-ins: few among many, and asked for with every look at how things stand.
     pub(super) actions: Vec<TaskId>,
+    /// Those with errors in their files, likewise.
+    pub(super) faulty: Vec<TaskId>,
 }
 
 impl Snapshot {
@@ -34,10 +36,12 @@ impl Snapshot {
         let is_action = |entry: &Entry| {
             entry.definition.as_ref().is_some_and(|task| matches!(task.kind, Kind::Action(_)))
         };
-        let actions =
-            entries.iter().filter(|(_, entry)| is_action(entry)).map(|(id, _)| id.clone()).collect();
+        let those = |is_one: &dyn Fn(&Entry) -> bool| {
+            entries.iter().filter(|(_, entry)| is_one(entry)).map(|(id, _)| id.clone()).collect()
+        };
+        let (actions, faulty) = (those(&is_action), those(&|entry| entry.diagnostics.iter().any(is_error)));
         let files = entries.len();
-        Self { closed: Vec::new(), files, enabled, broken, entries, loose, actions }
+        Self { closed: Vec::new(), files, enabled, broken, entries, loose, actions, faulty }
     }
 
     /// The tasks that do the built-in `action`, switched on or not, by id.
@@ -78,10 +82,20 @@ impl Snapshot {
         self.loose.iter().chain(self.entries.values().flat_map(|entry| entry.diagnostics.iter()))
     }
 
+    /// The errors among them.
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        let faulty = self.faulty.iter().filter_map(|id| self.entries.get(id));
+        let found = self.loose.iter().chain(faulty.flat_map(|entry| entry.diagnostics.iter()));
+        found.filter(|found| is_error(found))
+    }
+
     /// How many files have errors, whether they give a task or not.
     #[must_use]
     pub fn files_with_errors(&self) -> usize {
-        let errors = self.diagnostics().filter(|found| found.severity == Severity::Error);
-        errors.map(|found| &found.file).collect::<BTreeSet<_>>().len()
+        self.errors().map(|found| &found.file).collect::<BTreeSet<_>>().len()
     }
+}
+
+fn is_error(found: &Diagnostic) -> bool {
+    found.severity == Severity::Error
 }
