@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ pub struct Caps {
 #[derive(Debug, Clone)]
 pub struct Connections {
     table: Arc<Mutex<Table>>,
+    came: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Connections {
     #[must_use]
     pub fn new(caps: Caps) -> Self {
         let table = Table { caps, born: Instant::now(), next_id: 0, open: HashMap::new() };
-        Self { table: Arc::new(Mutex::new(table)) }
+        Self { table: Arc::new(Mutex::new(table)), came: Arc::default() }
     }
 
     /// Finds a place for a new connection; the one that has idled longest makes room.
@@ -101,6 +103,13 @@ impl Connections {
             return Admission::Reserve(self.enter(&mut table, Doing::Reserve));
         }
         Admission::Refused
+    }
+
+    /// Returns when there is at least one.
+    pub async fn some(&self) {
+        while self.lock().open.is_empty() {
+            self.came.notified().await;
+        }
     }
 
     #[must_use]
@@ -135,6 +144,7 @@ impl Connections {
         let kill = CancellationToken::new();
         let entry = Entry { doing, finish: finish.clone(), kill: kill.clone(), pulse: pulse.clone() };
         table.open.insert(id, entry);
+        self.came.notify_one();
         Connection(Arc::new(Seat { id, connections: self.clone(), finish, kill, pulse }))
     }
 

@@ -118,9 +118,10 @@ pub async fn serve(mut listener: Listener, router: Router, stop: CancellationTok
 
 /// A task of its own: what runs inside a connection is never polled while its reader does not read.
 async fn close_the_hung(connections: Connections, patience: Patience) {
-    let mut ticks = tokio::time::interval(HUNG_CHECK_EVERY);
     loop {
-        ticks.tick().await;
+        // An idle box is not woken for nobody.
+        connections.some().await;
+        tokio::time::sleep(HUNG_CHECK_EVERY).await;
         let closed = connections.kill_hung(patience);
         if closed > 0 {
             tracing::warn!(closed, "closed connections whose clients neither read nor finish a request");

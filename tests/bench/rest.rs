@@ -57,8 +57,10 @@ pub fn idle(pace: Pace) {
         let mut world = World::with(&format!("scheduler:\n  housekeeping: {housekeeping}\n"));
         world.sleepers(TASKS);
         world.serve();
-        std::thread::sleep(Duration::from_secs(5));
-        let span = pace.of(Duration::from_secs(60), Duration::from_secs(20));
+        // The files that were just written are looked at twice.
+        std::thread::sleep(Duration::from_secs(10));
+        // Some of the work comes every half minute.
+        let span = pace.of(Duration::from_secs(180), Duration::from_secs(60));
         let before = cpu_seconds(world.pid());
         std::thread::sleep(span);
         let spent = (cpu_seconds(world.pid()) - before) * COUNTED_SECONDS / span.as_secs_f64();

@@ -60,16 +60,18 @@ pub fn keeper_main(birth: Birth) -> i32 {
             return EXIT_DONE;
         }
     };
-    for _ in 0..RUNS_MAX {
+    let mut kept = 0;
+    loop {
         match own.keep(request, cgroups.as_deref()) {
             Kept::Well => {}
             Kept::Not => return EXIT_DONE,
             Kept::Unrecorded => return EXIT_UNRECORDED,
         }
-        let Some(next) = door.wait(own.pid, own.signals.as_fd()) else { break };
+        kept += 1;
+        let next = if kept < RUNS_MAX { door.wait(own.pid, own.signals.as_fd()) } else { None };
+        let Some(next) = next else { return EXIT_DONE };
         request = next;
     }
-    EXIT_DONE
 }
 
 /// What became of a run.
