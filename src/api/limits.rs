@@ -18,8 +18,8 @@ pub const RESERVE_READ_WITHIN: Duration = Duration::from_secs(2);
 pub const WRITE_STALLED_AFTER: Duration = Duration::from_secs(20);
 /// How often the hung ones are looked for.
 pub const HUNG_CHECK_EVERY: Duration = Duration::from_secs(1);
-/// How often a socket is looked for where it belongs.
-pub const SOCKET_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a socket is looked for where it belongs: sooner than a heartbeat gives up asking, which is after 4 s.
+pub const SOCKET_LOOK_EVERY: Duration = Duration::from_secs(3);
 /// How long connections may take to finish when the daemon stops.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// What a caller is told to wait when there is no place.

@@ -31,7 +31,7 @@ pub fn send(app: &App, mut due: Vec<Due>) {
     let app = app.clone();
     tokio::spawn(async move {
         // One part after the other: what the first has started is recorded before the last has its rows.
-        while !due.is_empty() {
+        while !due.is_empty() && !app.shutdown.token.is_cancelled() {
             let rest = due.split_off(due.len().min(CHUNK_TASKS));
             carry(&app, std::mem::replace(&mut due, rest)).await;
         }

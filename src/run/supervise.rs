@@ -161,13 +161,15 @@ impl Runs {
                 warn!(run = run.id.0, error = %e, "the keeper was gone before it could start its command");
                 // A machine that is out of something would be asked again at once, and again.
                 tokio::time::sleep(START_PAUSE).await;
+                // Or one that is stopped would be waited for, and it has begun nothing.
+                self.sweep(&run).await;
                 self.settle(run, None).await;
             }
         }
     }
 
-    /// Waits for the run's end and steps in when its keeper outlives its own limit, which is over at `until`: by the clock
-    /// that never jumps, since a wall clock that was set must not end a healthy run.
+    /// Waits for the run's end and steps in when its keeper outlives its own limit, which is over at `until`: by the
+    /// clock that never jumps, since a wall clock that was set must not end a healthy run.
     async fn watch(&self, mut run: Run, task: Option<Arc<Task>>, keeper: Keeper, until: Duration) {
         let dir = self.run_dir(run.id);
         let overdue_at = until.saturating_add(KEEPER_SLACK);
@@ -294,15 +296,13 @@ impl Runs {
         }
     }
 
-    /// Whether the run's keeper is known to keep another run by now.
+    /// Whether the run's keeper has gone on to another run.
     async fn keeps_another(&self, run: &Run) -> bool {
-        let run = run.clone();
-        let asked =
-            self.store.read(move |conn| Ok::<_, RunError>(live::table::is_keeper_busy(conn, &run)?)).await;
-        asked.unwrap_or_else(|e| {
-            error!(error = %e, "cannot tell whether a keeper keeps another run; it is left alone");
-            true
-        })
+        let ask = || async {
+            let run = run.clone();
+            self.store.read(move |conn| Ok::<_, RunError>(live::table::is_keeper_busy(conn, &run)?)).await
+        };
+        self.insist(run.id, ask).await.unwrap_or(false)
     }
 
     /// The gate never opened: the row is free to start once more.

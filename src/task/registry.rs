@@ -367,7 +367,7 @@ impl Registry {
     }
 
     fn expiry_is_due(&self, now_ms: i64) -> bool {
-        self.snapshot.entries.values().any(|entry| entry.expires_ms.is_some_and(|at| at <= now_ms))
+        self.snapshot.expires_ms.is_some_and(|at| at <= now_ms)
     }
 
     fn stale_max_ms(&self) -> i64 {

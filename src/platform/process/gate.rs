@@ -1,7 +1,8 @@
 //! The daemon's side of a start: the nursery it keeps, and the gate before each run.
 //!
-//! A request is a run's directory with two descriptors: the gate's read end, and the write end of a pipe on
-//! which the keeper says that it is ready, and which it closes when the run is over. A gate that is dropped closes without "go", and the keeper ends.
+//! A request is a run's directory with two descriptors: the gate's read end, and the write end of a pipe on which
+//! the keeper says that it is ready, and which it closes when the run is over. A gate that is dropped closes without
+//! "go", and the keeper ends.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -16,10 +17,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::spec::{PRIVATE_MAX_BYTES, Private};
+use super::spec::{PRIVATE_MAX_BYTES, Private, name};
 use super::watch::{Keeper, parse_holder};
-use super::{request, sys};
+use super::{kill, request, sys};
 use crate::platform::failpoint;
+use crate::platform::files::Lock;
 
 /// Longest wait for a keeper to take its lock and open its files.
 pub const READY_MAX: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ pub const READY_MAX: Duration = Duration::from_secs(10);
 const STARTS_AT_ONCE: usize = 32;
 /// A nursery that dies under a request is replaced, and the request made again: nothing had started.
 const FORK_ATTEMPTS: u32 = 2;
+/// How long the end of a keeper that says nothing is waited for.
+const SILENT_BUDGET: Duration = Duration::from_secs(2);
 /// Longest answer of a keeper, in bytes.
 const ANSWER_MAX_BYTES: u64 = 4096;
 /// First word of "go"; the length of the JSON form of [`Private`] follows as four bytes, then that form.
@@ -115,7 +119,10 @@ impl Nursery {
                 Ok(Ok((_, _, Answer::Refused(why)))) => return Err(ForkError::Refused(why)),
                 Ok(Err(e)) => last = ForkError::Nursery(e),
                 // It may be stopped, or the keeper that it asked.
-                Err(_) => last = ForkError::Silent,
+                Err(_) => {
+                    last = ForkError::Silent;
+                    end_silent(dir).await;
+                }
             }
             self.forget(&socket);
         }
@@ -206,6 +213,17 @@ impl Gate {
         failpoint::pass("run.gate.after");
         Ok(Keeper::told(&self.dir, self.pid, self.start_ticks, self.ready))
     }
+}
+
+/// Ends a keeper that took the lock of the run in `dir` and then said nothing more. Its gate has fallen shut, so
+/// nothing has begun.
+async fn end_silent(dir: &Path) {
+    let dir = dir.to_owned();
+    let end = move || {
+        let holder = Lock::holder(&dir.join(name::LOCK)).ok().and_then(|text| parse_holder(&text));
+        holder.map(|(pid, start_ticks)| kill::kill_tree(&dir, pid, start_ticks, SILENT_BUDGET))
+    };
+    let _ = tokio::task::spawn_blocking(end).await;
 }
 
 enum Answer {

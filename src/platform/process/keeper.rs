@@ -1,5 +1,5 @@
-//! A keeper: the process that holds a run, one at a time. Takes the run's lock, opens its files, waits at the gate, lets
-//! `supervise` run the command, and leaves `exit.json`.
+//! A keeper: the process that holds a run, one at a time. Takes the run's lock, opens its files, waits at the gate,
+//! lets `supervise` run the command, and leaves `exit.json`.
 //!
 //! Forked from the nursery, never exec'ed; one thread, no runtime. Nothing of the daemon is needed after "go".
 
@@ -144,13 +144,11 @@ struct Nest {
 
 impl Nest {
     fn settle(dir: &Path, holder: &str) -> io::Result<Self> {
+        // Before the lock is taken too: that writes over what another keeper has left.
+        is_unused(dir)?;
         let lock = take_lock(&dir.join(name::LOCK), holder)?;
         failpoint::hit("keeper.locked")?;
-        for used in [name::STARTED, name::EXIT] {
-            if dir.join(used).exists() {
-                return Err(io::Error::other(format!("the run's directory has been used: {used} is there")));
-            }
-        }
+        is_unused(dir)?;
         let spec = Spec::read(dir)?;
         let orders = Orders::open(dir)?;
         let log = Log::new(&dir.join(name::OUTPUT), &dir.join(name::OUTPUT_TAIL), spec.log_max);
@@ -207,6 +205,13 @@ impl Nest {
         pump.forget_ring();
         let _ = std::fs::remove_file(dir.join(name::KILL_FAILED));
         Ok(if is_well { Kept::Well } else { Kept::Not })
+    }
+}
+
+fn is_unused(dir: &Path) -> io::Result<()> {
+    match [name::STARTED, name::EXIT].into_iter().find(|used| dir.join(used).exists()) {
+        Some(used) => Err(io::Error::other(format!("the run's directory has been used: {used} is there"))),
+        None => Ok(()),
     }
 }
 

@@ -84,14 +84,14 @@ pub fn clear(dir: &Path, budget: Duration) -> u32 {
 #[must_use]
 pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u32 {
     let mut killed = 0;
-    if let Some(keeper) = tree::living(pid, start_ticks) {
-        // It stands still while it is looked at: what is seen then stays true.
+    if let Some(keeper) = tree::living(pid, start_ticks).filter(|_| !has_let_go(dir)) {
+        // It stands still while it is looked at, and cannot let go and take another meanwhile.
         tree::signal(&keeper, Signal::STOP);
-        let mut tree = tree::below(pid, &[]);
         if has_let_go(dir) {
             tree::signal(&keeper, Signal::CONT);
             return clear(dir, budget);
         }
+        let mut tree = tree::below(pid, &[]);
         // The keeper first: its command dies with it, and it cannot be surprised by what follows.
         tree.insert(0, keeper);
         for process in &tree {
@@ -112,8 +112,8 @@ fn has_let_go(dir: &Path) -> bool {
     dir.join(name::LOCK).exists() && !is_kept(dir)
 }
 
-/// Ends what the keeper `pid` left of the run in `dir`, if it ever let its command go: else there is nothing, and another
-/// keeper may be about to start the run.
+/// Ends what the keeper `pid` left of the run in `dir`, if it ever let its command go: else there is nothing, and
+/// another keeper may be about to start the run.
 pub(super) fn clear_after(dir: &Path, pid: i32, budget: Duration) {
     let holder = Lock::holder(&dir.join(name::STARTED)).ok();
     if holder.and_then(|text| parse_holder(&text)).is_some_and(|(holder, _)| holder == pid) {

@@ -29,12 +29,13 @@ pub fn places_taken(conn: &Connection) -> rusqlite::Result<u32> {
     conn.prepare_cached(&count)?.query_row([], |row| row.get(0))
 }
 
-/// Whether the keeper of `run` has another run that is live.
+/// Whether the keeper of `run` has a later run that is live.
 pub fn is_keeper_busy(conn: &Connection, run: &Run) -> rusqlite::Result<bool> {
     conn.prepare_cached(&format!(
-        "SELECT 1 FROM runs WHERE {LIVE} AND keeper_pid = ?1 AND keeper_start = ?2 AND id <> ?3"
+        "SELECT 1 FROM runs WHERE {LIVE} AND keeper_pid = ?1 AND keeper_start = ?2 AND id <> ?3 \
+         AND started_ms >= ?4"
     ))?
-    .exists(params![run.keeper_pid, run.keeper_start, run.id.0])
+    .exists(params![run.keeper_pid, run.keeper_start, run.id.0, run.started_ms])
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub broken: usize,
     /// Those that are built-ins: few among many, and asked for with every look at how things stand.
     pub(super) actions: Vec<TaskId>,
+    /// When the first stale definition is given up, milliseconds since the epoch.
+    pub(super) expires_ms: Option<i64>,
     /// Those with errors in their files, likewise.
     pub(super) faulty: Vec<TaskId>,
 }
@@ -41,7 +43,8 @@ impl Snapshot {
         };
         let (actions, faulty) = (those(&is_action), those(&|entry| entry.diagnostics.iter().any(is_error)));
         let files = entries.len();
-        Self { closed: Vec::new(), files, enabled, broken, entries, loose, actions, faulty }
+        let expires_ms = entries.values().filter_map(|entry| entry.expires_ms).min();
+        Self { closed: Vec::new(), files, enabled, broken, entries, loose, actions, expires_ms, faulty }
     }
 
     /// The tasks that do the built-in `action`, switched on or not, by id.
