@@ -286,12 +286,16 @@ pub fn set_retry(conn: &Connection, id: RunId, retry_ms: Option<i64>) -> rusqlit
 pub fn drop_retry(conn: &Connection, task: &TaskId) -> rusqlite::Result<Option<RunId>> {
     // As in `count_up`: cheaper than one statement that changes and tells.
     let waiting: Option<i64> = conn
-        .prepare_cached("SELECT id FROM runs WHERE task = ?1 AND retry_ms IS NOT NULL")?
+        .prepare_cached(
+            "SELECT id FROM runs INDEXED BY runs_retry_by_task WHERE task = ?1 AND retry_ms IS NOT NULL",
+        )?
         .query_row([task.as_str()], |row| row.get(0))
         .optional()?;
     let Some(id) = waiting.map(RunId) else { return Ok(None) };
-    conn.prepare_cached("UPDATE runs SET retry_ms = NULL WHERE task = ?1 AND retry_ms IS NOT NULL")?
-        .execute([task.as_str()])?;
+    conn.prepare_cached(
+        "UPDATE runs INDEXED BY runs_retry_by_task SET retry_ms = NULL WHERE task = ?1 AND retry_ms IS NOT NULL",
+    )?
+    .execute([task.as_str()])?;
     Ok(Some(id))
 }
 

@@ -14,3 +14,5 @@ DROP INDEX runs_places;
 CREATE INDEX runs_places ON runs (id)
     WHERE (state IN ('claimed', 'running') OR state IN ('stopping', 'kill_failed'))
       AND waiting IS NULL AND counted = 1;
+-- Asked for at each due instant: by the task's few waiting retries, not by all its rows.
+CREATE INDEX runs_retry_by_task ON runs (task) WHERE retry_ms IS NOT NULL;
