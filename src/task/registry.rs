@@ -15,7 +15,7 @@ mod glance;
 mod last_good;
 mod snapshot;
 
-pub use glance::{GLANCE_FILES, LOOK_TWICE_AFTER};
+pub use glance::LOOK_TWICE_AFTER;
 pub use last_good::{Kept, Text};
 pub use snapshot::Snapshot;
 

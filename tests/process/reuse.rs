@@ -16,6 +16,13 @@ fn open_files(pid: i32) -> Option<Vec<PathBuf>> {
     Some(list.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok()).collect())
 }
 
+/// The keeper of a run that is over.
+async fn through(world: &World, id: &str) -> Keeper {
+    let keeper = world.start(id, &sh(id, "true"), &Private::default()).await;
+    world.end_of(id, &keeper).await;
+    keeper
+}
+
 /// A run of `spec_of` by a keeper that kept the run before, whose id comes first. A keeper comes back a moment after its
 /// run is over, so it may take some tries. Cookies are sought in all processes: `name` is the test's own.
 async fn kept_again(
@@ -25,8 +32,7 @@ async fn kept_again(
 ) -> (String, String, Keeper, Keeper) {
     for attempt in 0..20 {
         let [before, id] = ["before", "again"].map(|what| format!("{name}-{what}{attempt}"));
-        let first = world.start(&before, &sh(&before, "true"), &Private::default()).await;
-        world.end_of(&before, &first).await;
+        let first = through(world, &before).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         let keeper = world.start(&id, &spec_of(&id), &Private::default()).await;
         if keeper.pid == first.pid {
@@ -106,12 +112,10 @@ async fn after_a_run_that_had_to_be_ended_comes_another_keeper() {
 #[tokio::test]
 async fn a_keeper_that_waits_goes_by_itself_and_at_once_with_its_nursery() {
     let world = world();
-    let keeper = world.start("reuse-alone", &sh("reuse-alone", "true"), &Private::default()).await;
-    world.end_of("reuse-alone", &keeper).await;
+    let keeper = through(&world, "reuse-alone").await;
     all_die(&[keeper.pid], IDLE_SLACK).await;
 
-    let keeper = world.start("reuse-last", &sh("reuse-last", "true"), &Private::default()).await;
-    world.end_of("reuse-last", &keeper).await;
+    let keeper = through(&world, "reuse-last").await;
     let nursery = i32::try_from(world.nursery.pid().unwrap()).unwrap();
     kill(nursery);
     all_die(&[keeper.pid], KILL_SLACK).await;
@@ -151,8 +155,7 @@ async fn whoever_is_late_to_kill_the_run_before_does_not_hit_the_next() {
 #[tokio::test]
 async fn one_that_is_stopped_costs_time_and_no_run() {
     let world = world();
-    let first = world.start("stopped-first", &sh("stopped-first", "true"), &Private::default()).await;
-    world.end_of("stopped-first", &first).await;
+    let first = through(&world, "stopped-first").await;
     let pid = rustix::process::Pid::from_raw(first.pid).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::STOP);
@@ -166,8 +169,7 @@ async fn one_that_is_stopped_costs_time_and_no_run() {
 #[tokio::test]
 async fn one_that_waits_and_is_killed_costs_no_run() {
     let world = world();
-    let first = world.start("reuse-waits", &sh("reuse-waits", "true"), &Private::default()).await;
-    world.end_of("reuse-waits", &first).await;
+    let first = through(&world, "reuse-waits").await;
     let pid = rustix::process::Pid::from_raw(first.pid).unwrap();
     // It may have gone by itself, on a machine that is slow.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

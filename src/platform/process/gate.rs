@@ -18,10 +18,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::spec::{PRIVATE_MAX_BYTES, Private, name};
-use super::watch::{Keeper, parse_holder};
+use super::watch::{Keeper, holder_of, parse_holder};
 use super::{kill, request, sys};
 use crate::platform::failpoint;
-use crate::platform::files::Lock;
 
 /// Longest wait for a keeper to take its lock and open its files.
 pub const READY_MAX: Duration = Duration::from_secs(10);
@@ -220,8 +219,8 @@ impl Gate {
 async fn end_silent(dir: &Path) {
     let dir = dir.to_owned();
     let end = move || {
-        let holder = Lock::holder(&dir.join(name::LOCK)).ok().and_then(|text| parse_holder(&text));
-        holder.map(|(pid, start_ticks)| kill::kill_tree(&dir, pid, start_ticks, SILENT_BUDGET))
+        holder_of(&dir.join(name::LOCK))
+            .map(|(pid, start_ticks)| kill::kill_tree(&dir, pid, start_ticks, SILENT_BUDGET))
     };
     let _ = tokio::task::spawn_blocking(end).await;
 }

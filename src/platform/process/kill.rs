@@ -12,8 +12,7 @@ use rustix::process::Signal;
 use super::cgroup::Cgroup;
 use super::spec::{Spec, Started, name};
 use super::tree::{self, Process};
-use super::watch::{is_kept, parse_holder};
-use crate::platform::files::Lock;
+use super::watch::{has_let_go, holder_of};
 
 /// Pause between two looks over /proc.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
@@ -107,16 +106,10 @@ pub fn kill_tree(dir: &Path, pid: i32, start_ticks: u64, budget: Duration) -> u3
     killed.saturating_add(clear(dir, budget))
 }
 
-/// Nobody holds the lock that is there. One that is gone with its directory says nothing.
-fn has_let_go(dir: &Path) -> bool {
-    dir.join(name::LOCK).exists() && !is_kept(dir)
-}
-
 /// Ends what the keeper `pid` left of the run in `dir`, if it ever let its command go: else there is nothing, and
 /// another keeper may be about to start the run.
 pub(super) fn clear_after(dir: &Path, pid: i32, budget: Duration) {
-    let holder = Lock::holder(&dir.join(name::STARTED)).ok();
-    if holder.and_then(|text| parse_holder(&text)).is_some_and(|(holder, _)| holder == pid) {
+    if holder_of(&dir.join(name::STARTED)).is_some_and(|(holder, _)| holder == pid) {
         let _ = clear(dir, budget);
     }
 }

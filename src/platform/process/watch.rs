@@ -104,8 +104,7 @@ impl Keeper {
             Sign::Pipe(ready) => closed(ready).await,
             Sign::Process(pidfd) => {
                 while let Err(_elapsed) = timeout(LOCK_LOOK, pidfd.ready(Interest::READABLE)).await {
-                    // A directory that is out of sight says nothing of a process that lives.
-                    if self.dir.join(name::LOCK).exists() && !is_kept(&self.dir) {
+                    if has_let_go(&self.dir) {
                         break;
                     }
                 }
@@ -204,6 +203,11 @@ pub fn is_kept(dir: &Path) -> bool {
     Lock::is_held(&dir.join(name::LOCK)).unwrap_or(true)
 }
 
+/// Whether nobody holds the lock that is there. One that is out of sight with its directory says nothing.
+pub(super) fn has_let_go(dir: &Path) -> bool {
+    dir.join(name::LOCK).exists() && !is_kept(dir)
+}
+
 /// Whether the keeper has said that something of the run in `dir` outlives SIGKILL.
 #[must_use]
 pub fn kill_failed(dir: &Path) -> bool {
@@ -236,6 +240,11 @@ pub fn this_process() -> String {
 /// The first line of `keeper.lock`.
 pub(super) fn holder_text(pid: i32, start_ticks: u64) -> String {
     format!("{pid} {start_ticks}\n")
+}
+
+/// The keeper that `file`, the lock or its second name, tells of.
+pub(super) fn holder_of(file: &Path) -> Option<(i32, u64)> {
+    parse_holder(&Lock::holder(file).ok()?)
 }
 
 pub(super) fn parse_holder(text: &str) -> Option<(i32, u64)> {

@@ -10,7 +10,7 @@ use crate::task::scan::{self, What};
 
 /// Known files that a glance looks at. A larger folder takes several glances, so that a quiet one costs next to
 /// nothing; only what the kernel does not tell waits for them (writes through memory, or by a name elsewhere).
-pub const GLANCE_FILES: usize = 500;
+const GLANCE_FILES: usize = 500;
 
 /// When every file that was just read can be told from a later version by its stamp.
 pub const LOOK_TWICE_AFTER: Duration = Duration::from_secs(3);
